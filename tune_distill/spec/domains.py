@@ -1,0 +1,138 @@
+"""Where a varied field takes its values from: a list, a range, or named cases."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+
+from tune_distill.spec.profile import Section
+
+Scalar: TypeAlias = str | int | float | None
+
+
+class Values(Section):
+    """A list of values, in the order that tables and figures show them."""
+
+    type: Literal["values"] = "values"
+    values: list[Scalar] = Field(min_length=1, description="The values, each once")
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Values:
+        seen: list[Scalar] = []
+        for value in self.values:
+            if value in seen:
+                raise ValueError(f"values must differ, got {value!r} twice")
+            seen.append(value)
+        return self
+
+    def draw(self, rng: random.Random) -> Scalar:
+        return rng.choice(self.values)
+
+
+class Range(Section):
+    """Numbers from low to high, both included."""
+
+    low: float
+    high: float
+    times_default: bool = Field(
+        False, description="low and high are factors on the profile's own value of the field"
+    )
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> Range:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, got low {self.low} and high {self.high}")
+        return self
+
+    def scaled(self, default: float) -> Range:
+        """The same range in the field's own unit: factors become values."""
+        if not self.times_default:
+            return self
+        return self.model_copy(
+            update={"low": self.low * default, "high": self.high * default, "times_default": False}
+        )
+
+
+class Uniform(Range):
+    """Real numbers, all equally likely."""
+
+    type: Literal["uniform"] = "uniform"
+
+    def draw(self, rng: random.Random) -> Scalar:
+        return rng.uniform(self.low, self.high)
+
+
+class LogUniform(Range):
+    """Positive real numbers whose logarithms are equally likely."""
+
+    type: Literal["loguniform"] = "loguniform"
+
+    @model_validator(mode="after")
+    def _positive(self) -> LogUniform:
+        if self.low <= 0:
+            raise ValueError(f"low of a loguniform must be > 0, got {self.low}")
+        return self
+
+    def draw(self, rng: random.Random) -> Scalar:
+        # exp(log(x)) can land a rounding error outside.
+        drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
+        return min(max(drawn, self.low), self.high)
+
+
+class IntRange(Section):
+    """Whole numbers from low to high, both included, step apart."""
+
+    type: Literal["int"] = "int"
+    low: int
+    high: int
+    step: int = Field(1, ge=1)
+
+    @model_validator(mode="after")
+    def _low_below_high(self) -> IntRange:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, got low {self.low} and high {self.high}")
+        return self
+
+    def draw(self, rng: random.Random) -> Scalar:
+        return rng.randrange(self.low, self.high + 1, self.step)
+
+
+class Cases(Section):
+    """Named settings of several fields at once; the name is what tables show."""
+
+    type: Literal["cases"] = "cases"
+    cases: dict[str, dict[str, Scalar]] = Field(
+        min_length=1, description="Name of the case: its fields, dotted, and their values"
+    )
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> Cases:
+        for name, fields in self.cases.items():
+            if not fields:
+                raise ValueError(f"case {name!r} sets no field")
+        return self
+
+    def draw(self, rng: random.Random) -> Scalar:
+        return rng.choice(list(self.cases))
+
+
+def _list_is_values(raw: Any) -> Any:
+    return {"type": "values", "values": raw} if isinstance(raw, list) else raw
+
+
+def _type_of(raw: Any) -> str | None:
+    return raw.get("type") if isinstance(raw, dict) else getattr(raw, "type", None)
+
+
+Domain: TypeAlias = Annotated[
+    Annotated[Values, Tag("values")]
+    | Annotated[Uniform, Tag("uniform")]
+    | Annotated[LogUniform, Tag("loguniform")]
+    | Annotated[IntRange, Tag("int")]
+    | Annotated[Cases, Tag("cases")],
+    Discriminator(_type_of),
+    BeforeValidator(_list_is_values),
+]

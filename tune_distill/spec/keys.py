@@ -1,0 +1,101 @@
+"""The identity of runs and evaluations: what a result depends on, and its SHA-256.
+
+The same key always means the same numbers, so a key holds everything that changes them and
+nothing else: no paths, device counts, times, and no decode settings in a run key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tune_distill.spec.profile import Profile
+
+RECIPE_VERSION = 1
+"""Raise it when training code changes its results: stored runs are then not found any more."""
+
+EVALUATION_VERSION = 1
+"""Raise it when decoding or scoring changes its results."""
+
+
+@dataclass(frozen=True)
+class DataIdentity:
+    """Digests (SHA-256, hex) and sizes of the examples that one trial sees."""
+
+    train_digest: str
+    num_train: int
+    validation_digest: str
+    num_validation: int
+    pool_digest: str
+    """The training pool before its fraction is taken: what the simulator is fitted on."""
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of `value`: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of the identity's canonical JSON, as 64 hex digits."""
+    return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
+
+
+def run_identity(
+    profile: Profile, seed: int, student: Mapping[str, str], data: DataIdentity
+) -> dict[str, Any]:
+    """Everything that the weights and losses of a run depend on."""
+    return {
+        "recipe_version": RECIPE_VERSION,
+        "student": dict(student),
+        "data": {"train_digest": data.train_digest, "num_train": data.num_train},
+        "train": profile.train.model_dump(),
+        "seed": seed,
+    }
+
+
+def evaluation_identity(run_key: str, profile: Profile, data: DataIdentity) -> dict[str, Any]:
+    """Everything that the predictions and metrics of a run depend on beyond its weights."""
+    return {
+        "evaluation_version": EVALUATION_VERSION,
+        "run_key": run_key,
+        "decode": profile.decode.in_effect(),
+        "validation": {
+            "digest": data.validation_digest,
+            "num_validation": data.num_validation,
+        },
+        "metrics": {**profile.metrics.model_dump(), "simulator_pool": data.pool_digest},
+    }
+
+
+def flatten(identity: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The identity with dotted keys and no nesting."""
+    flat: dict[str, Any] = {}
+    for name, value in identity.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One field in which a wanted identity differs from a stored one."""
+
+    field: str
+    wanted: Any
+    stored: Any
+
+
+def differences(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> list[Difference]:
+    """The fields that differ, in the wanted identity's order."""
+    left, right = flatten(wanted), flatten(stored)
+    return [
+        Difference(name, left.get(name), right.get(name))
+        for name in dict.fromkeys((*left, *right))
+        if left.get(name) != right.get(name)
+    ]
+

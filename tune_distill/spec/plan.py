@@ -1,0 +1,198 @@
+"""Which trials a study asks for, and which of them are still to be done.
+
+Pure: what the inputs are and what the store has come in through two small protocols.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from tune_distill.spec.errors import StudyFileError
+from tune_distill.spec.keys import (
+    DataIdentity,
+    evaluation_identity,
+    key_of,
+    run_identity,
+)
+from tune_distill.spec.profile import Data, Profile, Student
+from tune_distill.spec.settings import Setting, domains, settings, with_fields
+from tune_distill.spec.study import Study
+
+FinishedState = Literal["complete", "pruned"]
+
+
+class Identities(Protocol):
+    """Says what a student and a data section are, by content."""
+
+    def student_identity(self, student: Student) -> Mapping[str, str]: ...
+
+    def data_identity(self, data: Data) -> DataIdentity: ...
+
+
+class Stored(Protocol):
+    """Says what the store has."""
+
+    def has_run(self, run_key: str) -> bool: ...
+
+    def has_evaluation(self, evaluation_key: str) -> bool: ...
+
+    def is_pruned(self, search_key: str, run_key: str) -> bool: ...
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One setting with one seed: a run and an evaluation, by key."""
+
+    trial_id: str
+    setting: Setting
+    seed: int
+    profile: Profile
+    run_identity: dict[str, Any]
+    evaluation_identity: dict[str, Any]
+    run_key: str
+    evaluation_key: str
+
+
+@dataclass(frozen=True)
+class ResolvedStudy:
+    """A study with the profile it varies: enough to name every trial of it.
+
+    `profile` carries the study's and the user's overrides; `seeds` are the replicates.
+    """
+
+    study: Study
+    profile_name: str
+    profile: Profile
+    seeds: tuple[int, ...]
+
+    def trial(self, setting: Setting, seed: int, identities: Identities) -> Trial:
+        """The trial of one setting with one seed."""
+        profile = with_fields(self.profile, setting.fields, f"study {self.study.name}: vary")
+        data = identities.data_identity(profile.data)
+        run = run_identity(profile, seed, identities.student_identity(profile.student), data)
+        run_key = key_of(run)
+        evaluation = evaluation_identity(run_key, profile, data)
+        return Trial(
+            trial_id=trial_id(setting, seed),
+            setting=setting,
+            seed=seed,
+            profile=profile,
+            run_identity=run,
+            evaluation_identity=evaluation,
+            run_key=run_key,
+            evaluation_key=key_of(evaluation),
+        )
+
+    def search_key(self, identities: Identities) -> str:
+        """The identity of the search: what earlier decisions of Optuna and ASHA are valid for.
+
+        The number of samples is left out, so that a widened search goes on.
+        """
+        space = domains(self.study, self.profile)
+        baseline = self.trial(Setting({}, {}), self.study.search.seed, identities)
+        return key_of(
+            {
+                "vary": {name: domain.model_dump() for name, domain in space.items()},
+                "search": self.study.search.model_dump(exclude={"num_samples"}),
+                "scheduler": self.study.scheduler and self.study.scheduler.model_dump(),
+                "metric": self.study.metric.model_dump(),
+                "baseline": baseline.evaluation_identity | {"run_key": baseline.run_key},
+            }
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of a study, and what is left of them.
+
+    `finished` maps the ids of trials that the store already answers to their states.
+    `num_new` settings are still to be chosen by an Optuna search; 0 for grid and random.
+    """
+
+    resolved: ResolvedStudy
+    search_key: str
+    trials: tuple[Trial, ...]
+    finished: dict[str, FinishedState]
+    num_new: int
+    stored_runs: frozenset[str]
+
+    @property
+    def pending(self) -> list[Trial]:
+        """Trials that need a worker."""
+        return [trial for trial in self.trials if trial.trial_id not in self.finished]
+
+    @property
+    def num_trials(self) -> int:
+        """Rows that the study will have."""
+        return len(self.trials) + self.num_new
+
+    @property
+    def trainings(self) -> list[Trial]:
+        """One trial for each run that is still to be made."""
+        first: dict[str, Trial] = {}
+        for trial in self.pending:
+            if trial.run_key not in self.stored_runs:
+                first.setdefault(trial.run_key, trial)
+        return list(first.values())
+
+
+def planned_trials(resolved: ResolvedStudy, identities: Identities) -> list[Trial]:
+    """Every trial of a grid or random study: settings, then seeds.
+
+    Raises:
+        StudyFileError: two settings of the study would be the same trial.
+    """
+    study, profile = resolved.study, resolved.profile
+    trials = [
+        resolved.trial(setting, seed, identities)
+        for setting in settings(study, profile)
+        for seed in resolved.seeds
+    ]
+    _require_distinct(study, trials)
+    return trials
+
+
+def make_plan(
+    resolved: ResolvedStudy,
+    search_key: str,
+    trials: Iterable[Trial],
+    stored: Stored,
+    num_new: int = 0,
+) -> Plan:
+    """The plan of `trials`, less what the store has."""
+    trials = tuple(trials)
+    finished: dict[str, FinishedState] = {}
+    for trial in trials:
+        if stored.has_run(trial.run_key) and stored.has_evaluation(trial.evaluation_key):
+            finished[trial.trial_id] = "complete"
+        elif stored.is_pruned(search_key, trial.run_key):
+            finished[trial.trial_id] = "pruned"
+    runs = {trial.run_key for trial in trials}
+    stored_runs = frozenset(key for key in runs if stored.has_run(key))
+    return Plan(resolved, search_key, trials, finished, num_new, stored_runs)
+
+
+def trial_id(setting: Setting, seed: int) -> str:
+    """A readable name, unique within a study: `label_smoothing=0.1,seed=0`."""
+    # repr keeps every digit of a float: two settings never share a name.
+    parts = [f"{column}={_text(value)}" for column, value in setting.values.items()]
+    return ",".join([*parts, f"seed={seed}"])
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else repr(value)
+
+
+def _require_distinct(study: Study, trials: list[Trial]) -> None:
+    seen: dict[str, Trial] = {}
+    for trial in trials:
+        twin = seen.setdefault(trial.evaluation_key, trial)
+        if twin is not trial:
+            strategy = trial.profile.decode.strategy
+            raise StudyFileError(
+                f"study {study.name}: vary: settings must differ, got {twin.trial_id} and "
+                f"{trial.trial_id}, which are the same trial under decode.strategy {strategy}; "
+                "remove one, or set the strategy that reads the varied field"
+            )

@@ -1,0 +1,139 @@
+"""What one training and one decoding is: student, data, training, decoding and metrics.
+
+A profile is a YAML file of these five sections. Every field is checked here, once; the rest of
+the package reads plain attributes. The models are strict: "16" is not a number.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MINI_STUDENT = "mini"
+MINI_CORPUS = "mini-nli"
+
+Strategy = Literal["greedy", "beam", "sample"]
+
+
+class Section(BaseModel):
+    """A frozen, strict group of fields that knows no others."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Student(Section):
+    """Which T5 is fine-tuned."""
+
+    source: Annotated[str, Field(min_length=1)] = Field(
+        description="'mini' (built in), a directory made with save_pretrained, or a hub id"
+    )
+    revision: str | None = Field(
+        None, description="Branch, tag or commit on the hub; none for the default branch"
+    )
+
+
+class Data(Section):
+    """Which examples it learns from and is measured on."""
+
+    source: Annotated[str, Field(min_length=1)] = Field(
+        description="'mini-nli' (generated), a directory of CSV, JSONL or Parquet, or a hub id"
+    )
+    num_train: int | None = Field(
+        None, ge=1, description="Size of the training pool in examples; none for all"
+    )
+    num_validation: int | None = Field(
+        None, ge=1, description="Validation examples; none for all"
+    )
+    train_fraction: float = Field(
+        1.0, gt=0, le=1, description="Share of the pool trained on, label-balanced and nested"
+    )
+
+
+class Train(Section):
+    """How it is fine-tuned."""
+
+    num_epochs: int = Field(3, ge=1, description="Passes over the training examples")
+    batch_size: int = Field(16, ge=1, description="Examples a step")
+    learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate of AdamW")
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="Probability mass spread evenly over the vocabulary"
+    )
+    weight_decay: float = Field(
+        0.01, ge=0, description="Decoupled weight decay, on matrices only (not on norms)"
+    )
+    warmup_fraction: float = Field(
+        0.0, ge=0, lt=1, description="Share of the steps in which the learning rate rises linearly"
+    )
+    max_source_length: int = Field(128, ge=4, description="Longest source, in tokens; the rest is cut")
+    max_target_length: int = Field(64, ge=4, description="Longest target, in tokens; the rest is cut")
+    max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this L2 norm")
+    ce_weight: float = Field(1.0, gt=0, description="Factor on the cross-entropy")
+    eval_steps: int = Field(20, ge=1, description="Steps between evaluations, each with a checkpoint")
+    logging_steps: int = Field(10, ge=1, description="Steps between rows of the training loss")
+
+
+class Decode(Section):
+    """How it writes its answers."""
+
+    strategy: Strategy = Field("greedy", description="greedy, beam search or sampling")
+    num_beams: int = Field(4, ge=2, description="Beams of strategy beam")
+    temperature: float = Field(1.0, gt=0, description="Divides the logits of strategy sample")
+    top_k: int = Field(0, ge=0, description="Sample from the k likeliest tokens; 0 for all")
+    top_p: float = Field(1.0, gt=0, le=1, description="Sample from the likeliest mass p; 1 for all")
+    num_samples: int = Field(1, ge=1, description="Texts drawn an example by strategy sample")
+    max_new_tokens: int = Field(64, ge=1, description="Longest text, in tokens")
+
+    def in_effect(self) -> dict[str, str | int | float]:
+        """The fields that this strategy reads; settings that differ elsewhere decode alike."""
+        read = {
+            "greedy": (),
+            "beam": ("num_beams",),
+            "sample": ("temperature", "top_k", "top_p", "num_samples"),
+        }[self.strategy]
+        return {name: getattr(self, name) for name in ("strategy", *read, "max_new_tokens")}
+
+
+class Metrics(Section):
+    """What is measured beyond the standard metrics."""
+
+    bertscore_model: str | None = Field(
+        None, description="Encoder for BERTScore (a directory or hub id); none to leave it out"
+    )
+
+
+class Profile(Section):
+    """A student, its data, and the defaults of training and decoding."""
+
+    student: Student
+    data: Data
+    train: Train = Train.model_validate({})
+    decode: Decode = Decode.model_validate({})
+    metrics: Metrics = Metrics.model_validate({})
+
+    @model_validator(mode="after")
+    def _leaves_an_example(self) -> Profile:
+        # A pool of one example would round to nothing; say so before a worker does.
+        num_train = self.data.num_train
+        if num_train is not None and round(num_train * self.data.train_fraction) < 1:
+            raise ValueError(
+                f"data.train_fraction: must leave at least one of {num_train} examples, "
+                f"got {self.data.train_fraction}"
+            )
+        return self
+
+
+def field_paths() -> tuple[str, ...]:
+    """Every dotted field of a profile, as --set, overrides and vary name them."""
+    paths = []
+    for section, info in Profile.model_fields.items():
+        model = info.annotation
+        assert isinstance(model, type) and issubclass(model, Section)
+        paths += [f"{section}.{name}" for name in model.model_fields]
+    return tuple(paths)
+
+
+def column_name(path: str) -> str:
+    """The table column of a varied field: its own name, or its section's where that is clearer."""
+    section, name = path.split(".")
+    return section if name == "source" else name

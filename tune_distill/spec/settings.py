@@ -1,0 +1,176 @@
+"""From a study and a profile to the settings that are tried: the grid, or seeded draws."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from tune_distill.spec.domains import Cases, Domain, IntRange, Range, Scalar, Values
+from tune_distill.spec.errors import StudyFileError
+from tune_distill.spec.faults import describe, nearest, raise_faults
+from tune_distill.spec.profile import Profile, field_paths
+from tune_distill.spec.study import Study
+from tune_distill.spec.yaml_files import parse_scalar
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One point of a study.
+
+    `values` maps table columns to what they show, `fields` dotted profile fields to what they
+    are set to; they differ where the domain is cases.
+    """
+
+    values: dict[str, Scalar]
+    fields: dict[str, Scalar]
+
+
+def with_fields(profile: Profile, fields: Mapping[str, Scalar], where: str) -> Profile:
+    """`profile` with dotted fields set.
+
+    Raises:
+        StudyFileError: an unknown field or a value outside its rule; every fault at once.
+    """
+    known = field_paths()
+    raise_faults(
+        [f"{where}: unknown field {path!r}{nearest(path, known)}" for path in fields if path not in known]
+    )
+    raw = profile.model_dump()
+    for path, value in fields.items():
+        section, name = path.split(".")
+        raw[section][name] = value
+    try:
+        return Profile.model_validate(raw)
+    except ValidationError as error:
+        raise StudyFileError("\n".join(describe(error, Profile, where))) from error
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Scalar]:
+    """The fields of `--set train.num_epochs=1 ...`.
+
+    Raises:
+        StudyFileError: an argument without "=".
+    """
+    fields: dict[str, Scalar] = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise StudyFileError(
+                f"--set: must be field=value, got {assignment!r}; for example train.num_epochs=1"
+            )
+        fields[path.strip()] = parse_scalar(text)
+    return fields
+
+
+def study_profile(
+    study: Study, name: str, profile: Profile, chosen: Mapping[str, Scalar]
+) -> Profile:
+    """The profile that the study varies: `profile`, then the study's overrides, then the user's.
+
+    Raises:
+        StudyFileError: a value outside its rule, or a chosen field that the study varies itself.
+    """
+    clash = sorted(study.varied_fields() & set(chosen))
+    raise_faults(
+        [
+            f"--set {path}: study {study.name} varies this field, got {chosen[path]!r}; "
+            "remove it, or change vary in a study file of your own"
+            for path in clash
+        ]
+    )
+    profile = with_fields(profile, study.overrides, f"study {study.name}: overrides")
+    own = study.profile_overrides.get(name, {})
+    profile = with_fields(profile, own, f"study {study.name}: profile_overrides.{name}")
+    return with_fields(profile, chosen, "--set")
+
+
+def domains(study: Study, profile: Profile) -> dict[str, Domain]:
+    """The study's domains with ranges in the field's own unit.
+
+    Raises:
+        StudyFileError: a value of some domain that its field does not allow; every fault at once.
+    """
+    scaled: dict[str, Domain] = {}
+    for name, domain in study.vary.items():
+        if isinstance(domain, Range):
+            section, field = name.split(".")
+            default = getattr(getattr(profile, section), field)
+            scaled[name] = domain.scaled(default)  # type: ignore[assignment]
+        else:
+            scaled[name] = domain
+    faults: list[str] = []
+    for name, domain in scaled.items():
+        for value in _extremes(domain):
+            try:
+                with_fields(profile, _fields(name, domain, value), f"study {study.name}: vary")
+            except StudyFileError as error:
+                faults += str(error).splitlines()
+    raise_faults(list(dict.fromkeys(faults)))
+    return scaled
+
+
+def settings(study: Study, profile: Profile) -> list[Setting]:
+    """Every setting of a grid or random search, in a fixed order.
+
+    A random search's first k settings are the same however many are asked for.
+    """
+    space = domains(study, profile)
+    if study.search.method == "grid":
+        names = list(space)
+        product = itertools.product(*(_listed(domain) for domain in space.values()))
+        return [setting(study, space, dict(zip(names, point, strict=True))) for point in product]
+    rng = random.Random(study.search.seed)
+    draws = _distinct_draws(space, rng)
+    return [setting(study, space, point) for point in itertools.islice(draws, study.search.num_samples)]
+
+
+def setting(study: Study, space: Mapping[str, Domain], point: Mapping[str, Scalar]) -> Setting:
+    """The setting at `point`, which maps each varied name to a value or the name of a case."""
+    fields: dict[str, Scalar] = {}
+    for name, value in point.items():
+        fields |= _fields(name, space[name], value)
+    return Setting({study.columns[name]: value for name, value in point.items()}, fields)
+
+
+def _distinct_draws(
+    space: Mapping[str, Domain], rng: random.Random
+) -> Iterator[dict[str, Scalar]]:
+    seen = set()
+    misses = 0
+    # A small discrete space runs out of new points; stop there rather than draw for ever.
+    while misses < 1000:
+        point = {name: domain.draw(rng) for name, domain in space.items()}
+        key = tuple(point.values())
+        if key in seen:
+            misses += 1
+            continue
+        seen.add(key)
+        misses = 0
+        yield point
+
+
+def _listed(domain: Domain) -> list[Scalar]:
+    if isinstance(domain, Values):
+        return domain.values
+    if isinstance(domain, Cases):
+        return list(domain.cases)
+    if isinstance(domain, IntRange):
+        return list(range(domain.low, domain.high + 1, domain.step))
+    raise AssertionError(f"{domain.type} in a grid passed Study's checks")
+
+
+def _extremes(domain: Domain) -> list[Scalar]:
+    """Values that are valid only if all values of the domain are."""
+    if isinstance(domain, Range | IntRange):
+        return [domain.low, domain.high]
+    return _listed(domain)
+
+
+def _fields(name: str, domain: Domain, value: Scalar) -> dict[str, Scalar]:
+    if isinstance(domain, Cases):
+        return dict(domain.cases[str(value)])
+    return {name: value}

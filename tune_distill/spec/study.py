@@ -1,0 +1,196 @@
+"""What a study is: one question, what varies, how it is searched and judged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from tune_distill.spec.domains import Cases, Domain, IntRange, Scalar, Values
+from tune_distill.spec.faults import nearest, raise_value_faults
+from tune_distill.spec.profile import Section, column_name, field_paths
+
+PROGRESS_METRICS = ("eval_loss",)
+"""Metrics that a trial reports while it trains; a scheduler can only prune by one of these."""
+
+MetricName = Literal[
+    "label_accuracy",
+    "parse_rate",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "faithfulness",
+    "grounding",
+    "eval_loss",
+]
+
+
+class Search(Section):
+    """How settings are chosen from the domains."""
+
+    method: Literal["grid", "random", "optuna"] = Field(
+        "grid", description="Every combination, seeded draws, or Optuna's TPE"
+    )
+    num_samples: int | None = Field(
+        None, ge=1, description="Settings tried by random and optuna; a grid tries all of them"
+    )
+    seed: int = Field(0, ge=0, description="Seed of random draws and of TPE")
+
+    @model_validator(mode="after")
+    def _samples_fit_the_method(self) -> Search:
+        if self.method == "grid" and self.num_samples is not None:
+            raise ValueError(
+                f"num_samples: a grid tries every setting, got {self.num_samples}; "
+                "remove it, or use method random"
+            )
+        if self.method != "grid" and self.num_samples is None:
+            raise ValueError(f"num_samples: method {self.method} needs it, got none; add one")
+        return self
+
+
+class Asha(Section):
+    """Asynchronous successive halving: weak trials are pruned at geometric shares of training.
+
+    Source: Li et al. 2020, arXiv 1810.05934.
+    """
+
+    type: Literal["asha"]
+    grace_fraction: float = Field(
+        0.1, gt=0, lt=1, description="Share of the training steps before the first pruning"
+    )
+    reduction_factor: int = Field(
+        3, ge=2, description="One in so many trials passes each rung; rungs grow by this factor"
+    )
+
+
+class Metric(Section):
+    """What the study is judged by, and optimised for."""
+
+    name: MetricName = "label_accuracy"
+    mode: Literal["max", "min"] = "max"
+
+    @model_validator(mode="after")
+    def _losses_are_minimised(self) -> Metric:
+        if (self.name in PROGRESS_METRICS) != (self.mode == "min"):
+            better = "min" if self.name in PROGRESS_METRICS else "max"
+            raise ValueError(f"mode: of {self.name} must be {better}, got {self.mode}")
+        return self
+
+
+class Study(Section):
+    """One question: a search space over a profile, a metric and a search method."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = Field(
+        description="Folder of its results; letters, digits, _ and -"
+    )
+    question: Annotated[str, Field(min_length=1)] = Field(description="What the study asks")
+    vary: dict[str, Domain] = Field(
+        min_length=1,
+        description="Dotted profile field (or a name, for cases): its domain. Several make a product",
+    )
+    search: Search = Search.model_validate({})
+    scheduler: Asha | None = None
+    metric: Metric = Metric.model_validate({})
+    replicates: int = Field(1, ge=1, description="Seeds of each setting; --seeds sets it too")
+    overrides: dict[str, Scalar] = Field(
+        default_factory=dict, description="Dotted profile fields that this study sets"
+    )
+    profile_overrides: dict[str, dict[str, Scalar]] = Field(
+        default_factory=dict, description="The same, for one named profile only"
+    )
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The table column of each varied name."""
+        return _columns(self.vary)
+
+    def varied_fields(self) -> set[str]:
+        """Every dotted field that some setting changes, the fields of cases included."""
+        fields: set[str] = set()
+        for name, domain in self.vary.items():
+            if isinstance(domain, Cases):
+                fields |= {path for case in domain.cases.values() for path in case}
+            else:
+                fields.add(name)
+        return fields
+
+    @field_validator("vary")
+    @classmethod
+    def _varied_fields_exist(cls, vary: dict[str, Domain]) -> dict[str, Domain]:
+        named: dict[str, str] = {}
+        faults = []
+        for name, domain in vary.items():
+            if not isinstance(domain, Cases):
+                named[f"vary.{name}"] = name
+                continue
+            if not name.isidentifier():
+                faults.append(f"vary.{name}: the name of cases must be a plain word, got {name!r}")
+            for case, fields in domain.cases.items():
+                named |= {f"vary.{name}.{case}.{path}": path for path in fields}
+        faults += _unknown_fields(named)
+        if not faults:
+            columns = list(_columns(vary).values())
+            faults += [
+                f"vary: two fields share the column {column!r}; vary one of them"
+                for column in sorted({column for column in columns if columns.count(column) > 1})
+            ]
+        raise_value_faults(faults)
+        return vary
+
+    @field_validator("overrides")
+    @classmethod
+    def _overridden_fields_exist(cls, overrides: dict[str, Scalar]) -> dict[str, Scalar]:
+        raise_value_faults(_unknown_fields({f"overrides.{path}": path for path in overrides}))
+        return overrides
+
+    @field_validator("profile_overrides")
+    @classmethod
+    def _profile_fields_exist(
+        cls, overrides: dict[str, dict[str, Scalar]]
+    ) -> dict[str, dict[str, Scalar]]:
+        raise_value_faults(
+            _unknown_fields(
+                {
+                    f"profile_overrides.{profile}.{path}": path
+                    for profile, fields in overrides.items()
+                    for path in fields
+                }
+            )
+        )
+        return overrides
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> Study:
+        faults = []
+        if self.search.method == "grid":
+            faults += [
+                f"vary.{name}: a grid needs listed values, got {domain.type}; "
+                "list them, or use search.method random or optuna"
+                for name, domain in self.vary.items()
+                if not isinstance(domain, Values | Cases | IntRange)
+            ]
+        if self.scheduler is not None and self.metric.name not in PROGRESS_METRICS:
+            faults.append(
+                f"metric.name: with a scheduler it must be {' or '.join(PROGRESS_METRICS)}, "
+                f"which trials report while training, got {self.metric.name}; "
+                "change it, or remove the scheduler"
+            )
+        raise_value_faults(faults)
+        return self
+
+
+def _columns(vary: dict[str, Domain]) -> dict[str, str]:
+    return {
+        name: name if isinstance(domain, Cases) else column_name(name)
+        for name, domain in vary.items()
+    }
+
+
+def _unknown_fields(named: dict[str, str]) -> list[str]:
+    """A fault for each place (key) whose dotted field (value) no profile has."""
+    known = field_paths()
+    return [
+        f"{where}: unknown field {path!r}{nearest(path, known)}"
+        for where, path in named.items()
+        if path not in known
+    ]

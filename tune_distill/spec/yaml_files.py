@@ -1,0 +1,128 @@
+"""Studies and profiles are read from YAML: shipped ones by name, a user's own by path."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from tune_distill.spec.errors import StudyFileError
+from tune_distill.spec.faults import describe, nearest
+from tune_distill.spec.profile import Profile
+from tune_distill.spec.study import Study
+
+STUDY_ORDER = (
+    "smoothing",
+    "temperature",
+    "data_size",
+    "decoding",
+    "learning_rate",
+    "sequence_length",
+)
+"""The shipped studies, in the order that `all` runs them: smoothing makes the run that
+temperature, decoding and sequence_length share."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that reads 5e-5 as a number, as YAML 1.2 does, and refuses repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for key in keys:
+            if keys.count(key) > 1:
+                line = node.start_mark.line + 1
+                raise StudyFileError(f"key {key!r} stands twice in the block at line {line}")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def search_spaces_dir() -> Path:
+    """The folder of shipped studies: inside an installed wheel, beside the package in a clone."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "search_spaces"
+    return inside if inside.is_dir() else package.parent / "search_spaces"
+
+
+def shipped_studies() -> list[str]:
+    """Names of the shipped studies, in running order."""
+    found = {path.stem for path in search_spaces_dir().glob("*.yaml")}
+    return [name for name in STUDY_ORDER if name in found] + sorted(found - set(STUDY_ORDER))
+
+
+def shipped_profiles() -> list[str]:
+    """Names of the shipped profiles, alphabetically."""
+    return sorted(path.stem for path in (search_spaces_dir() / "profiles").glob("*.yaml"))
+
+
+def load_study(name_or_path: str) -> Study:
+    """The study of that name or in that file, checked.
+
+    Raises:
+        StudyFileError: no such study, or every fault of the file at once.
+    """
+    path = _find(name_or_path, search_spaces_dir(), "study", shipped_studies())
+    return read_model(path, Study)
+
+
+def load_profile(name_or_path: str) -> Profile:
+    """The profile of that name or in that file, checked.
+
+    Raises:
+        StudyFileError: no such profile, or every fault of the file at once.
+    """
+    folder = search_spaces_dir() / "profiles"
+    return read_model(_find(name_or_path, folder, "profile", shipped_profiles()), Profile)
+
+
+def read_model(path: Path, model: type[Model]) -> Model:
+    """The YAML file as a `model`.
+
+    Raises:
+        StudyFileError: the file is not readable YAML, or every fault of its content at once.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyFileError(f"{path}: must be a readable text file, got {error}") from error
+    except (yaml.YAMLError, StudyFileError) as error:
+        flat = " ".join(str(error).split())
+        raise StudyFileError(f"{path}: must be valid YAML, got {flat}") from error
+    if not isinstance(raw, dict):
+        got = "an empty file" if raw is None else type(raw).__name__
+        raise StudyFileError(
+            f"{path}: must be a mapping with {', '.join(model.model_fields)}, got {got}"
+        )
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise StudyFileError("\n".join(describe(error, model, str(path)))) from error
+
+
+def parse_scalar(text: str) -> Any:
+    """The value of `text` as a YAML file would read it: 1e-3 is a number, null is none."""
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError:
+        return text
+
+
+def _find(name_or_path: str, folder: Path, kind: str, shipped: list[str]) -> Path:
+    if name_or_path in shipped:
+        return folder / f"{name_or_path}.yaml"
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix in {".yaml", ".yml"} or path.name != name_or_path:
+        raise StudyFileError(f"{name_or_path}: no such {kind} file; shipped are {', '.join(shipped)}")
+    raise StudyFileError(f"{name_or_path}: no such {kind}{nearest(name_or_path, shipped)}")
