@@ -24,7 +24,7 @@ class Example:
     explanations: tuple[str, ...]
 
     def digest(self) -> bytes:
-        """SHA-256 of the text and label (32 bytes); the id, which formats differ in, is left out."""
+        """SHA-256 of texts and label (32 bytes), without the id, in which formats differ."""
         parts = (self.premise, self.hypothesis, self.label, *self.explanations)
         # Length prefixes keep ("ab", "c") and ("a", "bc") apart.
         text = "".join(f"{len(part)}:{part}" for part in parts)

@@ -12,7 +12,7 @@ from tune_distill.spec.errors import StudyFileError
 _DOMAIN_TAGS = {"values", "uniform", "loguniform", "int", "cases"}
 
 
-class Faults(ValueError):
+class FaultsError(ValueError):
     """Several faults that one validator found, each with its own place."""
 
     def __init__(self, lines: list[str]) -> None:
@@ -23,7 +23,7 @@ class Faults(ValueError):
 def raise_value_faults(lines: list[str]) -> None:
     """Nothing where `lines` is empty; otherwise all of them, for pydantic to collect."""
     if lines:
-        raise Faults(lines)
+        raise FaultsError(lines)
 
 
 def nearest(name: str, valid: tuple[str, ...] | list[str]) -> str:
@@ -40,7 +40,7 @@ def describe(error: ValidationError, model: type[BaseModel], where: str) -> list
     lines: list[str] = []
     for fault in error.errors(include_url=False):
         cause = fault.get("ctx", {}).get("error")
-        if isinstance(cause, Faults):
+        if isinstance(cause, FaultsError):
             lines += [f"{where}: {line}" for line in cause.lines]
         else:
             lines.append(_line(fault, model, where))

@@ -98,4 +98,3 @@ def differences(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> list[Di
         for name in dict.fromkeys((*left, *right))
         if left.get(name) != right.get(name)
     ]
-

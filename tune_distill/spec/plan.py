@@ -108,15 +108,19 @@ class Plan:
     """The trials of a study, and what is left of them.
 
     `finished` maps the ids of trials that the store already answers to their states.
-    `num_new` settings are still to be chosen by an Optuna search; 0 for grid and random.
+    `prunes`: the study's scheduler, if it has one, may stop these trials early.
+    `asks_optuna`: Optuna hands out the pending trials and chooses `num_new` more; otherwise the
+    pending trials are all there is.
     """
 
     resolved: ResolvedStudy
     search_key: str
     trials: tuple[Trial, ...]
     finished: dict[str, FinishedState]
-    num_new: int
     stored_runs: frozenset[str]
+    asks_optuna: bool = False
+    num_new: int = 0
+    prunes: bool = True
 
     @property
     def pending(self) -> list[Trial]:
@@ -124,9 +128,9 @@ class Plan:
         return [trial for trial in self.trials if trial.trial_id not in self.finished]
 
     @property
-    def num_trials(self) -> int:
-        """Rows that the study will have."""
-        return len(self.trials) + self.num_new
+    def num_to_run(self) -> int:
+        """Trials that need a worker, those included that Optuna has yet to choose."""
+        return len(self.pending) + self.num_new
 
     @property
     def trainings(self) -> list[Trial]:
@@ -159,7 +163,10 @@ def make_plan(
     search_key: str,
     trials: Iterable[Trial],
     stored: Stored,
+    *,
+    asks_optuna: bool = False,
     num_new: int = 0,
+    prunes: bool = True,
 ) -> Plan:
     """The plan of `trials`, less what the store has."""
     trials = tuple(trials)
@@ -171,7 +178,7 @@ def make_plan(
             finished[trial.trial_id] = "pruned"
     runs = {trial.run_key for trial in trials}
     stored_runs = frozenset(key for key in runs if stored.has_run(key))
-    return Plan(resolved, search_key, trials, finished, num_new, stored_runs)
+    return Plan(resolved, search_key, trials, finished, stored_runs, asks_optuna, num_new, prunes)
 
 
 def trial_id(setting: Setting, seed: int) -> str:

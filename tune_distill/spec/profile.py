@@ -42,9 +42,7 @@ class Data(Section):
     num_train: int | None = Field(
         None, ge=1, description="Size of the training pool in examples; none for all"
     )
-    num_validation: int | None = Field(
-        None, ge=1, description="Validation examples; none for all"
-    )
+    num_validation: int | None = Field(None, ge=1, description="Validation examples; none for all")
     train_fraction: float = Field(
         1.0, gt=0, le=1, description="Share of the pool trained on, label-balanced and nested"
     )
@@ -65,11 +63,17 @@ class Train(Section):
     warmup_fraction: float = Field(
         0.0, ge=0, lt=1, description="Share of the steps in which the learning rate rises linearly"
     )
-    max_source_length: int = Field(128, ge=4, description="Longest source, in tokens; the rest is cut")
-    max_target_length: int = Field(64, ge=4, description="Longest target, in tokens; the rest is cut")
+    max_source_length: int = Field(
+        128, ge=4, description="Longest source, in tokens; the rest is cut"
+    )
+    max_target_length: int = Field(
+        64, ge=4, description="Longest target, in tokens; the rest is cut"
+    )
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this L2 norm")
     ce_weight: float = Field(1.0, gt=0, description="Factor on the cross-entropy")
-    eval_steps: int = Field(20, ge=1, description="Steps between evaluations, each with a checkpoint")
+    eval_steps: int = Field(
+        20, ge=1, description="Steps between evaluations, each with a checkpoint"
+    )
     logging_steps: int = Field(10, ge=1, description="Steps between rows of the training loss")
 
 
@@ -128,7 +132,8 @@ def field_paths() -> tuple[str, ...]:
     paths = []
     for section, info in Profile.model_fields.items():
         model = info.annotation
-        assert isinstance(model, type) and issubclass(model, Section)
+        assert isinstance(model, type)
+        assert issubclass(model, Section)
         paths += [f"{section}.{name}" for name in model.model_fields]
     return tuple(paths)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -14,7 +14,6 @@ from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import describe, nearest, raise_faults
 from tune_distill.spec.profile import Profile, field_paths
 from tune_distill.spec.study import Study
-from tune_distill.spec.yaml_files import parse_scalar
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,11 @@ def with_fields(profile: Profile, fields: Mapping[str, Scalar], where: str) -> P
     """
     known = field_paths()
     raise_faults(
-        [f"{where}: unknown field {path!r}{nearest(path, known)}" for path in fields if path not in known]
+        [
+            f"{where}: unknown field {path!r}{nearest(path, known)}"
+            for path in fields
+            if path not in known
+        ]
     )
     raw = profile.model_dump()
     for path, value in fields.items():
@@ -47,23 +50,6 @@ def with_fields(profile: Profile, fields: Mapping[str, Scalar], where: str) -> P
         return Profile.model_validate(raw)
     except ValidationError as error:
         raise StudyFileError("\n".join(describe(error, Profile, where))) from error
-
-
-def parse_assignments(assignments: Iterable[str]) -> dict[str, Scalar]:
-    """The fields of `--set train.num_epochs=1 ...`.
-
-    Raises:
-        StudyFileError: an argument without "=".
-    """
-    fields: dict[str, Scalar] = {}
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        if not equals:
-            raise StudyFileError(
-                f"--set: must be field=value, got {assignment!r}; for example train.num_epochs=1"
-            )
-        fields[path.strip()] = parse_scalar(text)
-    return fields
 
 
 def study_profile(
@@ -125,7 +111,9 @@ def settings(study: Study, profile: Profile) -> list[Setting]:
         return [setting(study, space, dict(zip(names, point, strict=True))) for point in product]
     rng = random.Random(study.search.seed)
     draws = _distinct_draws(space, rng)
-    return [setting(study, space, point) for point in itertools.islice(draws, study.search.num_samples)]
+    return [
+        setting(study, space, point) for point in itertools.islice(draws, study.search.num_samples)
+    ]
 
 
 def setting(study: Study, space: Mapping[str, Domain], point: Mapping[str, Scalar]) -> Setting:
@@ -136,9 +124,7 @@ def setting(study: Study, space: Mapping[str, Domain], point: Mapping[str, Scala
     return Setting({study.columns[name]: value for name, value in point.items()}, fields)
 
 
-def _distinct_draws(
-    space: Mapping[str, Domain], rng: random.Random
-) -> Iterator[dict[str, Scalar]]:
+def _distinct_draws(space: Mapping[str, Domain], rng: random.Random) -> Iterator[dict[str, Scalar]]:
     seen = set()
     misses = 0
     # A small discrete space runs out of new points; stop there rather than draw for ever.

@@ -86,7 +86,7 @@ class Study(Section):
     question: Annotated[str, Field(min_length=1)] = Field(description="What the study asks")
     vary: dict[str, Domain] = Field(
         min_length=1,
-        description="Dotted profile field (or a name, for cases): its domain. Several make a product",
+        description="Dotted profile field, or a name for cases: its domain; several make a product",
     )
     search: Search = Search.model_validate({})
     scheduler: Asha | None = None

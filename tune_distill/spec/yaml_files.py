@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from tune_distill.spec.domains import Scalar
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import describe, nearest
+from tune_distill.spec.keys import flatten
+from tune_distill.spec.plan import ResolvedStudy
 from tune_distill.spec.profile import Profile
 from tune_distill.spec.study import Study
 
@@ -32,7 +36,7 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 5e-5 as a number, as YAML 1.2 does, and refuses repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
                 line = node.start_mark.line + 1
@@ -92,7 +96,7 @@ def read_model(path: Path, model: type[Model]) -> Model:
         StudyFileError: the file is not readable YAML, or every fault of its content at once.
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a SafeLoader
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise StudyFileError(f"{path}: must be a readable text file, got {error}") from error
     except (yaml.YAMLError, StudyFileError) as error:
@@ -109,10 +113,36 @@ def read_model(path: Path, model: type[Model]) -> Model:
         raise StudyFileError("\n".join(describe(error, model, str(path)))) from error
 
 
-def parse_scalar(text: str) -> Any:
+def dump_study(resolved: ResolvedStudy) -> str:
+    """The study with every choice written down: a study file that runs the same again."""
+    study = resolved.study.model_dump(exclude={"overrides", "profile_overrides"}, exclude_none=True)
+    study["replicates"] = len(resolved.seeds)
+    study["overrides"] = flatten(resolved.profile.model_dump())
+    text = yaml.safe_dump(study, sort_keys=False, allow_unicode=True)
+    return f"# Resolved from profile {resolved.profile_name}; runs the same again.\n{text}"
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, Scalar]:
+    """The fields of `--set train.num_epochs=1 ...`.
+
+    Raises:
+        StudyFileError: an argument without "=".
+    """
+    fields: dict[str, Scalar] = {}
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        if not equals:
+            raise StudyFileError(
+                f"--set: must be field=value, got {assignment!r}; for example train.num_epochs=1"
+            )
+        fields[path.strip()] = _parse_scalar(text)
+    return fields
+
+
+def _parse_scalar(text: str) -> Any:
     """The value of `text` as a YAML file would read it: 1e-3 is a number, null is none."""
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         return text
 
@@ -124,5 +154,7 @@ def _find(name_or_path: str, folder: Path, kind: str, shipped: list[str]) -> Pat
     if path.is_file():
         return path
     if path.suffix in {".yaml", ".yml"} or path.name != name_or_path:
-        raise StudyFileError(f"{name_or_path}: no such {kind} file; shipped are {', '.join(shipped)}")
+        raise StudyFileError(
+            f"{name_or_path}: no such {kind} file; shipped are {', '.join(shipped)}"
+        )
     raise StudyFileError(f"{name_or_path}: no such {kind}{nearest(name_or_path, shipped)}")

@@ -1,0 +1,73 @@
+"""Small real things that tests make: a T5 with its tokenizer, and e-SNLI files."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+from tune_distill.distill.examples import Example
+from tune_distill.distill.outputs import source_text, target_text
+from tune_distill.distill.sources import read_source
+
+
+def save_tiny_t5(
+    folder: Path, examples: list[Example], *, d_model: int = 32, seed: int = 0
+) -> Path:
+    """A two-layer T5 whose tokenizer was trained on the examples, as save_pretrained writes it."""
+    texts = [source_text(e.premise, e.hypothesis) for e in examples]
+    texts += [target_text(e.label, text) for e in examples for text in e.explanations]
+    tokenizer = Tokenizer(models.BPE(byte_fallback=False))
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=600,
+        special_tokens=["<pad>", "</s>", "<unk>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )
+    wrapped.save_pretrained(folder)
+    config = T5Config(
+        vocab_size=len(wrapped),
+        d_model=d_model,
+        d_kv=d_model // 4,
+        d_ff=2 * d_model,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        decoder_start_token_id=0,
+        tie_word_embeddings=True,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        T5ForConditionalGeneration(config).save_pretrained(folder)
+    return folder
+
+
+def write_csv(path: Path, examples: list[Example]) -> Path:
+    """The examples in the authors' columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(
+            ["pairID", "gold_label", "Sentence1", "Sentence2"]
+            + [f"Explanation_{n}" for n in (1, 2, 3)]
+        )
+        for e in examples:
+            references = [*e.explanations, "", ""][:3]
+            writer.writerow([e.example_id, e.label, e.premise, e.hypothesis, *references])
+    return path
+
+
+def mini_examples(split: str, count: int) -> list[Example]:
+    """The first examples of the built-in corpus."""
+    corpus = read_source("mini-nli")
+    return (corpus.train if split == "train" else corpus.validation)[:count]

@@ -1,0 +1,33 @@
+"""Result tables are read back as DataFrames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from tune_distill.spec.errors import StoreError
+
+Table = Literal["trials", "history", "predictions"]
+TABLES: tuple[Table, ...] = ("trials", "history", "predictions")
+
+
+def load(study: str, *, results: str | Path = "results", table: Table = "trials") -> pd.DataFrame:
+    """A table of a study, as results/README.md documents it.
+
+    `load("smoothing")` gives the trials; `table` may also be "history" or "predictions".
+
+    Raises:
+        StoreError: there is no such table in `results`.
+    """
+    if table not in TABLES:
+        raise StoreError(f"table: must be one of {', '.join(TABLES)}, got {table!r}")
+    path = Path(results) / study / f"{table}.parquet"
+    if not path.is_file():
+        found = sorted(path.parent.name for path in Path(results).glob("*/trials.parquet"))
+        raise StoreError(
+            f"{path}: no such table; studies in {results} are {', '.join(found) or '(none)'}; "
+            f"make it with python -m tune_distill.study {study}"
+        )
+    return pd.read_parquet(path)

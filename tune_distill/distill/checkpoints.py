@@ -1,0 +1,85 @@
+"""A training's whole state is one safetensors file: weights, optimizer, random state, position.
+
+One file, so that a rename makes it appear whole; safetensors, so that reading one from a shared
+place runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from tune_distill.records.store import HistoryRow
+
+
+class DamagedCheckpointError(Exception):
+    """The file is not a checkpoint of this training."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a training has come."""
+
+    step: int
+    elapsed_s: float
+    history: tuple[HistoryRow, ...]
+
+
+def save_checkpoint(
+    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: Position
+) -> None:
+    """`path` holds everything that `load_checkpoint` needs to go on to identical weights."""
+    # Tied weights are one parameter under one name here; safetensors refuses to store them twice.
+    tensors = {f"model.{name}": value.detach() for name, value in model.named_parameters()}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+    tensors["rng.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    metadata = {"position": json.dumps(asdict(position))}
+    save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
+
+
+def load_checkpoint(
+    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> Position:
+    """Model, optimizer and the random state are as they were when `path` was saved.
+
+    Raises:
+        DamagedCheckpointError: the file is cut, or its tensors do not fit the model.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata()
+        raw = json.loads(metadata["position"])
+        _restore(model, optimizer, tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DamagedCheckpointError(f"{path}: {type(error).__name__}: {error}") from error
+    history = tuple(HistoryRow(**row) for row in raw["history"])
+    return Position(raw["step"], raw["elapsed_s"], history)
+
+
+def _restore(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    tensors: dict[str, torch.Tensor],
+) -> None:
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[f"model.{name}"])
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in tensors.items():
+        if name.startswith("optimizer."):
+            _, index, field = name.split(".")
+            states.setdefault(int(index), {})[field] = value
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": states, "param_groups": groups})
+    torch.set_rng_state(tensors["rng.cpu"])
+    if "rng.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["rng.cuda"])

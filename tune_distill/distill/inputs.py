@@ -1,0 +1,108 @@
+"""What every trial of a study reads is prepared once: corpora, tokens, students, simulators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from tune_distill.distill.corpus import Corpus
+from tune_distill.distill.examples import Example
+from tune_distill.distill.simulator import SIMULATOR_VERSION, Simulator, fit_simulator
+from tune_distill.distill.sources import read_source
+from tune_distill.distill.students import load_tokenizer, student_identity
+from tune_distill.distill.tokens import TokenPairs, tokenize_examples
+from tune_distill.records.store import Store
+from tune_distill.spec.keys import DataIdentity
+from tune_distill.spec.profile import Data, Profile, Student
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Tokens of one corpus for one student, in the corpus's sampling order."""
+
+    train: TokenPairs
+    validation: TokenPairs
+
+
+@dataclass
+class Inputs:
+    """Corpora, students, tokens and simulators by name; fills itself on demand.
+
+    `identities` alone reads no model; `prepare` adds what training and scoring need.
+    """
+
+    corpora: dict[str, Corpus] = field(default_factory=dict)
+    students: dict[Student, Mapping[str, str]] = field(default_factory=dict)
+    tokens: dict[tuple[Student, str], Tokens] = field(default_factory=dict)
+    simulators: dict[str, Simulator] = field(default_factory=dict)
+    dropped: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+
+    def student_identity(self, student: Student) -> Mapping[str, str]:
+        """What the student is, by content."""
+        if student not in self.students:
+            self.students[student] = student_identity(student)
+        return self.students[student]
+
+    def data_identity(self, data: Data) -> DataIdentity:
+        """What the data section names, by content."""
+        return self.corpus(data).identity(data)
+
+    def corpus(self, data: Data) -> Corpus:
+        """The data section's source, read once."""
+        if data.source not in self.corpora:
+            raw = read_source(data.source)
+            self.corpora[data.source] = Corpus.from_raw(data.source, raw)
+            self.dropped[data.source] = raw.dropped
+        return self.corpora[data.source]
+
+    def prepare(self, profiles: Iterable[Profile], store: Store) -> None:
+        """Tokens and simulators for these profiles are here."""
+        needed: dict[tuple[Student, str], list[Data]] = {}
+        for profile in profiles:
+            needed.setdefault((profile.student, profile.data.source), []).append(profile.data)
+            self._prepare_simulator(profile.data, store)
+        for (student, source), sections in needed.items():
+            corpus = self.corpora[source]
+            tokenizer = load_tokenizer(student)
+            num_train = max(corpus.num_pool(data) for data in sections)
+            num_validation = max(corpus.num_validation(data) for data in sections)
+            self.tokens[student, source] = Tokens(
+                tokenize_examples(tokenizer, corpus.train[:num_train]),
+                tokenize_examples(tokenizer, corpus.validation[:num_validation]),
+            )
+
+    def for_workers(self) -> Inputs:
+        """The same without the training texts, which workers know as tokens and digests."""
+        corpora = {name: replace(corpus, train=[]) for name, corpus in self.corpora.items()}
+        return replace(self, corpora=corpora)
+
+    def validation(self, data: Data) -> list[Example]:
+        """The validation examples of the data section."""
+        corpus = self.corpus(data)
+        return corpus.validation[: corpus.num_validation(data)]
+
+    def ceiling(self, data: Data) -> float:
+        """Accuracy of the simulator on gold validation explanations: faithfulness' ceiling."""
+        examples = self.validation(data)
+        simulator = self.simulators[self.data_identity(data).pool_digest]
+        return simulator.accuracy(
+            [example.explanations[0] for example in examples],
+            [example.label for example in examples],
+        )
+
+    def _prepare_simulator(self, data: Data, store: Store) -> None:
+        pool_digest = self.data_identity(data).pool_digest
+        if pool_digest in self.simulators:
+            return
+        name = f"{pool_digest}-v{SIMULATOR_VERSION}"
+        path = store.simulator_path(name)
+        if path.is_file():
+            self.simulators[pool_digest] = Simulator.from_bytes(path.read_bytes())
+            return
+        corpus = self.corpus(data)
+        pool = corpus.train[: corpus.num_pool(data)]
+        simulator = fit_simulator(
+            [example.explanations[0] for example in pool], [example.label for example in pool]
+        )
+        store.save_simulator(name, simulator.to_bytes())
+        self.simulators[pool_digest] = simulator

@@ -1,0 +1,180 @@
+"""Scores of generated texts: a row per text, and the means that a trial reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from tune_distill.distill.examples import Example
+from tune_distill.distill.outputs import ParsedOutput, parse_output
+from tune_distill.distill.simulator import Simulator, words
+
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
+
+ROUGE_TYPES = ("rouge1", "rouge2", "rougeL")
+
+_STOP_WORDS = """
+a an the this that these those such here there
+i me my you your he him his she her it its we us our they them their who whom whose what which
+am is are was were be been being do does did has have had having
+can cannot could may might must shall should will would
+and or but nor if so as than then because since while when where why how
+not no only just also too very both either neither each any some all more most other another
+of in on at by for from to with without into onto about over under up down out off
+d ll m re s t ve isn aren wasn weren don doesn didn hasn haven hadn couldn shouldn won wouldn
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+"""Words that carry no content: grounding leaves them out. The last line of them are the halves of
+contractions, which the tokeniser splits at the apostrophe."""
+
+# The references of a whole validation split, which come back with every trial, fit in.
+_CACHE_SIZE = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionRow:
+    """One generated text and its scores, all in [0, 1]."""
+
+    example_id: str
+    sample: int
+    gold_label: str
+    predicted_label: str | None
+    """None where the output does not start with a label."""
+    correct: bool
+    prediction: str
+    """The output as generated."""
+    explanation: str
+    """What follows ``explanation:`` in it; empty where that is missing."""
+    rouge1: float
+    rouge2: float
+    rougeL: float
+    faithful: bool
+    grounding: float | None
+    """None where the explanation holds no content word."""
+
+
+def score_predictions(
+    examples: Sequence[Example], predictions: Sequence[Sequence[str]], simulator: Simulator
+) -> list[PredictionRow]:
+    """A row per text, by example and then by sample; `predictions[i][k]` is sample k of example i.
+
+    A text is faithful if the simulator, which sees its explanation alone, guesses the label that
+    the text itself gives, right or wrong. One without a label, or without a word in its
+    explanation, is not: there is nothing to agree with, or nothing to judge by.
+    """
+    texts = [
+        (example, sample, text, parse_output(text))
+        for example, samples in zip(examples, predictions, strict=True)
+        for sample, text in enumerate(samples)
+    ]
+    guesses = simulator.predict([parsed.explanation for *_, parsed in texts])
+    return [_row(*text, guess) for text, guess in zip(texts, guesses, strict=True)]
+
+
+def summarize(rows: Sequence[PredictionRow]) -> dict[str, float]:
+    """The means over at least one row, under the names that a trial reports them by.
+
+    Every row counts in every mean, except that an explanation without content words, whose
+    grounding is None, is left out of the mean grounding; that is NaN if no row has one.
+    """
+    return {
+        "label_accuracy": fmean(row.correct for row in rows),
+        "parse_rate": fmean(row.predicted_label is not None for row in rows),
+        "rouge1": fmean(row.rouge1 for row in rows),
+        "rouge2": fmean(row.rouge2 for row in rows),
+        "rougeL": fmean(row.rougeL for row in rows),
+        "faithfulness": fmean(row.faithful for row in rows),
+        "grounding": _mean_or_nan(row.grounding for row in rows if row.grounding is not None),
+    }
+
+
+@lru_cache(_CACHE_SIZE)
+def rouge(references: tuple[str, ...], explanation: str) -> tuple[float, float, float]:
+    """ROUGE-1, ROUGE-2 and ROUGE-L F1 with stemming, each of the reference that it is best with.
+
+    Source: Lin 2004, as in the package rouge-score; its numbers to the last bit.
+    """
+    best = _rouge_scorer().score_multi(references, explanation)
+    return best["rouge1"].fmeasure, best["rouge2"].fmeasure, best["rougeL"].fmeasure
+
+
+def grounding(explanation: str, premise: str, hypothesis: str) -> float | None:
+    """The share of the explanation's distinct content words that premise or hypothesis hold.
+
+    Words are compared by their Porter stems, as ROUGE compares them, so that "runs" is found in
+    "running". Distinct, because a student that repeats one word says no more than one that does
+    not. None if there is no content word: every word is in `STOP_WORDS`, or there is none.
+    """
+    tokenizer = _tokenizer()
+    stems = tokenizer.content_stems(explanation)
+    if not stems:
+        return None
+    evidence = {*tokenizer.tokenize(premise), *tokenizer.tokenize(hypothesis)}
+    return len(stems & evidence) / len(stems)
+
+
+def _row(
+    example: Example, sample: int, text: str, parsed: ParsedOutput, guess: str
+) -> PredictionRow:
+    rouge1, rouge2, rouge_l = rouge(example.explanations, parsed.explanation)
+    return PredictionRow(
+        example_id=example.example_id,
+        sample=sample,
+        gold_label=example.label,
+        predicted_label=parsed.label,
+        correct=parsed.label == example.label,
+        prediction=text,
+        explanation=parsed.explanation,
+        rouge1=rouge1,
+        rouge2=rouge2,
+        rougeL=rouge_l,
+        faithful=guess == parsed.label and bool(words(parsed.explanation)),
+        grounding=grounding(parsed.explanation, example.premise, example.hypothesis),
+    )
+
+
+def _mean_or_nan(values: Iterable[float]) -> float:
+    present = list(values)
+    return fmean(present) if present else math.nan
+
+
+class _StemmingTokenizer:
+    """rouge-score's own tokens, with every text and every word stemmed once.
+
+    Half of plain ROUGE's time goes into stemming the same references and words again.
+    """
+
+    def __init__(self) -> None:
+        # Here, because they cost more than a second (nltk), which planning need not pay.
+        from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]
+        from rouge_score.tokenize import tokenize
+
+        self._split = tokenize
+        # The method that rouge-score calls on a stemmer, and the one it calls on a tokeniser.
+        self.stem = lru_cache(_CACHE_SIZE)(PorterStemmer().stem)
+        self.tokenize = lru_cache(_CACHE_SIZE)(self._tokenize)
+
+    def _tokenize(self, text: str) -> tuple[str, ...]:
+        return tuple(self._split(text, self))
+
+    def content_stems(self, text: str) -> set[str]:
+        """The stems of the words in `text` that are no stop words."""
+        content = (word for word in self._split(text, None) if word not in STOP_WORDS)
+        return set(self.tokenize(" ".join(content)))
+
+
+@lru_cache(maxsize=1)
+def _tokenizer() -> _StemmingTokenizer:
+    return _StemmingTokenizer()
+
+
+@lru_cache(maxsize=1)
+def _rouge_scorer() -> RougeScorer:
+    from rouge_score.rouge_scorer import RougeScorer
+
+    return RougeScorer(ROUGE_TYPES, tokenizer=_tokenizer())

@@ -1,0 +1,150 @@
+"""Students are found, identified and loaded: the built-in one, a directory, or a hub id."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tune_distill.spec.errors import StudentError
+from tune_distill.spec.profile import MINI_STUDENT, Student
+
+if TYPE_CHECKING:
+    from transformers import T5ForConditionalGeneration
+
+_WEIGHTS = "model*.safetensors"
+_TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
+
+
+def student_identity(student: Student) -> dict[str, str]:
+    """What the student is by content: a built-in's version, a hub commit, or a digest of files.
+
+    Raises:
+        StudentError: the directory lacks a file, or the hub can't be reached and has no copy here.
+    """
+    if student.source == MINI_STUDENT:
+        from tune_distill.distill.mini_student import MINI_STUDENT_VERSION
+
+        return {"builtin": MINI_STUDENT, "version": str(MINI_STUDENT_VERSION)}
+    folder = Path(student.source).expanduser()
+    if folder.is_dir():
+        _require_t5(folder)
+        return {"files_digest": _digest_files(folder)}
+    if student.source.startswith((".", "/", "~")) or folder.exists():
+        raise StudentError(
+            f"student.source: must be a directory made with save_pretrained, got {student.source}; "
+            "check the path"
+        )
+    folder = download(student)
+    # The hub's cache keeps each commit in a folder of that name.
+    return {"hub": student.source, "commit": folder.name}
+
+
+def download(student: Student) -> Path:
+    """The local folder of a hub student, downloaded only where the cache lacks it.
+
+    Raises:
+        StudentError: there is no copy here and the hub can't be reached or has no such student.
+    """
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", _WEIGHTS, "spiece.model"]
+    try:
+        folder = Path(
+            snapshot_download(student.source, revision=student.revision, allow_patterns=wanted)
+        )
+    except Exception as error:  # the hub client raises a dozen kinds, from sockets to its own
+        reason = " ".join(str(error).split())[:300]
+        raise StudentError(
+            f"student.source: {student.source!r} must be on the hub or in its cache here, "
+            f"got {type(error).__name__}: {reason}; "
+            "use --student DIR for a local T5, or --profile mini, which needs no network"
+        ) from error
+    _require_t5(folder)
+    return folder
+
+
+def load_tokenizer(student: Student) -> Any:
+    """The student's tokenizer."""
+    if student.source == MINI_STUDENT:
+        from tune_distill.distill.mini_student import mini_tokenizer
+
+        return mini_tokenizer()
+    from transformers import AutoTokenizer
+
+    return _load(AutoTokenizer, student)
+
+
+def load_model(student: Student) -> T5ForConditionalGeneration:
+    """The student before fine-tuning, in float32 on the CPU."""
+    if student.source == MINI_STUDENT:
+        from tune_distill.distill.mini_student import mini_student
+
+        return mini_student()
+    import torch
+    from transformers import T5ForConditionalGeneration
+
+    model: T5ForConditionalGeneration = _load(
+        T5ForConditionalGeneration, student, use_safetensors=True, dtype=torch.float32
+    )
+    return model
+
+
+def weight_files(student: Student) -> list[Path]:
+    """The weights of a student that is not built in; float32 has four bytes a parameter."""
+    return sorted(_folder(student).glob(_WEIGHTS))
+
+
+def _folder(student: Student) -> Path:
+    folder = Path(student.source).expanduser()
+    return folder if folder.is_dir() else download(student)
+
+
+def _load(loader: Any, student: Student, **options: Any) -> Any:
+    try:
+        return loader.from_pretrained(_folder(student), **options)
+    except Exception as error:  # damaged files raise whatever their parser raises
+        reason = " ".join(str(error).split())[:300]
+        raise StudentError(
+            f"student.source: {student.source} must load as a T5, "
+            f"got {type(error).__name__}: {reason}"
+        ) from error
+
+
+def _require_t5(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise StudentError(
+            f"student.source: {folder} has no config.json; "
+            "make the directory with model.save_pretrained and tokenizer.save_pretrained"
+        )
+    try:
+        config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
+    except ValueError as error:
+        raise StudentError(f"student.source: {folder}/config.json must be JSON: {error}") from error
+    if config.get("model_type") != "t5":
+        raise StudentError(
+            f"student.source: {folder} must hold a T5, got model_type {config.get('model_type')!r}"
+        )
+    if not list(folder.glob(_WEIGHTS)):
+        raise StudentError(
+            f"student.source: {folder} has no weights ({_WEIGHTS}); "
+            "save them with model.save_pretrained (older formats unpickle code and are not read)"
+        )
+    if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        raise StudentError(
+            f"student.source: {folder} has no tokenizer ({' or '.join(_TOKENIZER_FILES)}); "
+            "save it with tokenizer.save_pretrained"
+        )
+
+
+def _digest_files(folder: Path) -> str:
+    """SHA-256 over the names and contents of the files that make the student."""
+    names = {*folder.glob("*.json"), *folder.glob(_WEIGHTS), *folder.glob("spiece.model")}
+    digest = hashlib.sha256()
+    for path in sorted(names):
+        with path.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        digest.update(f"{path.name}:{content}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,229 @@
+"""One trial from its inputs to its records: train unless it was trained, decode unless decoded.
+
+Knows nothing of Ray: a trial is an iterator of progress, which whoever drives it may abandon.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import T5ForConditionalGeneration
+from transformers.utils import logging as transformers_logging
+
+from tune_distill.distill.bertscore import bertscore
+from tune_distill.distill.checkpoints import (
+    DamagedCheckpointError,
+    load_checkpoint,
+    save_checkpoint,
+)
+from tune_distill.distill.decoding import decode
+from tune_distill.distill.examples import Example
+from tune_distill.distill.inputs import Inputs, Tokens
+from tune_distill.distill.scoring import PredictionRow, score_predictions, summarize
+from tune_distill.distill.students import load_model, load_tokenizer
+from tune_distill.distill.tensors import Pairs
+from tune_distill.distill.tokens import TokenPairs
+from tune_distill.distill.training import Training, evaluation_loss
+from tune_distill.records.store import (
+    EvaluationRecord,
+    HistoryRow,
+    RunRecord,
+    Store,
+    set_aside,
+)
+from tune_distill.records.tables import write_predictions
+from tune_distill.spec.plan import Trial
+from tune_distill.spec.profile import Profile, Student
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a trial stands: in training after an evaluation, or done with its metrics.
+
+    `resumed_step` is the step of the checkpoint this attempt started from, 0 without one.
+    """
+
+    step: int
+    num_steps: int
+    history: tuple[HistoryRow, ...]
+    resumed_step: int = 0
+    trained: bool = True
+    metrics: dict[str, float | None] | None = None
+
+    @property
+    def done(self) -> bool:
+        return self.metrics is not None
+
+
+def configure_torch(num_threads: int) -> None:
+    """torch computes the same numbers each time, on this many threads, and says nothing."""
+    torch.set_num_threads(num_threads)
+    # Only warns where an operation has no deterministic form: none of a T5's on a CPU does.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
+def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
+    """Yields progress after each evaluation of the training, and last with the metrics.
+
+    The run and the evaluation are in the store before the last yield. An iterator that is
+    abandoned leaves a checkpoint, from which the same trial goes on.
+
+    Raises:
+        NonFiniteLossError: the training diverged.
+    """
+    run = store.run(trial.run_key)
+    trained = run is None
+    resumed_step = 0
+    if run is None:
+        for progress in _train(trial, inputs, store):
+            yield progress
+            resumed_step = progress.resumed_step
+        run = store.run(trial.run_key)
+        assert run is not None
+    evaluation = store.evaluation(trial.evaluation_key) or _evaluate(trial, run, inputs, store)
+    yield Progress(
+        run.num_steps, run.num_steps, run.history, resumed_step, trained, evaluation.metrics
+    )
+
+
+def _train(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
+    profile = trial.profile
+    data, tokens = inputs.data_identity(profile.data), _tokens(inputs, profile)
+    store.begin_run(trial.run_key, trial.run_identity)
+    train = _pairs(tokens.train, data.num_train, profile)
+    validation = _pairs(tokens.validation, data.num_validation, profile)
+    training = _training(trial, train, validation, store)
+    resumed_step = training.position.step
+    if resumed_step:
+        yield Progress(resumed_step, training.total_steps, training.position.history, resumed_step)
+    for row in training.run():
+        if row.step < training.total_steps:
+            store.save_checkpoint(trial.run_key, _checkpoint_writer(training))
+            yield Progress(row.step, training.total_steps, training.position.history, resumed_step)
+    lengths = profile.train
+    last = training.position.history[-1]
+    assert last.eval_loss is not None
+    record = RunRecord(
+        num_train=data.num_train,
+        num_steps=training.total_steps,
+        final_train_loss=last.train_loss,
+        eval_loss=last.eval_loss,
+        validation_digest=data.validation_digest,
+        training_time_s=last.elapsed_s,
+        examples_per_s=data.num_train * lengths.num_epochs / last.elapsed_s,
+        source_truncated_fraction=tokens.train.sources.truncated_fraction(
+            data.num_train, lengths.max_source_length
+        ),
+        target_truncated_fraction=tokens.train.targets.truncated_fraction(
+            data.num_train, lengths.max_target_length
+        ),
+        device=_device_name(),
+        history=training.position.history,
+    )
+    store.finish_run(
+        trial.run_key, record, lambda path: _save_student(path, training.model, profile)
+    )
+
+
+def _training(trial: Trial, train: Pairs, validation: Pairs, store: Store) -> Training:
+    """The training, standing where its checkpoint left it, or at its start."""
+
+    def fresh() -> Training:
+        torch.manual_seed(trial.seed)
+        model = _on_device(load_model(trial.profile.student))
+        return Training(model, train, validation, trial.profile.train, trial.seed)
+
+    training = fresh()
+    path = store.checkpoint_path(trial.run_key)
+    if not path.is_file():
+        return training
+    try:
+        training.position = load_checkpoint(path, training.model, training.optimizer)
+    except DamagedCheckpointError as error:
+        aside = set_aside(path, "damaged")
+        logger.warning("%s; set aside as %s", error, aside.name)
+        # Some weights may have been restored before the damage showed.
+        return fresh()
+    return training
+
+
+def _evaluate(trial: Trial, run: RunRecord, inputs: Inputs, store: Store) -> EvaluationRecord:
+    profile = trial.profile
+    data = inputs.data_identity(profile.data)
+    student = Student(source=str(store.student_dir(trial.run_key)))
+    model = _on_device(load_model(student))
+    pairs = _pairs(_tokens(inputs, profile).validation, data.num_validation, profile)
+    started = time.perf_counter()
+    texts = decode(model, load_tokenizer(profile.student), pairs.sources, profile.decode)
+    decode_time_s = time.perf_counter() - started
+    examples = inputs.validation(profile.data)
+    rows = score_predictions(examples, texts, inputs.simulators[data.pool_digest])
+    same_examples = run.validation_digest == data.validation_digest
+    record = EvaluationRecord(
+        metrics={**_summary(rows), **_bertscore(rows, examples, profile.metrics.bertscore_model)},
+        eval_loss=run.eval_loss if same_examples else evaluation_loss(model, pairs),
+        num_validation=data.num_validation,
+        decode_time_s=decode_time_s,
+    )
+    store.save_evaluation(trial.evaluation_key, record, lambda path: write_predictions(path, rows))
+    return record
+
+
+def _summary(rows: list[PredictionRow]) -> dict[str, float | None]:
+    """The metrics; null where no answer has a value, as tables show it."""
+    return {name: None if math.isnan(value) else value for name, value in summarize(rows).items()}
+
+
+def _bertscore(
+    rows: list[PredictionRow], examples: list[Example], model: str | None
+) -> dict[str, float | None]:
+    """The mean BERTScore of the explanations, where the profile names an encoder."""
+    if model is None:
+        return {"bertscore": None}
+    references = {example.example_id: example.explanations for example in examples}
+    scores = bertscore(
+        [row.explanation for row in rows], [references[row.example_id] for row in rows], model
+    )
+    return {"bertscore": sum(scores) / len(scores)}
+
+
+def _tokens(inputs: Inputs, profile: Profile) -> Tokens:
+    return inputs.tokens[profile.student, profile.data.source]
+
+
+def _pairs(pairs: TokenPairs, count: int, profile: Profile) -> Pairs:
+    lengths = profile.train
+    return Pairs(
+        pairs.sources.rows(count, lengths.max_source_length),
+        pairs.targets.rows(count, lengths.max_target_length),
+    )
+
+
+def _checkpoint_writer(training: Training) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        save_checkpoint(path, training.model, training.optimizer, training.position)
+
+    return write
+
+
+def _save_student(path: Path, model: T5ForConditionalGeneration, profile: Profile) -> None:
+    model.save_pretrained(path)
+    load_tokenizer(profile.student).save_pretrained(path)
+
+
+def _on_device(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
+    return model.cuda() if torch.cuda.is_available() else model  # type: ignore[call-arg]
+
+
+def _device_name() -> str:
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

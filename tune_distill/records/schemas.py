@@ -1,0 +1,126 @@
+"""The columns of every table: name, type and what it means. results/README.md repeats them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from tune_distill.spec.domains import Scalar
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table; `nullable` ones are null where the text says so."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+
+    @property
+    def field(self) -> pa.Field:
+        return pa.field(self.name, self.type)
+
+
+_TEXT, _REAL, _WHOLE, _TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+
+TRIALS_BEFORE_SETTING = (
+    Column("study", _TEXT, "Name of the study"),
+    Column("trial_id", _TEXT, "Setting and seed; unique within the study"),
+    Column("state", _TEXT, "`complete`, `pruned` (stopped early by the scheduler) or `failed`"),
+    Column("error", _TEXT, "Why the trial failed; null otherwise"),
+    Column("seed", _WHOLE, "Seed of training: batch order and dropout"),
+)
+
+TRIALS_AFTER_SETTING = (
+    Column(
+        "label_accuracy", _REAL, "Share of answers whose parsed label is gold; unparsable is wrong"
+    ),
+    Column("parse_rate", _REAL, "Share of answers that start with a label"),
+    Column("rouge1", _REAL, "ROUGE-1 F1 of explanations, stemmed, best reference, mean"),
+    Column("rouge2", _REAL, "ROUGE-2 F1, likewise"),
+    Column("rougeL", _REAL, "ROUGE-L F1, likewise"),
+    Column(
+        "faithfulness",
+        _REAL,
+        "Share of answers whose explanation alone leads the simulator to the student's own label",
+    ),
+    Column("grounding", _REAL, "Share of an explanation's content words found in the pair, mean"),
+    Column(
+        "bertscore",
+        _REAL,
+        "BERTScore F1, best reference, mean; null unless the profile names an encoder",
+    ),
+    Column("eval_loss", _REAL, "Cross-entropy a validation target token, without smoothing"),
+    Column("final_train_loss", _REAL, "Training loss at the last history row, with smoothing"),
+    Column("training_time_s", _REAL, "Seconds of training and its evaluations, over all attempts"),
+    Column("decode_time_s", _REAL, "Seconds of generating all answers"),
+    Column("examples_per_s", _REAL, "Training examples a second of training time"),
+    Column("num_steps", _WHOLE, "Optimizer steps made"),
+    Column("num_train", _WHOLE, "Training examples"),
+    Column("num_validation", _WHOLE, "Validation examples"),
+    Column(
+        "source_truncated_fraction", _REAL, "Share of training sources cut to the maximum length"
+    ),
+    Column(
+        "target_truncated_fraction", _REAL, "Share of training targets cut to the maximum length"
+    ),
+    Column("run_key", _TEXT, "Identity of the training; trials that share it share the student"),
+    Column("evaluation_key", _TEXT, "Identity of the decoding and scoring"),
+    Column("reused", _TRUTH, "Whether the trial's run was in the store already when its turn came"),
+    Column("config", _TEXT, "The whole resolved profile, as JSON"),
+)
+
+HISTORY = (
+    Column("trial_id", _TEXT, "As in trials"),
+    Column("step", _WHOLE, "Optimizer steps made"),
+    Column("epoch", _REAL, "Passes over the training examples made"),
+    Column("train_loss", _REAL, "Mean training loss since the row before, with smoothing"),
+    Column("unsmoothed_train_loss", _REAL, "The same without smoothing, to compare settings"),
+    Column("eval_loss", _REAL, "Cross-entropy a validation target token; null between evaluations"),
+    Column("learning_rate", _REAL, "Learning rate of the step"),
+    Column("elapsed_s", _REAL, "Seconds of training so far"),
+)
+
+SCORED = (
+    Column("example_id", _TEXT, "Identifier of the validation example"),
+    Column("sample", _WHOLE, "Number of the answer, from 0; greedy and beam give one"),
+    Column("gold_label", _TEXT, "`entailment`, `neutral` or `contradiction`"),
+    Column("predicted_label", _TEXT, "Label the answer starts with; null if it starts with none"),
+    Column("correct", _TRUTH, "Whether they agree"),
+    Column("prediction", _TEXT, "The whole answer"),
+    Column("explanation", _TEXT, "Its explanation"),
+    Column("rouge1", _REAL, "ROUGE-1 F1 of the explanation, stemmed, best reference"),
+    Column("rouge2", _REAL, "ROUGE-2 F1, likewise"),
+    Column("rougeL", _REAL, "ROUGE-L F1, likewise"),
+    Column(
+        "faithful", _TRUTH, "Whether the explanation alone leads the simulator to predicted_label"
+    ),
+    Column("grounding", _REAL, "Share of its content words in the pair; null if it has none"),
+)
+
+PREDICTIONS = (Column("trial_id", _TEXT, "As in trials"), *SCORED)
+
+
+def schema(columns: tuple[Column, ...]) -> pa.Schema:
+    """The Arrow schema of these columns."""
+    return pa.schema([column.field for column in columns])
+
+
+def trials_columns(settings: list[Mapping[str, Scalar]]) -> tuple[Column, ...]:
+    """The columns of a study's trials: one for each varied parameter, in the middle."""
+    names = list(dict.fromkeys(name for values in settings for name in values))
+    varied = tuple(
+        Column(name, _type_of([values.get(name) for values in settings]), "A varied parameter")
+        for name in names
+    )
+    return (*TRIALS_BEFORE_SETTING, *varied, *TRIALS_AFTER_SETTING)
+
+
+def _type_of(values: list[Scalar]) -> pa.DataType:
+    present = [value for value in values if value is not None]
+    if any(isinstance(value, str) for value in present):
+        return _TEXT
+    whole = present and all(isinstance(value, int) for value in present)
+    return _WHOLE if whole else _REAL

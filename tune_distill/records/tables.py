@@ -1,0 +1,68 @@
+"""Rows become Parquet files that appear whole: trials, history and predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from tune_distill.records.files import atomic_file
+from tune_distill.records.schemas import HISTORY, PREDICTIONS, SCORED, Column, schema
+
+
+class Scored(Protocol):
+    """A scored answer with an attribute for each column of SCORED."""
+
+    @property
+    def example_id(self) -> str: ...
+
+
+def write_predictions(path: Path, rows: Sequence[Scored]) -> None:
+    """`path` holds one row for each scored answer, as the store keeps them: without a trial."""
+    columns = {
+        column.name: pa.array([getattr(row, column.name) for row in rows], column.type)
+        for column in SCORED
+    }
+    pq.write_table(pa.table(columns, schema=schema(SCORED)), path)
+
+
+def write_trials(
+    folder: Path, rows: Sequence[Mapping[str, Any]], columns: tuple[Column, ...]
+) -> None:
+    """`trials.parquet` and `trials.csv` hold these rows."""
+    table = _table(rows, columns)
+    with atomic_file(folder / "trials.parquet") as temporary:
+        pq.write_table(table, temporary)
+    with atomic_file(folder / "trials.csv") as temporary:
+        pacsv.write_csv(table, temporary)
+
+
+def write_history(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """`history.parquet` holds these rows."""
+    with atomic_file(folder / "history.parquet") as temporary:
+        pq.write_table(_table(rows, HISTORY), temporary)
+
+
+def write_all_predictions(folder: Path, parts: Iterable[tuple[str, Path]]) -> None:
+    """`predictions.parquet` holds the rows of every (trial_id, stored predictions), in order.
+
+    One part at a time: memory does not grow with the number of trials.
+    """
+    target = schema(PREDICTIONS)
+    with (
+        atomic_file(folder / "predictions.parquet") as temporary,
+        pq.ParquetWriter(temporary, target) as writer,
+    ):
+        for trial_id, path in parts:
+            table = pq.read_table(path, schema=schema(SCORED))
+            ids = pa.array([trial_id] * table.num_rows, pa.string())
+            writer.write_table(table.add_column(0, target.field("trial_id"), ids))
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: tuple[Column, ...]) -> pa.Table:
+    arrays = [pa.array([row[column.name] for row in rows], column.type) for column in columns]
+    return pa.Table.from_arrays(arrays, schema=schema(columns))

@@ -1,0 +1,122 @@
+"""What became of each trial, and its rows in the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from tune_distill.records.schemas import trials_columns
+from tune_distill.records.store import EvaluationRecord, HistoryRow, RunRecord, Store
+from tune_distill.records.tables import write_all_predictions, write_history, write_trials
+from tune_distill.spec.errors import StoreError
+from tune_distill.spec.keys import canonical_json
+from tune_distill.spec.plan import Trial
+
+TrialState = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A trial's end. `run` and `evaluation` are there exactly for complete trials."""
+
+    trial: Trial
+    state: TrialState
+    reused: bool
+    error: str | None = None
+    run: RunRecord | None = None
+    evaluation: EvaluationRecord | None = None
+    history: tuple[HistoryRow, ...] = ()
+
+
+def complete_record(trial: Trial, store: Store, reused: bool) -> TrialRecord:
+    """The record of a trial that the store answers.
+
+    Raises:
+        StoreError: it does not.
+    """
+    run = store.run(trial.run_key)
+    evaluation = store.evaluation(trial.evaluation_key)
+    if run is None or evaluation is None:
+        raise StoreError(
+            f"{store.root}: must hold the run and evaluation of {trial.trial_id}, "
+            "got a missing or damaged one; run the command again to make it again"
+        )
+    history = run.history
+    if run.validation_digest != trial.evaluation_identity["validation"]["digest"]:
+        # Losses on other examples than this trial's would be compared with its own.
+        history = tuple(HistoryRow(**{**asdict(row), "eval_loss": None}) for row in history)
+    return TrialRecord(trial, "complete", reused, None, run, evaluation, history)
+
+
+def trial_row(study: str, record: TrialRecord) -> dict[str, Any]:
+    """The trial's row in the trials table."""
+    trial, run, evaluation = record.trial, record.run, record.evaluation
+    metrics = evaluation.metrics if evaluation else {}
+    last = record.history[-1] if record.history else None
+    losses = [row.eval_loss for row in record.history if row.eval_loss is not None]
+    return {
+        "study": study,
+        "trial_id": trial.trial_id,
+        "state": record.state,
+        "error": record.error,
+        "seed": trial.seed,
+        **trial.setting.values,
+        **{name: metrics.get(name) for name in _METRICS},
+        "eval_loss": evaluation.eval_loss if evaluation else (losses[-1] if losses else None),
+        "final_train_loss": last.train_loss if last else None,
+        "training_time_s": last.elapsed_s if last else None,
+        "decode_time_s": evaluation.decode_time_s if evaluation else None,
+        "examples_per_s": run.examples_per_s if run else None,
+        "num_steps": last.step if last else None,
+        "num_train": trial.run_identity["data"]["num_train"],
+        "num_validation": trial.evaluation_identity["validation"]["num_validation"],
+        "source_truncated_fraction": run.source_truncated_fraction if run else None,
+        "target_truncated_fraction": run.target_truncated_fraction if run else None,
+        "run_key": trial.run_key,
+        "evaluation_key": trial.evaluation_key,
+        "reused": record.reused,
+        "config": canonical_json(trial.profile.model_dump()),
+    }
+
+
+_METRICS = (
+    "label_accuracy",
+    "parse_rate",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "faithfulness",
+    "grounding",
+    "bertscore",
+)
+
+
+def history_rows(records: Iterable[TrialRecord]) -> list[dict[str, Any]]:
+    """A row for each history row of each trial."""
+    return [
+        {"trial_id": record.trial.trial_id, **asdict(row)}
+        for record in records
+        for row in record.history
+    ]
+
+
+def write_study_tables(
+    folder: Path, study: str, records: Sequence[TrialRecord], store: Store
+) -> list[dict[str, Any]]:
+    """The study's three tables and its CSV are in `folder`; the rows of trials."""
+    rows = [trial_row(study, record) for record in records]
+    columns = trials_columns([record.trial.setting.values for record in records])
+    write_history(folder, history_rows(records))
+    write_all_predictions(
+        folder,
+        (
+            (record.trial.trial_id, store.predictions_path(record.trial.evaluation_key))
+            for record in records
+            if record.state == "complete"
+        ),
+    )
+    # Last: a reader who sees a trial here finds its history and predictions.
+    write_trials(folder, rows, columns)
+    return rows

@@ -1,0 +1,88 @@
+"""What one command shares among its studies: store, inputs, console, and Ray once it is needed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tune_distill.analysis.summary import Counts
+from tune_distill.distill.inputs import Inputs
+from tune_distill.options import Options
+from tune_distill.records.files import require_writable
+from tune_distill.records.store import Store, local_path
+from tune_distill.tuning.progress import duration_text
+
+Nodes = list[dict[str, float]]
+
+_LOG_WIDTH = 100
+
+
+@dataclass
+class Session:
+    """The state of one command.
+
+    `made` holds the keys of runs made by this command: --no-reuse makes everything again, but
+    nothing twice.
+    """
+
+    options: Options
+    results: Path
+    store: Store
+    console: Console
+    inputs: Inputs = field(default_factory=Inputs)
+    made: set[str] = field(default_factory=set)
+    nodes: Nodes = field(default_factory=list)
+    _resources: ExitStack = field(default_factory=ExitStack)
+
+    @classmethod
+    @contextmanager
+    def open(cls, options: Options) -> Iterator[Session]:
+        """A session whose Ray, if it was started, ends with the block."""
+        results = local_path(options.results, "--results")
+        store = local_path(options.store, "--store") if options.store else results / ".store"
+        # A pipe has no width of its own, and rich would take it for a narrow terminal.
+        console = Console(highlight=False, width=None if sys.stdout.isatty() else _LOG_WIDTH)
+        with ExitStack() as resources:
+            yield cls(options, results, Store(store), console, _resources=resources)
+
+    def require_writable(self) -> None:
+        """Nothing, where results and store can be written.
+
+        Raises:
+            StoreError: one of them cannot; found out before a worker starts.
+        """
+        for folder in (self.results, self.store.root):
+            require_writable(folder)
+
+    def start_ray(self) -> Nodes:
+        """The resources of each node; Ray is started or joined at the first call."""
+        if not self.nodes:
+            from tune_distill.tuning.cluster import ray_session
+
+            self.nodes = self._resources.enter_context(ray_session(self.options.address))
+        return self.nodes
+
+    def say(self, text: Any) -> None:
+        """Shown, unless only the last line or JSON was asked for."""
+        if not self.options.quiet and not self.options.json:
+            self.console.print(text, soft_wrap=isinstance(text, str), markup=False)
+
+    def show_failures(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """One line for each failed trial and its reason."""
+        for row in rows:
+            if row["state"] == "failed":
+                self.say(f"failed: {row['trial_id']}: {row['error']}")
+
+    def conclude(self, total: Counts, elapsed_s: float) -> None:
+        """The last line: what was run, and how many trials needed no training."""
+        if self.options.json:
+            print(json.dumps({"event": "end", **asdict(total), "elapsed_s": elapsed_s}))
+        else:
+            print(f"{total.sentence()}; {duration_text(elapsed_s)}; results in {self.results}")

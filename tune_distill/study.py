@@ -1,0 +1,143 @@
+"""Front door: `python -m tune_distill.study NAME`. The whole story is `run_study`, below.
+
+A study file becomes a checked study; with a profile it becomes settings, and with seeds trials;
+the store answers the trials that were made before; Ray Tune runs the others; all of them become
+tables. Everything heavy is imported on the way, so that `--help` and `--list` answer at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tune_distill.options import Options, parse_arguments
+from tune_distill.spec.domains import Scalar
+from tune_distill.spec.errors import TuneDistillError
+from tune_distill.spec.plan import ResolvedStudy
+from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
+from tune_distill.spec.settings import domains, study_profile
+from tune_distill.spec.yaml_files import (
+    dump_study,
+    load_profile,
+    load_study,
+    parse_assignments,
+    shipped_profiles,
+    shipped_studies,
+)
+
+if TYPE_CHECKING:
+    from tune_distill.analysis.summary import Counts
+    from tune_distill.session import Session
+
+EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0 all complete or pruned, 1 some failed, 2 usage or configuration."""
+    options = parse_arguments(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        if options.list:
+            print(_listing())
+            return EXIT_COMPLETE
+        return _run_all(options)
+    except TuneDistillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def resolve(name: str, options: Options) -> ResolvedStudy:
+    """The study as it will run: with its profile, the user's fields, and seeds.
+
+    Raises:
+        StudyFileError: every fault of the study, the profile or the options, before anything runs.
+    """
+    study = load_study(name)
+    chosen: dict[str, Scalar] = {
+        f"{section}.source": source for section, source in options.sources().items()
+    }
+    chosen |= parse_assignments(options.set)
+    profile_name = Path(options.profile).stem
+    profile = study_profile(study, profile_name, load_profile(options.profile), chosen)
+    domains(study, profile)
+    num_seeds = options.seeds or study.replicates
+    return ResolvedStudy(study, profile_name, profile, tuple(range(num_seeds)))
+
+
+def run_study(session: Session, resolved: ResolvedStudy) -> Counts:
+    """The study's tables are in results and its summary on the console; its counts."""
+    from tune_distill.analysis.summary import count, summary_table
+    from tune_distill.records.environment import write_environment
+    from tune_distill.records.files import write_text
+    from tune_distill.records.trials import write_study_tables
+    from tune_distill.tuning.conduct import conduct
+    from tune_distill.tuning.planning import start_over
+    from tune_distill.tuning.progress import choose_display
+
+    study, options, store = resolved.study, session.options, session.store
+    if options.no_reuse:
+        start_over(resolved, session.inputs, store, session.made)
+    display = choose_display(session.console, quiet=options.quiet, as_json=options.json)
+    with closing(display):
+        records = conduct(
+            resolved, session.inputs, store, options.resources, display, session.start_ray
+        )
+    session.made |= {record.trial.run_key for record in records if not record.reused}
+    folder = session.results / study.name
+    rows = write_study_tables(folder, study.name, records, store)
+    write_text(folder / "study.yaml", dump_study(resolved))
+    if session.nodes:
+        write_environment(folder, {"nodes": session.nodes})
+    title = f"{study.name}: {study.question}"
+    session.say(summary_table(title, list(study.columns.values()), rows))
+    session.show_failures(rows)
+    return count(rows)
+
+
+def _run_all(options: Options) -> int:
+    from tune_distill.analysis.summary import Counts
+    from tune_distill.preview import preview
+    from tune_distill.session import Session
+
+    started = time.monotonic()
+    names = shipped_studies() if options.studies == ["all"] else options.studies
+    studies = [resolve(name, options) for name in names]
+    with Session.open(options) as session:
+        session.say(_first_line(studies[0]))
+        if options.dry_run or options.explain:
+            for study in studies:
+                session.say(preview(study, session))
+            return EXIT_COMPLETE
+        session.require_writable()
+        total = sum((run_study(session, study) for study in studies), Counts())
+        session.conclude(total, time.monotonic() - started)
+    return EXIT_SOME_FAILED if total.failed else EXIT_COMPLETE
+
+
+def _first_line(resolved: ResolvedStudy) -> str:
+    """Which profile, student and data run, and how to run the real ones."""
+    profile = resolved.profile
+    student, data = profile.student.source, profile.data.source
+    line = f"profile {resolved.profile_name}: student {student}, data {data}"
+    if student == MINI_STUDENT and data == MINI_CORPUS:
+        line += "; for flan-t5-small on e-SNLI: --profile notebook"
+    return line
+
+
+def _listing() -> str:
+    lines = ["studies:"]
+    lines += [f"  {name:16} {load_study(name).question}" for name in shipped_studies()]
+    lines += ["profiles:"]
+    for name in shipped_profiles():
+        profile = load_profile(name)
+        lines.append(f"  {name:16} student {profile.student.source}, data {profile.data.source}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

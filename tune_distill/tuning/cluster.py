@@ -1,0 +1,60 @@
+"""A Ray session: started here, or joined, quiet either way."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tune_distill.spec.errors import ClusterError
+
+# Read when Ray is imported or starts its processes, so set before either.
+_ENVIRONMENT = {
+    # Tune's console output and CSV, JSON and TensorBoard loggers: ours take their place.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    # The store resumes studies; Tune's own snapshots would only take time.
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Workers tokenise nothing; the warning about forked tokenizers would be noise.
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@contextmanager
+def ray_session(address: str | None) -> Iterator[list[dict[str, float]]]:
+    """Ray is running in the block; yields the resources of each live node.
+
+    `address` none starts Ray on this machine for this block only.
+
+    Raises:
+        ClusterError: Ray cannot be started, or nothing answers at `address`.
+    """
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    # A failed trial is a row with its reason; its traceback is not news.
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    try:
+        ray.init(address=address or "local", **_options(address))
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        what = f"a Ray cluster at {address}" if address else "Ray on this machine"
+        reason = " ".join(str(error).split())[:300]
+        raise ClusterError(f"--address: {what} must start or answer, got: {reason}") from error
+    try:
+        yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    finally:
+        ray.shutdown()
+
+
+def _options(address: str | None) -> dict[str, Any]:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None:
+        options["include_dashboard"] = False
+    return options

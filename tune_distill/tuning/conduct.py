@@ -1,0 +1,81 @@
+"""A study from its plans to its records: what the store has, and what Ray Tune adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from tune_distill.distill.inputs import Inputs
+from tune_distill.records.store import Store
+from tune_distill.records.trials import TrialRecord, complete_record
+from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
+from tune_distill.tuning.events import Display
+from tune_distill.tuning.planning import plans
+from tune_distill.tuning.resources import ResourceRequest, fit
+
+Nodes = Sequence[Mapping[str, float]]
+
+
+def conduct(
+    resolved: ResolvedStudy,
+    inputs: Inputs,
+    store: Store,
+    request: ResourceRequest,
+    display: Display,
+    start_ray: Callable[[], Nodes],
+) -> list[TrialRecord]:
+    """A record for each trial of the study, settings in order and seeds within.
+
+    `start_ray` is called only if some trial needs a worker; it gives the nodes' resources.
+    """
+    records: dict[str, TrialRecord] = {}
+    for plan in plans(resolved, inputs, store):
+        for trial in plan.trials:
+            if trial.trial_id in plan.finished:
+                records[trial.trial_id] = _stored_record(trial, plan, store)
+        if plan.num_to_run:
+            ran = _run(plan, inputs, store, request, display, start_ray)
+            records |= {record.trial.trial_id: record for record in ran}
+    return _in_order(list(records.values()))
+
+
+def _run(
+    plan: Plan,
+    inputs: Inputs,
+    store: Store,
+    request: ResourceRequest,
+    display: Display,
+    start_ray: Callable[[], Nodes],
+) -> list[TrialRecord]:
+    profiles = [trial.profile for trial in plan.pending] or [plan.resolved.profile]
+    inputs.prepare(profiles, store)
+    nodes = start_ray()
+    # Ray is imported by now anyway; not before, so that a study that is all in the store is quick.
+    from tune_distill.tuning.runner import run_plan
+
+    at_once = max(len(plan.trainings) + plan.num_new, 1)
+    return run_plan(plan, inputs, store, fit(nodes, at_once, request), display)
+
+
+def _stored_record(trial: Trial, plan: Plan, store: Store) -> TrialRecord:
+    if plan.finished[trial.trial_id] == "pruned":
+        history = store.pruned_history(plan.search_key, trial.run_key)
+        return TrialRecord(trial, "pruned", reused=True, history=history)
+    return complete_record(trial, store, reused=True)
+
+
+def _in_order(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Numbers ascending, names as the study lists them, then seeds."""
+    order: dict[object, int] = {}
+    for record in records:
+        for value in record.trial.setting.values.values():
+            order.setdefault(value, len(order))
+
+    def rank(record: TrialRecord) -> list[tuple[int, float]]:
+        values = record.trial.setting.values.values()
+        numbers = [
+            (0, float(value)) if isinstance(value, int | float) else (1, float(order[value]))
+            for value in values
+        ]
+        return [*numbers, (2, float(record.trial.seed))]
+
+    return sorted(records, key=rank)

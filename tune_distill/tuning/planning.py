@@ -1,0 +1,94 @@
+"""A study's plans: one for a grid or random search; for Optuna a search, then its replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tune_distill.distill.inputs import Inputs
+from tune_distill.records.store import Store
+from tune_distill.spec.keys import Difference, differences
+from tune_distill.spec.plan import Plan, ResolvedStudy, Trial, make_plan, planned_trials
+from tune_distill.spec.settings import domains, setting
+
+
+def plans(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Iterator[Plan]:
+    """The study's plans in order; the next one is made when the one before has run.
+
+    An Optuna search explores with the first seed. Its complete settings are then replicated with
+    the other seeds; pruned ones are not worth it.
+    """
+    if resolved.study.search.method != "optuna":
+        trials = planned_trials(resolved, inputs)
+        yield make_plan(resolved, resolved.search_key(inputs), trials, store)
+        return
+    search = _search_plan(resolved, inputs, store)
+    yield search
+    if len(resolved.seeds) > 1:
+        explored = _search_plan(resolved, inputs, store)
+        complete = [t for t in explored.trials if explored.finished.get(t.trial_id) == "complete"]
+        replicas = [
+            resolved.trial(trial.setting, seed, inputs)
+            for trial in complete
+            for seed in resolved.seeds[1:]
+        ]
+        yield make_plan(resolved, search.search_key, replicas, store, prunes=False)
+
+
+def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
+    # Optuna is imported only where a study asks for it.
+    from tune_distill.tuning.searchers import stored_points
+
+    study = resolved.study
+    assert study.search.num_samples is not None
+    search_key = resolved.search_key(inputs)
+    space = domains(study, resolved.profile)
+    points = stored_points(store.journal_path(search_key))[: study.search.num_samples]
+    trials = [
+        resolved.trial(setting(study, space, point), resolved.seeds[0], inputs) for point in points
+    ]
+    num_new = study.search.num_samples - len(points)
+    return make_plan(resolved, search_key, trials, store, asks_optuna=True, num_new=num_new)
+
+
+def start_over(resolved: ResolvedStudy, inputs: Inputs, store: Store, made: set[str]) -> None:
+    """The store answers none of the study's trials, except by runs in `made`."""
+    for plan in plans(resolved, inputs, store):
+        for trial in plan.trials:
+            if trial.run_key not in made:
+                store.discard_run(trial.run_key)
+            store.discard_evaluation(trial.evaluation_key)
+        store.discard_search(plan.search_key)
+
+
+def nearest_run(
+    trial: Trial, stored: Iterable[tuple[str, dict[str, Any]]]
+) -> tuple[str, list[Difference]] | None:
+    """The stored run whose identity differs from the trial's in the fewest fields, and those."""
+    ranked = [(key, differences(trial.run_identity, identity)) for key, identity in stored]
+    return min(ranked, key=lambda entry: len(entry[1]), default=None)
+
+
+def explanations(plan: Plan, store: Store) -> list[str]:
+    """A line for each trial: found in the store, or which field differs from the nearest run."""
+    stored = list(store.identities())
+    return [_explanation(trial, plan, stored) for trial in plan.trials] + (
+        [f"{plan.num_new} settings that Optuna has yet to choose"] if plan.num_new else []
+    )
+
+
+def _explanation(trial: Trial, plan: Plan, stored: list[tuple[str, dict[str, Any]]]) -> str:
+    state = plan.finished.get(trial.trial_id)
+    if state is not None:
+        return f"{trial.trial_id}: hit, {state} in the store"
+    if trial.run_key in plan.stored_runs:
+        return f"{trial.trial_id}: run {trial.run_key[:12]} is a hit; it is yet to be decoded so"
+    nearest = nearest_run(trial, stored)
+    if nearest is None:
+        return f"{trial.trial_id}: no hit, the store has no run"
+    key, fields = nearest
+    if not fields:
+        return f"{trial.trial_id}: no hit, run {key[:12]} is not finished"
+    differing = ", ".join(f"{d.field} is {d.wanted!r}, there {d.stored!r}" for d in fields[:4])
+    more = f", and {len(fields) - 4} more" if len(fields) > 4 else ""
+    return f"{trial.trial_id}: no hit; nearest is run {key[:12]}: {differing}{more}"

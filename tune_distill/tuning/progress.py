@@ -1,0 +1,238 @@
+"""A running study on a terminal, as lines in a log, or as JSON lines."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tune_distill.records.trials import TrialRecord
+from tune_distill.spec.plan import Plan, Trial
+from tune_distill.tuning.events import Display
+
+_NUM_ROWS = 12
+
+
+@dataclass
+class TrialProgress:
+    """What is known of one trial that a worker has."""
+
+    trial_id: str
+    started_s: float
+    step: int = 0
+    first_step: int | None = None
+    total_steps: int | None = None
+    eval_loss: float | None = None
+    state: str = "starting"
+    ended_s: float | None = None
+
+
+@dataclass
+class StudyProgress:
+    """Where a study stands, kept up to date by the display's events.
+
+    `clock` gives seconds from any fixed point.
+    """
+
+    clock: Callable[[], float]
+    num_trials: int = 0
+    num_workers: int = 1
+    trials: dict[str, TrialProgress] = field(default_factory=dict)
+
+    @property
+    def num_ended(self) -> int:
+        return sum(trial.ended_s is not None for trial in self.trials.values())
+
+    def start(self, trial_id: str) -> None:
+        self.trials[trial_id] = TrialProgress(trial_id, self.clock())
+
+    def advance(self, trial_id: str, step: int, total_steps: int, eval_loss: float) -> None:
+        trial = self.trials[trial_id]
+        if trial.first_step is None:
+            trial.first_step = step
+        trial.step, trial.total_steps, trial.eval_loss = step, total_steps, eval_loss
+        trial.state = "decoding" if step == total_steps else "training"
+
+    def end(self, trial_id: str, state: str) -> None:
+        # A trial that waited for a run which failed ends without having started.
+        trial = self.trials.setdefault(trial_id, TrialProgress(trial_id, self.clock()))
+        trial.state, trial.ended_s = state, self.clock()
+
+    def eta_s(self) -> float | None:
+        """Seconds until all trials have ended, from those that have; none before the first."""
+        durations = [
+            trial.ended_s - trial.started_s
+            for trial in self.trials.values()
+            if trial.ended_s is not None
+        ]
+        if not durations:
+            return None
+        mean = sum(durations) / len(durations)
+        now = self.clock()
+        running = [trial for trial in self.trials.values() if trial.ended_s is None]
+        left = sum(max(0.0, mean - (now - trial.started_s)) for trial in running)
+        left += mean * (self.num_trials - len(self.trials))
+        return left / max(1, min(self.num_workers, self.num_trials - self.num_ended))
+
+
+class _Tracking:
+    """Keeps a StudyProgress; the displays below differ in what they make of it."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self.console = console
+        self.progress = StudyProgress(clock)
+
+    def begin(self, plan: Plan, num_workers: int) -> None:
+        self.progress = StudyProgress(self.progress.clock, plan.num_to_run, num_workers)
+
+    def started(self, trial: Trial) -> None:
+        self.progress.start(trial.trial_id)
+
+    def progressed(self, trial: Trial, step: int, total_steps: int, eval_loss: float) -> None:
+        self.progress.advance(trial.trial_id, step, total_steps, eval_loss)
+
+    def ended(self, record: TrialRecord) -> None:
+        self.progress.end(record.trial.trial_id, record.state)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class QuietDisplay(_Tracking):
+    """Shows nothing."""
+
+
+class PlainDisplay(_Tracking):
+    """A line for each trial that starts or ends: for logs and pipes."""
+
+    def begin(self, plan: Plan, num_workers: int) -> None:
+        super().begin(plan, num_workers)
+        self._line(f"{plan.num_to_run} trials to run, {num_workers} at a time")
+
+    def started(self, trial: Trial) -> None:
+        super().started(trial)
+        self._line(f"started  {trial.trial_id}")
+
+    def ended(self, record: TrialRecord) -> None:
+        super().ended(record)
+        done = f"{self.progress.num_ended}/{self.progress.num_trials}"
+        eta = self.progress.eta_s()
+        left = f", about {duration_text(eta)} left" if eta else ""
+        self._line(f"{record.state:8} {record.trial.trial_id} ({_ending(record)}) {done}{left}")
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+
+
+class JsonDisplay(_Tracking):
+    """A JSON object a line for each event: for programs."""
+
+    def begin(self, plan: Plan, num_workers: int) -> None:
+        super().begin(plan, num_workers)
+        self._emit("begin", num_trials=plan.num_to_run, num_workers=num_workers)
+
+    def started(self, trial: Trial) -> None:
+        super().started(trial)
+        self._emit("started", trial_id=trial.trial_id, run_key=trial.run_key)
+
+    def progressed(self, trial: Trial, step: int, total_steps: int, eval_loss: float) -> None:
+        super().progressed(trial, step, total_steps, eval_loss)
+        self._emit(
+            "progressed",
+            trial_id=trial.trial_id,
+            step=step,
+            num_steps=total_steps,
+            eval_loss=eval_loss,
+        )
+
+    def ended(self, record: TrialRecord) -> None:
+        super().ended(record)
+        self._emit("ended", trial_id=record.trial.trial_id, state=record.state, error=record.error)
+
+    def _emit(self, event: str, **values: object) -> None:
+        self.console.file.write(json.dumps({"event": event, **values}) + "\n")
+        self.console.file.flush()
+
+
+class LiveDisplay(_Tracking):
+    """A table that stays in place: the trials at work, and the last ones that ended."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console, clock)
+        self._live = Live(
+            console=console, get_renderable=self.render, refresh_per_second=4, transient=True
+        )
+
+    def begin(self, plan: Plan, num_workers: int) -> None:
+        super().begin(plan, num_workers)
+        self._live.start()
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def render(self) -> Group:
+        """The table as it is now."""
+        progress = self.progress
+        table = Table(box=None, pad_edge=False)
+        for heading in ("trial", "state", "progress", "step", "eval loss"):
+            table.add_column(heading, overflow="fold")
+        for trial in _most_telling(progress):
+            table.add_row(*_cells(trial))
+        eta = progress.eta_s()
+        left = f", about {duration_text(eta)} left" if eta else ""
+        if not progress.trials:
+            left = ", workers are starting"
+        head = f"{progress.num_ended} of {progress.num_trials} trials{left}"
+        return Group(Text(head, style="bold"), table)
+
+
+def choose_display(console: Console, *, quiet: bool, as_json: bool) -> Display:
+    """The display for this output: JSON or nothing on request, live on a terminal, else lines."""
+    if as_json:
+        return JsonDisplay(console)
+    if quiet:
+        return QuietDisplay(console)
+    return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)
+
+
+def duration_text(seconds: float) -> str:
+    """`48 s`, `3 min 20 s` or `2 h 5 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _most_telling(progress: StudyProgress) -> list[TrialProgress]:
+    """Running trials, then the last ended ones, as many as fit."""
+    running = [trial for trial in progress.trials.values() if trial.ended_s is None]
+    ended = [trial for trial in progress.trials.values() if trial.ended_s is not None]
+    ended.sort(key=lambda trial: trial.ended_s or 0.0, reverse=True)
+    return (running + ended)[:_NUM_ROWS]
+
+
+def _cells(trial: TrialProgress) -> tuple[str, str, ProgressBar | str, str, str]:
+    total = trial.total_steps
+    bar = ProgressBar(total=total or 1, completed=trial.step, width=24) if total else ""
+    step = f"{trial.step}/{total}" if total else ""
+    loss = "" if trial.eval_loss is None else f"{trial.eval_loss:.4f}"
+    return trial.trial_id, trial.state, bar, step, loss
+
+
+def _ending(record: TrialRecord) -> str:
+    if record.error is not None:
+        return record.error
+    if record.evaluation is not None:
+        accuracy = record.evaluation.metrics["label_accuracy"]
+        return f"accuracy {accuracy:.3f}" + (", reused its run" if record.reused else "")
+    return f"at step {record.history[-1].step}"

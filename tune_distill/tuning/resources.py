@@ -1,0 +1,87 @@
+"""How many CPUs and GPUs a trial gets, so that trials fill the machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tune_distill.spec.errors import ClusterError
+
+
+@dataclass(frozen=True)
+class ResourceRequest:
+    """What the user asked for; none leaves it to us."""
+
+    cpus_per_trial: float | None = None
+    gpus_per_trial: float | None = None
+    max_concurrent: int | None = None
+
+
+@dataclass(frozen=True)
+class TrialResources:
+    """What each trial gets, and how many run at once."""
+
+    cpus: float
+    gpus: float
+    max_concurrent: int
+
+    @property
+    def num_threads(self) -> int:
+        """torch's threads in a trial."""
+        return max(1, int(self.cpus))
+
+
+def fit(
+    nodes: Sequence[Mapping[str, float]], num_trials: int, request: ResourceRequest
+) -> TrialResources:
+    """Resources for `num_trials` trials that could run at once on these nodes.
+
+    CPUs are shared evenly among as many trials as fit; a trial gets a GPU where there is one.
+
+    Raises:
+        ClusterError: no node can ever hold one trial.
+    """
+    gpus = request.gpus_per_trial
+    if gpus is None:
+        gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
+    cpus = request.cpus_per_trial
+    if cpus is None:
+        cpus = _even_share(nodes, num_trials, gpus, request.max_concurrent)
+    slots = sum(_slots(node, cpus, gpus) for node in nodes)
+    if slots == 0:
+        raise ClusterError(_never_fits(nodes, cpus, gpus))
+    return TrialResources(cpus, gpus, min(slots, request.max_concurrent or slots))
+
+
+def _even_share(
+    nodes: Sequence[Mapping[str, float]], num_trials: int, gpus: float, limit: int | None
+) -> float:
+    """The largest whole number of CPUs at which no fewer trials run at once than with one each."""
+    most = max(int(node.get("CPU", 0)) for node in nodes)
+    at_once = min(num_trials, sum(_slots(node, 1, gpus) for node in nodes), limit or num_trials)
+    for cpus in range(most, 1, -1):
+        if sum(_slots(node, cpus, gpus) for node in nodes) >= at_once:
+            return float(cpus)
+    return 1.0
+
+
+def _slots(node: Mapping[str, float], cpus: float, gpus: float) -> int:
+    by_cpu = node.get("CPU", 0) / cpus if cpus else math.inf
+    if not gpus:
+        return int(by_cpu)
+    # Ray gives a trial one GPU's share or whole GPUs, never parts of two.
+    available = int(node.get("GPU", 0))
+    by_gpu = available * int(1 / gpus) if gpus < 1 else available // gpus
+    return int(min(by_cpu, by_gpu))
+
+
+def _never_fits(nodes: Sequence[Mapping[str, float]], cpus: float, gpus: float) -> str:
+    largest = ", ".join(
+        f"{max((node.get(kind, 0) for node in nodes), default=0):g} {kind}s"
+        for kind in ("CPU", "GPU")
+    )
+    return (
+        f"--cpus-per-trial, --gpus-per-trial: a trial must fit on one node, got {cpus:g} CPUs and "
+        f"{gpus:g} GPUs where the largest node has {largest}; ask for less, or join more nodes"
+    )

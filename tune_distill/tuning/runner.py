@@ -1,0 +1,189 @@
+"""Tune runs what a plan has left, and every trial ends as a record."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ray import cloudpickle, tune
+from ray.tune.experiment import Trial as TuneTrial
+
+from tune_distill.distill.inputs import Inputs
+from tune_distill.records.store import HistoryRow, Store
+from tune_distill.records.trials import TrialRecord, complete_record
+from tune_distill.spec.plan import Plan, Trial
+from tune_distill.spec.settings import domains
+from tune_distill.tuning.events import Display
+from tune_distill.tuning.resources import TrialResources
+from tune_distill.tuning.searchers import PlanSearch, StoredOptunaSearch, asha, ask_again
+from tune_distill.tuning.trainable import Context, StudyTrainable, trial_of
+
+INTERRUPTED = "interrupted; run the same command again to go on"
+
+
+class Watcher(tune.Callback):  # type: ignore[misc]
+    """Turns Tune's callbacks into records, and shows them."""
+
+    def __init__(self, plan: Plan, inputs: Inputs, store: Store, display: Display) -> None:
+        self.records: dict[str, TrialRecord] = {}
+        self._plan, self._inputs, self._store, self._display = plan, inputs, store, display
+        self._trials: dict[str, Trial] = {}
+        self._histories: dict[str, tuple[HistoryRow, ...]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks to restore them some day; the store resumes studies, and a
+        # terminal cannot be pickled.
+        return {}
+
+    def on_trial_start(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self._display.started(self._ours(trial))
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[TuneTrial],
+        trial: TuneTrial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        rows = tuple(HistoryRow(**row) for row in result["new_rows"])
+        self._histories[trial.trial_id] = self._history(trial) + rows
+        ours = self._ours(trial)
+        self._display.progressed(ours, result["step"], result["num_steps"], result["eval_loss"])
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        ours, result = self._ours(trial), trial.last_result
+        if result.get("metrics"):
+            self._end(complete_record(ours, self._store, reused=not result["trained"]))
+            return
+        history = self._history(trial)
+        self._store.mark_pruned(self._plan.search_key, ours.run_key, history)
+        self._end(TrialRecord(ours, "pruned", False, history=history))
+
+    def on_trial_error(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        record = TrialRecord(
+            self._ours(trial), "failed", False, _reason(trial), history=self._history(trial)
+        )
+        self._end(record)
+
+    def _ours(self, trial: TuneTrial) -> Trial:
+        """Our trial behind Tune's; a worker that fails to start has not been seen before."""
+        if trial.trial_id not in self._trials:
+            ours = trial_of(trial.config, self._plan.resolved, self._inputs)
+            self._trials[trial.trial_id] = ours
+        return self._trials[trial.trial_id]
+
+    def _history(self, trial: TuneTrial) -> tuple[HistoryRow, ...]:
+        return self._histories.get(trial.trial_id, ())
+
+    def _end(self, record: TrialRecord) -> None:
+        self.records[record.trial.trial_id] = record
+        self._display.ended(record)
+
+    def unfinished(self) -> list[Trial]:
+        """Trials that were started and did not end: Tune was interrupted."""
+        return [trial for trial in self._trials.values() if trial.trial_id not in self.records]
+
+
+def run_plan(
+    plan: Plan, inputs: Inputs, store: Store, resources: TrialResources, display: Display
+) -> list[TrialRecord]:
+    """The records of all trials that the plan had left, in no particular order.
+
+    Complete ones are in the store; failed ones carry their reason. Ctrl-C ends it early: what was
+    running has checkpoints, and its trials are failed as interrupted.
+    """
+    context = Context(plan.resolved, inputs.for_workers(), store.root, resources.num_threads)
+    watcher = Watcher(plan, inputs, store, display)
+    display.begin(plan, resources.max_concurrent)
+    with tempfile.TemporaryDirectory(prefix="tune_distill-") as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(
+                tune.with_parameters(StudyTrainable, context=context),
+                {"cpu": resources.cpus, "gpu": resources.gpus},
+            ),
+            tune_config=tune.TuneConfig(
+                search_alg=_searcher(plan, store),
+                scheduler=_scheduler(plan, inputs, store),
+                num_samples=plan.num_to_run,
+                max_concurrent_trials=resources.max_concurrent,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                storage_path=scratch,
+                name="study",
+                callbacks=[watcher],
+                verbose=0,
+                # run_trial keeps its own checkpoints in the store.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            ),
+        )
+        tuner.fit()
+    return [*watcher.records.values(), *_left_over(plan, watcher)]
+
+
+def _searcher(plan: Plan, store: Store) -> PlanSearch | StoredOptunaSearch:
+    study = plan.resolved.study
+    if not plan.asks_optuna:
+        return PlanSearch(plan.pending, plan.stored_runs)
+    journal = store.journal_path(plan.search_key)
+    space = domains(study, plan.resolved.profile)
+    search = StoredOptunaSearch(study, space, plan.resolved.seeds[0], journal, len(plan.trials))
+    ask_again(journal, [_point(trial, plan) for trial in plan.pending])
+    return search
+
+
+def _scheduler(plan: Plan, inputs: Inputs, store: Store) -> Any:
+    study, profile = plan.resolved.study, plan.resolved.profile
+    if study.scheduler is None or not plan.prunes:
+        return None
+    earlier = [
+        store.pruned_history(plan.search_key, trial.run_key)
+        if plan.finished[trial.trial_id] == "pruned"
+        else complete_record(trial, store, reused=True).history
+        for trial in plan.trials
+        if trial.trial_id in plan.finished
+    ]
+    num_train = inputs.data_identity(profile.data).num_train
+    return asha(study.scheduler, study, num_train, profile.train, earlier)
+
+
+def _point(trial: Trial, plan: Plan) -> Mapping[str, Any]:
+    columns = plan.resolved.study.columns
+    return {name: trial.setting.values[column] for name, column in columns.items()}
+
+
+def _left_over(plan: Plan, watcher: Watcher) -> Iterable[TrialRecord]:
+    """Records of trials that never ended: interrupted, or waiting for a run that failed."""
+    failed = {
+        record.trial.run_key: record.error
+        for record in watcher.records.values()
+        if record.state == "failed"
+    }
+    unfinished = {trial.trial_id: trial for trial in watcher.unfinished()}
+    waiting = {trial.trial_id: trial for trial in plan.pending}
+    for trial_id, trial in (waiting | unfinished).items():
+        if trial_id not in watcher.records:
+            error = failed.get(trial.run_key) or INTERRUPTED
+            yield TrialRecord(trial, "failed", False, error)
+
+
+def _reason(trial: TuneTrial) -> str:
+    """Why a Tune trial failed, in one line: the innermost error, without Ray's wrapping."""
+    # The driver's own file, written a moment ago: Trial.get_pickled_error reads a later copy.
+    file = trial.pickled_error_file
+    if file is None:
+        return "Tune gave no reason"
+    error = cloudpickle.loads(Path(file).read_bytes())
+    cause = getattr(error, "cause", None) or error
+    text = " ".join(str(cause).split())
+    return f"{type(cause).__name__}: {text}"[:500]

@@ -1,0 +1,212 @@
+"""Which trial Tune starts next: a plan's, trainings first, or one that Optuna asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import optuna
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+from ray.tune.schedulers import ASHAScheduler
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from tune_distill.distill.batches import num_steps
+from tune_distill.records.store import HistoryRow
+from tune_distill.spec.domains import Cases, Domain, IntRange, LogUniform, Scalar, Uniform, Values
+from tune_distill.spec.plan import Trial
+from tune_distill.spec.profile import Train
+from tune_distill.spec.settings import setting
+from tune_distill.spec.study import Asha, Study
+from tune_distill.tuning.trainable import trial_config
+
+_STUDY_NAME = "tune_distill"
+
+# TPE needs some random points first; Optuna's default of 10 would leave little of a short search.
+_NUM_STARTUP_TRIALS = 5
+
+
+class PlanSearch(Searcher):  # type: ignore[misc]
+    """Hands out planned trials: a run's first trial trains it, the others wait for it.
+
+    So a run is trained once, and decodings start as soon as theirs is there. When a training
+    fails, the trials that wait for it are left out: they would fail in the same way.
+    """
+
+    def __init__(self, trials: Iterable[Trial], stored_runs: Iterable[str]) -> None:
+        super().__init__()
+        self._ready_runs = set(stored_runs)
+        self._busy: dict[str, Trial] = {}
+        trainers: dict[str, Trial] = {}
+        decoders = []
+        for trial in trials:
+            if trial.run_key in self._ready_runs or trial.run_key in trainers:
+                decoders.append(trial)
+            else:
+                trainers[trial.run_key] = trial
+        self._waiting = [*trainers.values(), *decoders]
+        self._untrained = set(trainers)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        if not self._waiting:
+            return str(Searcher.FINISHED)
+        for position, trial in enumerate(self._waiting):
+            if trial.run_key in self._ready_runs or trial.run_key in self._untrained:
+                self._untrained.discard(trial.run_key)
+                self._busy[trial_id] = self._waiting.pop(position)
+                return trial_config(trial.setting, trial.seed)
+        return None
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """A plan does not change with results."""
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        trial = self._busy.pop(trial_id)
+        if not error and result is not None and result.get("done"):
+            self._ready_runs.add(trial.run_key)
+        elif trial.run_key not in self._ready_runs:
+            self._waiting = [other for other in self._waiting if other.run_key != trial.run_key]
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the store resumes studies."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
+
+class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
+    """Optuna's TPE over a storage in the store, with pruned trials told as pruned."""
+
+    def __init__(
+        self, study: Study, space: Mapping[str, Domain], seed: int, journal: Path, num_earlier: int
+    ) -> None:
+        self._study_spec, self._seed_of_trials = study, seed
+        self._domains = dict(space)
+        super().__init__(
+            space={name: _distribution(domain) for name, domain in space.items()},
+            metric=study.metric.name,
+            mode=study.metric.mode,
+            # A search that goes on must not draw its first random numbers again.
+            sampler=optuna.samplers.TPESampler(
+                n_startup_trials=_NUM_STARTUP_TRIALS,
+                seed=study.search.seed + num_earlier,
+                constant_liar=True,
+            ),
+            storage=_storage(journal),
+            study_name=_STUDY_NAME,
+        )
+
+    def suggest(self, trial_id: str) -> dict[str, Any]:
+        point: dict[str, Scalar] = super().suggest(trial_id)
+        return trial_config(setting(self._study_spec, self._domains, point), self._seed_of_trials)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        # Not OptunaSearch's: it counts reports, where Optuna's steps should be training steps.
+        value = _metric(result, self._study_spec.metric.name)
+        if value is not None:
+            self._ot_trials[trial_id].report(value, result["step"])
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        trial = self._ot_trials[trial_id]
+        if error or not result:
+            self._ot_study.tell(trial, state=TrialState.FAIL)
+        elif result.get("done"):
+            self._ot_study.tell(trial, _metric(result, self._study_spec.metric.name))
+        else:
+            self._ot_study.tell(trial, state=TrialState.PRUNED)
+
+
+def stored_points(journal: Path) -> list[dict[str, Scalar]]:
+    """The points that earlier sessions of this search chose, each once, oldest first."""
+    points: list[dict[str, Scalar]] = []
+    for trial in _stored_trials(journal):
+        if trial.params and trial.params not in points:
+            points.append(dict(trial.params))
+    return points
+
+
+def ask_again(journal: Path, points: Iterable[Mapping[str, Scalar]]) -> None:
+    """The search will ask for these points first; what was left running is closed as failed."""
+    study = optuna.load_study(study_name=_STUDY_NAME, storage=_storage(journal))
+    queued = []
+    for trial in study.get_trials(deepcopy=False):
+        if trial.state == TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.FAIL)
+        elif trial.state == TrialState.WAITING:
+            queued.append(trial.system_attrs.get("fixed_params"))
+    for point in points:
+        if point not in queued:
+            study.enqueue_trial(dict(point))
+
+
+def asha(
+    settings: Asha,
+    study: Study,
+    num_train: int,
+    train: Train,
+    earlier: Iterable[tuple[HistoryRow, ...]],
+) -> ASHAScheduler:
+    """ASHA over training steps that has already seen the histories of `earlier` trials."""
+    total = num_steps(num_train, train)
+    scheduler = ASHAScheduler(
+        time_attr="step",
+        metric=study.metric.name,
+        mode=study.metric.mode,
+        max_t=max(2, total),
+        grace_period=max(1, round(total * settings.grace_fraction)),
+        reduction_factor=settings.reduction_factor,
+        # A trial at its last step still has to decode.
+        stop_last_trials=False,
+    )
+    for number, history in enumerate(earlier):
+        trial = SimpleNamespace(trial_id=f"earlier-{number}")
+        scheduler.on_trial_add(None, trial)
+        for row in history:
+            if row.eval_loss is not None:
+                scheduler.on_trial_result(
+                    None, trial, {"step": row.step, study.metric.name: row.eval_loss}
+                )
+        scheduler.on_trial_remove(None, trial)
+    return scheduler
+
+
+def _metric(result: Mapping[str, Any], name: str) -> float | None:
+    if name in result["metrics"]:
+        return result["metrics"][name]  # type: ignore[no-any-return]
+    return result.get(name)
+
+
+def _storage(journal: Path) -> optuna.storages.BaseStorage:
+    # Optuna logs each trial; our own table shows them.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+
+
+def _stored_trials(journal: Path) -> list[FrozenTrial]:
+    if not journal.is_file():
+        return []
+    storage = _storage(journal)
+    if _STUDY_NAME not in optuna.get_all_study_names(storage):
+        return []
+    return optuna.load_study(study_name=_STUDY_NAME, storage=storage).get_trials(deepcopy=False)
+
+
+def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
+    if isinstance(domain, Values):
+        return optuna.distributions.CategoricalDistribution(domain.values)
+    if isinstance(domain, Cases):
+        return optuna.distributions.CategoricalDistribution(list(domain.cases))
+    if isinstance(domain, IntRange):
+        # Optuna wants the last step inside the range.
+        high = domain.low + (domain.high - domain.low) // domain.step * domain.step
+        return optuna.distributions.IntDistribution(domain.low, high, step=domain.step)
+    log = isinstance(domain, LogUniform)
+    assert isinstance(domain, Uniform | LogUniform)
+    return optuna.distributions.FloatDistribution(domain.low, domain.high, log=log)
