@@ -41,14 +41,18 @@ def save_checkpoint(
     tensors["rng.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
-    metadata = {"position": json.dumps(asdict(position))}
+    # Sums depend on how many threads share them: a training ends on as many as it began.
+    metadata = {
+        "position": json.dumps(asdict(position)),
+        "num_threads": str(torch.get_num_threads()),
+    }
     save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
 
 
 def load_checkpoint(
     path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
 ) -> Position:
-    """Model, optimizer and the random state are as they were when `path` was saved.
+    """Model, optimizer, random state and threads are as they were when `path` was saved.
 
     Raises:
         DamagedCheckpointError: the file is cut, or its tensors do not fit the model.
@@ -58,9 +62,11 @@ def load_checkpoint(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata()
         raw = json.loads(metadata["position"])
+        num_threads = int(metadata["num_threads"])
         _restore(model, optimizer, tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DamagedCheckpointError(f"{path}: {type(error).__name__}: {error}") from error
+    torch.set_num_threads(num_threads)
     history = tuple(HistoryRow(**row) for row in raw["history"])
     return Position(raw["step"], raw["elapsed_s"], history)
 

@@ -8,15 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from tune_distill.distill.batches import num_steps
 from tune_distill.distill.examples import Example
 from tune_distill.distill.outputs import source_text, target_text
-from tune_distill.distill.students import weight_files
+from tune_distill.distill.students import num_parameters
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import Trial
-from tune_distill.spec.profile import MINI_STUDENT, Student
 
 # Rough figures for one CPU core, used only while no run of the student is stored.
 _FLOPS_PER_S = 2e10
 _STEP_OVERHEAD_S = 0.01
-_MINI_PARAMETERS = 500_000
 _TOKENS_PER_WORD = 1.4
 
 
@@ -48,12 +46,6 @@ def _one(trial: Trial, store: Store, examples: Sequence[Example]) -> float:
         for e in examples[:200]
     )
     # Six floating-point operations a parameter and token: two forward, four backward.
-    flops = 6 * _num_parameters(trial.profile.student) * words * _TOKENS_PER_WORD
+    flops = 6 * num_parameters(trial.profile.student) * words * _TOKENS_PER_WORD
     steps = num_steps(num_train, settings)
     return float(num_train * settings.num_epochs * flops / _FLOPS_PER_S + steps * _STEP_OVERHEAD_S)
-
-
-def _num_parameters(student: Student) -> float:
-    if student.source == MINI_STUDENT:
-        return _MINI_PARAMETERS
-    return sum(path.stat().st_size for path in weight_files(student)) / 4

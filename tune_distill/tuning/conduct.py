@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from tune_distill.distill.inputs import Inputs
+from tune_distill.distill.students import num_parameters
 from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord, complete_record
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
@@ -52,8 +53,9 @@ def _run(
     # Ray is imported by now anyway; not before, so that a study that is all in the store is quick.
     from tune_distill.tuning.runner import run_plan
 
-    at_once = max(len(plan.trainings) + plan.num_new, 1)
-    return run_plan(plan, inputs, store, fit(nodes, at_once, request), display)
+    num_runs = len({trial.run_key for trial in plan.trials}) + plan.num_new
+    largest = max(num_parameters(profile.student) for profile in profiles)
+    return run_plan(plan, inputs, store, fit(nodes, num_runs, largest, request), display)
 
 
 def _stored_record(trial: Trial, plan: Plan, store: Store) -> TrialRecord:

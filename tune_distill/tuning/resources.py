@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from tune_distill.spec.errors import ClusterError
 
+SMALL_STUDENT = 10_000_000
+"""Parameters below which more than one thread does not pay."""
+
 
 @dataclass(frozen=True)
 class ResourceRequest:
@@ -33,11 +36,16 @@ class TrialResources:
 
 
 def fit(
-    nodes: Sequence[Mapping[str, float]], num_trials: int, request: ResourceRequest
+    nodes: Sequence[Mapping[str, float]],
+    num_runs: int,
+    num_parameters: float,
+    request: ResourceRequest,
 ) -> TrialResources:
-    """Resources for `num_trials` trials that could run at once on these nodes.
+    """Resources for each trial of a study with `num_runs` runs of such a student on these nodes.
 
-    CPUs are shared evenly among as many trials as fit; a trial gets a GPU where there is one.
+    CPUs are shared evenly among the runs, all of the study's and not only those left to do, so
+    that a study that goes on uses as many threads as it began with. A small student gets one: its
+    operations are too short to share. A trial gets a GPU where there is one.
 
     Raises:
         ClusterError: no node can ever hold one trial.
@@ -46,8 +54,10 @@ def fit(
     if gpus is None:
         gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
     cpus = request.cpus_per_trial
-    if cpus is None:
-        cpus = _even_share(nodes, num_trials, gpus, request.max_concurrent)
+    if cpus is None and num_parameters < SMALL_STUDENT:
+        cpus = 1.0
+    elif cpus is None:
+        cpus = _even_share(nodes, num_runs, gpus, request.max_concurrent)
     slots = sum(_slots(node, cpus, gpus) for node in nodes)
     if slots == 0:
         raise ClusterError(_never_fits(nodes, cpus, gpus))
@@ -55,11 +65,11 @@ def fit(
 
 
 def _even_share(
-    nodes: Sequence[Mapping[str, float]], num_trials: int, gpus: float, limit: int | None
+    nodes: Sequence[Mapping[str, float]], num_runs: int, gpus: float, limit: int | None
 ) -> float:
     """The largest whole number of CPUs at which no fewer trials run at once than with one each."""
     most = max(int(node.get("CPU", 0)) for node in nodes)
-    at_once = min(num_trials, sum(_slots(node, 1, gpus) for node in nodes), limit or num_trials)
+    at_once = min(num_runs, sum(_slots(node, 1, gpus) for node in nodes), limit or num_runs)
     for cpus in range(most, 1, -1):
         if sum(_slots(node, cpus, gpus) for node in nodes) >= at_once:
             return float(cpus)

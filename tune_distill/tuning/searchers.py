@@ -178,9 +178,9 @@ def asha(
 
 
 def _metric(result: Mapping[str, Any], name: str) -> float | None:
-    if name in result["metrics"]:
-        return result["metrics"][name]  # type: ignore[no-any-return]
-    return result.get(name)
+    """The metric in a result as Tune hands it to searchers: flattened, with slashes."""
+    value: float | None = result.get(f"metrics/{name}", result.get(name))
+    return value
 
 
 def _storage(journal: Path) -> optuna.storages.BaseStorage:

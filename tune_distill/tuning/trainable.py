@@ -44,10 +44,6 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
     _progress: Iterator[Progress]
 
     def setup(self, config: dict[str, Any], context: Context) -> None:
-        # torch is imported in workers only: the driver stays light.
-        from tune_distill.distill.trial import configure_torch
-
-        configure_torch(context.num_threads)
         self._context = context
         self._begin(config)
 
@@ -62,9 +58,12 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
-        from tune_distill.distill.trial import run_trial
+        # torch is imported in workers only: the driver stays light.
+        from tune_distill.distill.trial import configure_torch, run_trial
 
         context = self._context
+        # For each trial: a resumed one keeps the threads it began with, and leaves them set.
+        configure_torch(context.num_threads)
         trial = trial_of(config, context.resolved, context.inputs)
         self._num_reported = 0
         self._progress = run_trial(trial, context.inputs, Store(context.store_root))
