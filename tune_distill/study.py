@@ -93,8 +93,8 @@ def run_study(session: Session, resolved: ResolvedStudy) -> Counts:
     write_text(folder / "study.yaml", dump_study(resolved))
     if session.nodes:
         write_environment(folder, {"nodes": session.nodes})
-    title = f"{study.name}: {study.question}"
-    session.say(summary_table(title, list(study.columns.values()), rows))
+    session.say(f"\n{study.name}: {study.question}")
+    session.say(summary_table(list(study.columns.values()), rows))
     session.show_failures(rows)
     return count(rows)
 

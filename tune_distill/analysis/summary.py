@@ -65,23 +65,18 @@ def count(rows: Sequence[Mapping[str, Any]]) -> Counts:
     )
 
 
-def summary_table(title: str, varied: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
+def summary_table(varied: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
     """A table of the trials, one line each, with the metrics that a reader looks for first."""
-    table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        collapse_padding=True,
-        pad_edge=False,
-    )
+    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     several_seeds = len({row["seed"] for row in rows}) > 1
     names = [*varied, "seed"] if several_seeds else list(varied)
     for name in names:
-        table.add_column(name, no_wrap=True)
-    table.add_column("state", no_wrap=True)
+        # The heading may wrap at its words; what stands below it may not.
+        longest = max((len(setting_text(row[name])) for row in rows), default=1)
+        table.add_column(name.replace("_", " "), min_width=longest)
+    table.add_column("state", no_wrap=True, min_width=len("complete"))
     for _, heading, _ in _SHOWN:
-        table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
     for row in rows:
         reused = row["reused"] and row["state"] == "complete"
         state = "reused" if reused else row["state"]
