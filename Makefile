@@ -1,0 +1,47 @@
+# Two commands, each enough by itself on a fresh machine:
+#   make study   installs into .venv and runs the smoothing study on the embedded default
+#   make test    installs into .venv and runs the whole test suite
+# PYTHON chooses the interpreter that makes .venv; STUDY and ARGS what `make study` runs.
+
+PYTHON ?= python3
+STUDY ?= smoothing
+ARGS ?=
+BIN := .venv/bin
+
+# torch first, at the pinned version: asked for as a range, pip may fetch another build of it.
+TORCH := $(shell grep '^torch==' constraints.txt)
+
+.PHONY: study test test-quick lint schema clean
+
+study: .venv/installed
+	$(BIN)/python -m tune_distill.study $(STUDY) $(ARGS)
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+test-quick: .venv/installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+lint: .venv/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+schema: .venv/installed
+	$(BIN)/python -m tune_distill.spec.schema
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt $(TORCH)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf .venv build dist
