@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TypeVar
 
+from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
 from tune_distill.tuning.resources import ResourceRequest
 
 Number = TypeVar("Number", int, float)
@@ -50,11 +52,13 @@ class Options:
 
     def sources(self) -> dict[str, str]:
         """The sources named by --student and --data; a directory as an absolute path."""
+        # These names mean what they mean in a profile, whatever lies in the working directory.
+        built_in = (MINI_STUDENT, MINI_CORPUS)
         named = {"student": self.student, "data": self.data}
         return {
             # Workers run elsewhere, and study.yaml is read elsewhere: "." means nothing there.
             section: str(path.absolute())
-            if (path := Path(source).expanduser()).exists()
+            if source not in built_in and (path := Path(source).expanduser()).exists()
             else source
             for section, source in named.items()
             if source is not None
@@ -120,12 +124,14 @@ def _positive(text: str) -> int:
 
 
 def _positive_real(text: str) -> float:
-    return _number(text, float, lambda value: value > 0, "a number above 0")
+    return _number(text, float, lambda value: 0 < value < math.inf, "a number above 0")
 
 
 def _share(text: str) -> float:
     valid = "0, a fraction below 1, or a whole number"
-    return _number(text, float, lambda value: 0 <= value < 1 or value.is_integer(), valid)
+    return _number(
+        text, float, lambda value: 0 <= value < 1 or (value >= 1 and value.is_integer()), valid
+    )
 
 
 def _number(

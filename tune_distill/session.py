@@ -74,6 +74,15 @@ class Session:
         if not self.options.quiet and not self.options.json:
             self.console.print(text, soft_wrap=isinstance(text, str), markup=False)
 
+    def tell_dropped(self) -> None:
+        """One line for each split that lost rows, and why; each source is told of once."""
+        for source, splits in self.inputs.dropped.items():
+            for split, reasons in splits.items():
+                lost = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+                if lost:
+                    self.say(f"{source}: {split} rows left out: {lost}")
+        self.inputs.dropped.clear()
+
     def show_failures(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """One line for each failed trial and its reason."""
         for row in rows:

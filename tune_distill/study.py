@@ -71,7 +71,7 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
 
 def run_study(session: Session, resolved: ResolvedStudy) -> Counts:
     """The study's tables are in results and its summary on the console; its counts."""
-    from tune_distill.analysis.summary import count, summary_table
+    from tune_distill.analysis.summary import ceiling_line, count, summary_table
     from tune_distill.records.environment import write_environment
     from tune_distill.records.files import write_text
     from tune_distill.records.trials import write_study_tables
@@ -88,13 +88,16 @@ def run_study(session: Session, resolved: ResolvedStudy) -> Counts:
             resolved, session.inputs, store, options.resources, display, session.start_ray
         )
     session.made |= {record.trial.run_key for record in records if not record.reused}
+    session.tell_dropped()
     folder = session.results / study.name
     rows = write_study_tables(folder, study.name, records, store)
     write_text(folder / "study.yaml", dump_study(resolved))
     if session.nodes:
         write_environment(folder, {"nodes": session.nodes})
     session.say(f"\n{study.name}: {study.question}")
-    session.say(summary_table(list(study.columns.values()), rows))
+    session.say(summary_table(list(study.columns.values()), rows, session.console.width))
+    if ceiling := ceiling_line(rows):
+        session.say(ceiling)
     session.show_failures(rows)
     return count(rows)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
 
 _SHOWN = (
@@ -54,8 +56,9 @@ class Counts:
 def count(rows: Sequence[Mapping[str, Any]]) -> Counts:
     """The counts of a study's trials rows."""
     states = Counter(row["state"] for row in rows)
-    # Trials that were made now and share a run are one training.
-    trained = {row["run_key"] for row in rows if not row["reused"]}
+    # Trials that were made now and share a run are one training. One that failed before its first
+    # step, or was interrupted before its turn, was none.
+    trained = {row["run_key"] for row in rows if not row["reused"] and row["num_steps"]}
     return Counts(
         complete=states["complete"],
         pruned=states["pruned"],
@@ -65,24 +68,66 @@ def count(rows: Sequence[Mapping[str, Any]]) -> Counts:
     )
 
 
-def summary_table(varied: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A table of the trials, one line each, with the metrics that a reader looks for first."""
-    table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
+def summary_table(
+    varied: Sequence[str], rows: Sequence[Mapping[str, Any]], width: int = 80
+) -> Table:
+    """A table of the trials, one line each, with the metrics that a reader looks for first.
+
+    Where `width` asks for it, headings wrap at their words and columns move together: two varied
+    columns and the seed fit a terminal of 80.
+    """
     several_seeds = len({row["seed"] for row in rows}) > 1
     names = [*varied, "seed"] if several_seeds else list(varied)
-    for name in names:
-        # The heading may wrap at its words; what stands below it may not.
-        longest = max((len(setting_text(row[name])) for row in rows), default=1)
-        table.add_column(name.replace("_", " "), min_width=longest)
-    table.add_column("state", no_wrap=True, min_width=len("complete"))
-    for _, heading, _ in _SHOWN:
-        table.add_column(heading, justify="right", no_wrap=True, min_width=len(heading))
-    for row in rows:
-        reused = row["reused"] and row["state"] == "complete"
-        state = "reused" if reused else row["state"]
-        metrics = [_number(row[name], form) for name, _, form in _SHOWN]
-        table.add_row(*(setting_text(row[name]) for name in names), state, *metrics)
+    settings = {name.replace("_", " "): [setting_text(row[name]) for row in rows] for name in names}
+    settings["state"] = [_state(row) for row in rows]
+    measured = {
+        heading: [_number(row[name], form) for row in rows] for name, heading, form in _SHOWN
+    }
+    columns = settings | measured
+    wrapped = {heading: _wrapped(heading, cells) for heading, cells in columns.items()}
+    shown, gap = dict(zip(columns, columns, strict=True)), 2
+    if _table_width(shown, columns, gap) > width:
+        shown |= {heading: wrapped[heading] for heading in settings}
+    if _table_width(shown, columns, gap) > width:
+        shown = wrapped
+    if _table_width(shown, columns, gap) > width:
+        gap = 1
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, gap - 1),
+        collapse_padding=True,
+        pad_edge=False,
+        show_edge=False,
+    )
+    for heading in columns:
+        justify: JustifyMethod = "right" if heading in measured else "left"
+        table.add_column(shown[heading], justify=justify, no_wrap=True)
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
     return table
+
+
+def _wrapped(heading: str, cells: Sequence[str]) -> str:
+    """The heading on several lines, as narrow as its longest word and the cells below it."""
+    return textwrap.fill(heading, max(map(len, [*heading.split(), *cells])))
+
+
+def _table_width(shown: Mapping[str, str], columns: Mapping[str, list[str]], gap: int) -> int:
+    lines = ([*shown[heading].split("\n"), *cells] for heading, cells in columns.items())
+    return sum(max(map(len, column)) + gap for column in lines) - gap
+
+
+def _state(row: Mapping[str, Any]) -> str:
+    return "reused" if row["reused"] and row["state"] == "complete" else str(row["state"])
+
+
+def ceiling_line(rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """What faithfulness could reach at best; none where no trial is complete."""
+    ceilings = {row["faithfulness_ceiling"] for row in rows if row["state"] == "complete"}
+    if not ceilings:
+        return None
+    shown = " to ".join(f"{value:.3f}" for value in sorted({min(ceilings), max(ceilings)}))
+    return f"faithful has a ceiling of {shown}: the simulator's accuracy on gold explanations"
 
 
 def setting_text(value: Any) -> str:

@@ -55,18 +55,23 @@ def load_checkpoint(
     """Model, optimizer, random state and threads are as they were when `path` was saved.
 
     Raises:
-        DamagedCheckpointError: the file is cut, or its tensors do not fit the model.
+        DamagedCheckpointError: the file is cut, or its tensors are not those of the model.
     """
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata()
-        raw = json.loads(metadata["position"])
+        position = _position(metadata["position"])
         num_threads = int(metadata["num_threads"])
         _restore(model, optimizer, tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DamagedCheckpointError(f"{path}: {type(error).__name__}: {error}") from error
     torch.set_num_threads(num_threads)
+    return position
+
+
+def _position(text: str) -> Position:
+    raw = json.loads(text)
     history = tuple(HistoryRow(**row) for row in raw["history"])
     return Position(raw["step"], raw["elapsed_s"], history)
 
@@ -76,9 +81,14 @@ def _restore(
     optimizer: torch.optim.Optimizer,
     tensors: dict[str, torch.Tensor],
 ) -> None:
+    parameters = {f"model.{name}": value for name, value in model.named_parameters()}
+    shapes = {name: value.shape for name, value in tensors.items() if name.startswith("model.")}
+    # copy_ alone would stretch one column over many, and pass over a layer too many.
+    if shapes != {name: value.shape for name, value in parameters.items()}:
+        raise ValueError("its weights are those of another model")
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            parameter.copy_(tensors[f"model.{name}"])
+        for name, parameter in parameters.items():
+            parameter.copy_(tensors[name])
     states: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):

@@ -5,7 +5,8 @@ Shape suffixes: B examples in a batch, S source tokens, N answers (B times sampl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -71,10 +72,22 @@ def decode(
     for number, indices in enumerate(batches):
         torch.manual_seed(_DECODE_SEED + number)
         ids_BS, mask_BS = padded_sources([sources[index] for index in indices], model)
-        answers_NL = model.generate(  # type: ignore[misc]
-            input_ids=ids_BS, attention_mask=mask_BS, generation_config=config
-        )
+        with _no_defaults(model):
+            answers_NL = model.generate(  # type: ignore[misc]
+                input_ids=ids_BS, attention_mask=mask_BS, generation_config=config
+            )
         answers = tokenizer.batch_decode(answers_NL, skip_special_tokens=True)
         for position, index in enumerate(indices):
             texts[index] = answers[position * samples : (position + 1) * samples]
     return texts
+
+
+@contextmanager
+def _no_defaults(model: T5ForConditionalGeneration) -> Iterator[None]:
+    """The model has no generation defaults in the block."""
+    # `generate` takes what our settings leave open, say a repetition penalty, from the model's own.
+    own, model.generation_config = model.generation_config, GenerationConfig()
+    try:
+        yield
+    finally:
+        model.generation_config = own

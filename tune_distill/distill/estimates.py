@@ -32,12 +32,15 @@ def training_estimate_s(
     trials: Iterable[Trial], store: Store, examples: Sequence[Example]
 ) -> float:
     """Seconds of training on one worker for these trials; `examples` are some of their data."""
-    return sum(_one(trial, store, examples) for trial in trials)
+    trials = list(trials)
+    students = {trial.profile.student: trial.run_identity["student"] for trial in trials}
+    # Every stored run is read for this: once a student, not once a trial.
+    speeds = {name: measured_examples_per_s(what, store) for name, what in students.items()}
+    return sum(_one(trial, speeds[trial.profile.student], examples) for trial in trials)
 
 
-def _one(trial: Trial, store: Store, examples: Sequence[Example]) -> float:
+def _one(trial: Trial, speed: float | None, examples: Sequence[Example]) -> float:
     num_train, settings = trial.run_identity["data"]["num_train"], trial.profile.train
-    speed = measured_examples_per_s(trial.run_identity["student"], store)
     if speed is not None:
         return float(num_train * settings.num_epochs / speed)
     words: float = statistics.fmean(

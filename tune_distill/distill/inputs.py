@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from tune_distill.distill.corpus import Corpus
 from tune_distill.distill.examples import Example
@@ -11,9 +13,12 @@ from tune_distill.distill.simulator import SIMULATOR_VERSION, Simulator, fit_sim
 from tune_distill.distill.sources import read_source
 from tune_distill.distill.students import load_tokenizer, student_identity
 from tune_distill.distill.tokens import TokenPairs, tokenize_examples
-from tune_distill.records.store import Store
+from tune_distill.records.store import Store, set_aside
+from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import DataIdentity
 from tune_distill.spec.profile import Data, Profile, Student
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,12 @@ class Tokens:
 
     train: TokenPairs
     validation: TokenPairs
+
+    def holds(self, num_train: int, num_validation: int) -> bool:
+        """Whether so many examples are tokenised already."""
+        return (
+            len(self.train.sources) >= num_train and len(self.validation.sources) >= num_validation
+        )
 
 
 @dataclass
@@ -56,16 +67,23 @@ class Inputs:
         return self.corpora[data.source]
 
     def prepare(self, profiles: Iterable[Profile], store: Store) -> None:
-        """Tokens and simulators for these profiles are here."""
+        """Tokens and simulators for these profiles are here.
+
+        Raises:
+            DataError: a training pool on which no simulator can be fitted.
+        """
         needed: dict[tuple[Student, str], list[Data]] = {}
         for profile in profiles:
             needed.setdefault((profile.student, profile.data.source), []).append(profile.data)
             self._prepare_simulator(profile.data, store)
         for (student, source), sections in needed.items():
             corpus = self.corpora[source]
-            tokenizer = load_tokenizer(student)
             num_train = max(corpus.num_pool(data) for data in sections)
             num_validation = max(corpus.num_validation(data) for data in sections)
+            known = self.tokens.get((student, source))
+            if known and known.holds(num_train, num_validation):
+                continue
+            tokenizer = load_tokenizer(student)
             self.tokens[student, source] = Tokens(
                 tokenize_examples(tokenizer, corpus.train[:num_train]),
                 tokenize_examples(tokenizer, corpus.validation[:num_validation]),
@@ -95,14 +113,32 @@ class Inputs:
         if pool_digest in self.simulators:
             return
         name = f"{pool_digest}-v{SIMULATOR_VERSION}"
-        path = store.simulator_path(name)
-        if path.is_file():
-            self.simulators[pool_digest] = Simulator.from_bytes(path.read_bytes())
-            return
+        simulator = _stored_simulator(store.simulator_path(name))
+        if simulator is None:
+            simulator = self._fitted_simulator(data)
+            store.save_simulator(name, simulator.to_bytes())
+        self.simulators[pool_digest] = simulator
+
+    def _fitted_simulator(self, data: Data) -> Simulator:
         corpus = self.corpus(data)
         pool = corpus.train[: corpus.num_pool(data)]
-        simulator = fit_simulator(
-            [example.explanations[0] for example in pool], [example.label for example in pool]
-        )
-        store.save_simulator(name, simulator.to_bytes())
-        self.simulators[pool_digest] = simulator
+        try:
+            return fit_simulator(
+                [example.explanations[0] for example in pool], [example.label for example in pool]
+            )
+        except ValueError as error:
+            raise DataError(
+                f"data: training pool of {len(pool)} examples from {data.source}: {error}"
+            ) from error
+
+
+def _stored_simulator(path: Path) -> Simulator | None:
+    """The simulator, or None. A damaged file is reported, set aside, and not found."""
+    if not path.is_file():
+        return None
+    try:
+        return Simulator.from_bytes(path.read_bytes())
+    except ValueError as error:
+        aside = set_aside(path, "damaged")
+        logger.warning("%s: %s; set aside as %s", path, error, aside.name)
+        return None

@@ -7,6 +7,7 @@ Two column layouts are understood, in CSV, JSONL and Parquet: the authors' (`Sen
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tune_distill.distill.examples import LABELS, Example
+from tune_distill.distill.hub import use_cache_if_offline
 from tune_distill.distill.mini_corpus import mini_nli
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.profile import MINI_CORPUS
@@ -30,8 +32,9 @@ _ESNLI_REPOSITORY, _ESNLI_REVISION = "esnli/esnli", "refs/convert/parquet"
 
 _SPLIT_WORDS = {"train": {"train"}, "validation": {"validation", "valid", "val", "dev"}}
 
-_AUTHORS = ("Sentence1", "Sentence2", "gold_label", "Explanation_{}")
-_HUB = ("premise", "hypothesis", "label", "explanation_{}")
+_EXPLANATIONS = ("explanation_1", "explanation_2", "explanation_3")
+_HUB = ("premise", "hypothesis", "label", *_EXPLANATIONS)
+_AUTHORS = ("Sentence1", "Sentence2", "gold_label", *map(str.capitalize, _EXPLANATIONS))
 
 
 @dataclass(frozen=True)
@@ -83,7 +86,7 @@ def _corpus(source: str, read: Callable[[str], pd.DataFrame]) -> RawCorpus:
 
 
 def _read_directory(folder: Path, split: str) -> pd.DataFrame:
-    """All files of one split, one under the other, in name order."""
+    """All files of one split, one under the other, in name order and the hub's columns."""
     import pandas as pd
 
     files = [
@@ -108,15 +111,14 @@ def _read_file(path: Path) -> pd.DataFrame:
     except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: must be readable {path.suffix[1:]}, got: {reason}") from error
-    _columns(frame, str(path))
-    return frame
+    return _in_hub_columns(frame, str(path))
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     # Text stays text: "None", "NA" and "null" are words of some explanations.
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
+    return pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
 
 
 def _read_jsonl(path: Path) -> pd.DataFrame:
@@ -140,6 +142,7 @@ def _read_hub(source: str, split: str) -> pd.DataFrame:
     name, _, revision = source.partition("@")
     if source == ESNLI:
         name, revision = _ESNLI_REPOSITORY, _ESNLI_REVISION
+    use_cache_if_offline(name, "dataset", revision or None)
     try:
         rows = datasets.load_dataset(name, revision=revision or None, split=split)
         frame: pd.DataFrame = rows.to_pandas()
@@ -149,16 +152,16 @@ def _read_hub(source: str, split: str) -> pd.DataFrame:
             f"data.source: {source!r} must be reachable on the hub, got {type(error).__name__}: "
             f"{reason}; use --data DIR for files on disk, or --profile mini, which needs no network"
         ) from error
-    _columns(frame, f"{source} ({split})")
-    return frame
+    return _in_hub_columns(frame, f"{source} ({split})")
 
 
-def _columns(frame: pd.DataFrame, where: str) -> tuple[str, str, str, list[str]]:
-    """The columns of premise, hypothesis, label and explanations."""
-    for premise, hypothesis, label, explanation in (_AUTHORS, _HUB):
-        explanations = [name for n in (1, 2, 3) if (name := explanation.format(n)) in frame.columns]
-        if {premise, hypothesis, label} <= set(frame.columns) and explanations:
-            return premise, hypothesis, label, explanations
+def _in_hub_columns(frame: pd.DataFrame, where: str) -> pd.DataFrame:
+    """The columns that are read, under the hub's names."""
+    present = set(frame.columns)
+    for layout in (_AUTHORS, _HUB):
+        if {*layout[:3]} <= present and {*layout[3:]} & present:
+            read = [name for name in ("pairID", *layout) if name in present]
+            return frame[read].rename(columns=dict(zip(layout, _HUB, strict=True)))
     raise DataError(
         f"{where}: must have the columns Sentence1, Sentence2, gold_label, Explanation_1 "
         f"(or premise, hypothesis, label, explanation_1), got {', '.join(map(str, frame.columns))}"
@@ -168,10 +171,9 @@ def _columns(frame: pd.DataFrame, where: str) -> tuple[str, str, str, list[str]]
 def _examples(
     frame: pd.DataFrame, split: str, source: str, dropped: Counter[str]
 ) -> Iterator[Example]:
-    premise, hypothesis, label, explanations = _columns(frame, source)
     ids = frame["pairID"] if "pairID" in frame.columns else None
-    texts = [frame[name] for name in (premise, hypothesis, *explanations)]
-    for row, (gold, *cells) in enumerate(zip(frame[label], *texts, strict=True)):
+    texts = [frame[name] for name in _HUB if name != "label" and name in frame.columns]
+    for row, (gold, *cells) in enumerate(zip(frame["label"], *texts, strict=True)):
         name = _label(gold, f"{source}: {split} row {row}")
         first, second, *reasons = (_text(cell) for cell in cells)
         references = tuple(reason for reason in reasons if reason)
@@ -189,7 +191,10 @@ def _examples(
 
 def _label(gold: Any, where: str) -> str | None:
     """The label's name; None for the authors' "-" and the hub's -1: annotators disagreed."""
-    text = str(gold).strip().lower()
+    if gold is None or (isinstance(gold, float) and math.isnan(gold)):
+        return None
+    # One missing label makes floats of a column of integers.
+    text = f"{gold:g}" if isinstance(gold, float) else str(gold).strip().lower()
     if text in LABELS:
         return text
     if text in {"0", "1", "2"}:

@@ -51,6 +51,9 @@ def download(student: Student) -> Path:
     """
     from huggingface_hub import snapshot_download
 
+    from tune_distill.distill.hub import use_cache_if_offline
+
+    use_cache_if_offline(student.source, "model", student.revision)
     wanted = ["*.json", _WEIGHTS, "spiece.model"]
     try:
         folder = Path(
@@ -79,7 +82,11 @@ def load_tokenizer(student: Student) -> Any:
 
 
 def load_model(student: Student) -> T5ForConditionalGeneration:
-    """The student before fine-tuning, in float32 on the CPU."""
+    """The student before fine-tuning, in float32 on the CPU.
+
+    Raises:
+        StudentError: a file is damaged or lacks weights, or the hub can't be reached.
+    """
     if student.source == MINI_STUDENT:
         from tune_distill.distill.mini_student import mini_student
 
@@ -87,9 +94,20 @@ def load_model(student: Student) -> T5ForConditionalGeneration:
     import torch
     from transformers import T5ForConditionalGeneration
 
-    model: T5ForConditionalGeneration = _load(
-        T5ForConditionalGeneration, student, use_safetensors=True, dtype=torch.float32
+    model: T5ForConditionalGeneration
+    model, report = _load(
+        T5ForConditionalGeneration,
+        student,
+        use_safetensors=True,
+        dtype=torch.float32,
+        output_loading_info=True,
     )
+    # HF fills them with random numbers and goes on: half a T5 would pass for a whole one.
+    if missing := sorted(report["missing_keys"]):
+        raise StudentError(
+            f"student.source: {student.source} must hold every weight of a T5, got none for "
+            f"{missing[0]} and {len(missing) - 1} more; save it from T5ForConditionalGeneration"
+        )
     return model
 
 
@@ -106,8 +124,9 @@ def _folder(student: Student) -> Path:
 
 
 def _load(loader: Any, student: Student, **options: Any) -> Any:
+    folder = _folder(student)
     try:
-        return loader.from_pretrained(_folder(student), **options)
+        return loader.from_pretrained(folder, **options)
     except Exception as error:  # damaged files raise whatever their parser raises
         reason = " ".join(str(error).split())[:300]
         raise StudentError(
@@ -123,13 +142,12 @@ def _require_t5(folder: Path) -> None:
             "make the directory with model.save_pretrained and tokenizer.save_pretrained"
         )
     try:
-        config: Mapping[str, Any] = json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise StudentError(f"student.source: {folder}/config.json must be JSON: {error}") from error
-    if config.get("model_type") != "t5":
-        raise StudentError(
-            f"student.source: {folder} must hold a T5, got model_type {config.get('model_type')!r}"
-        )
+    kind = config.get("model_type") if isinstance(config, Mapping) else None
+    if kind != "t5":
+        raise StudentError(f"student.source: {folder} must hold a T5, got model_type {kind!r}")
     if not list(folder.glob(_WEIGHTS)):
         raise StudentError(
             f"student.source: {folder} has no weights ({_WEIGHTS}); "

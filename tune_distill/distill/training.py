@@ -5,6 +5,7 @@ Shape suffixes: B examples in a batch, S source tokens, T target tokens, V vocab
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 
@@ -104,7 +105,8 @@ class Training:
         `position` is up to date at each yield, and a checkpoint taken there resumes exactly.
 
         Raises:
-            NonFiniteLossError: the loss is NaN or infinite; the step is named.
+            NonFiniteLossError: the loss of a step, or the evaluation loss after it, is NaN or
+                infinite; the step is named.
         """
         self._started = time.perf_counter() - self.position.elapsed_s
         self.model.train()
@@ -156,6 +158,8 @@ class Training:
         unsmoothed = torch.tensor([float(loss) for _, loss in self._window])
         self._window.clear()
         evaluation = evaluation_loss(self.model, self._validation) if evaluates else None
+        if evaluation is not None and not math.isfinite(evaluation):
+            raise NonFiniteLossError(step, evaluation)
         row = HistoryRow(
             step=step,
             epoch=step / num_batches(len(self._train.sources), settings.batch_size),
@@ -181,13 +185,19 @@ class Training:
 
 
 def _optimizer(model: torch.nn.Module, settings: Train) -> torch.optim.AdamW:
-    """Fused AdamW that decays matrices only: norms and biases are left free, as in HF's Trainer."""
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    vectors = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
+    """Fused AdamW that leaves norms and biases, position biases too, undecayed.
+
+    Source: the parameter groups of transformers' Trainer.
+    """
+    named = list(model.named_parameters())
+    free = {name for name, value in named if value.ndim <= 1 or "bias" in name}
     return torch.optim.AdamW(
         [
-            {"params": matrices, "weight_decay": settings.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
+            {
+                "params": [value for name, value in named if name not in free],
+                "weight_decay": settings.weight_decay,
+            },
+            {"params": [value for name, value in named if name in free], "weight_decay": 0.0},
         ],
         lr=settings.learning_rate,
         fused=True,

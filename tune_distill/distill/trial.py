@@ -38,6 +38,7 @@ from tune_distill.records.store import (
     set_aside,
 )
 from tune_distill.records.tables import write_predictions
+from tune_distill.spec.errors import StudentError
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Profile, Student
 
@@ -81,7 +82,11 @@ def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
     Raises:
         NonFiniteLossError: the training diverged.
     """
-    run = store.run(trial.run_key)
+    run, model = store.run(trial.run_key), None
+    evaluation = store.evaluation(trial.evaluation_key)
+    if run is not None and evaluation is None:
+        model = _stored_student(trial.run_key, store)
+        run = run if model is not None else None
     trained = run is None
     resumed_step = 0
     if run is None:
@@ -90,7 +95,10 @@ def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
             resumed_step = progress.resumed_step
         run = store.run(trial.run_key)
         assert run is not None
-    evaluation = store.evaluation(trial.evaluation_key) or _evaluate(trial, run, inputs, store)
+    if evaluation is None:
+        model = model or _stored_student(trial.run_key, store)
+        assert model is not None
+        evaluation = _evaluate(trial, run, model, inputs, store)
     yield Progress(
         run.num_steps, run.num_steps, run.history, resumed_step, trained, evaluation.metrics
     )
@@ -157,11 +165,25 @@ def _training(trial: Trial, train: Pairs, validation: Pairs, store: Store) -> Tr
     return training
 
 
-def _evaluate(trial: Trial, run: RunRecord, inputs: Inputs, store: Store) -> EvaluationRecord:
+def _stored_student(run_key: str, store: Store) -> T5ForConditionalGeneration | None:
+    """The run's student, or None. A damaged one is reported, and its run set aside."""
+    try:
+        return _on_device(load_model(Student(source=str(store.student_dir(run_key)))))
+    except StudentError as error:
+        aside = set_aside(store.run_dir(run_key), "damaged")
+        logger.warning("%s; its run is set aside as %s", error, aside.name)
+        return None
+
+
+def _evaluate(
+    trial: Trial,
+    run: RunRecord,
+    model: T5ForConditionalGeneration,
+    inputs: Inputs,
+    store: Store,
+) -> EvaluationRecord:
     profile = trial.profile
     data = inputs.data_identity(profile.data)
-    student = Student(source=str(store.student_dir(trial.run_key)))
-    model = _on_device(load_model(student))
     pairs = _pairs(_tokens(inputs, profile).validation, data.num_validation, profile)
     started = time.perf_counter()
     texts = decode(model, load_tokenizer(profile.student), pairs.sources, profile.decode)
@@ -170,7 +192,11 @@ def _evaluate(trial: Trial, run: RunRecord, inputs: Inputs, store: Store) -> Eva
     rows = score_predictions(examples, texts, inputs.simulators[data.pool_digest])
     same_examples = run.validation_digest == data.validation_digest
     record = EvaluationRecord(
-        metrics={**_summary(rows), **_bertscore(rows, examples, profile.metrics.bertscore_model)},
+        metrics={
+            **_summary(rows),
+            "faithfulness_ceiling": inputs.ceiling(profile.data),
+            **_bertscore(rows, examples, profile.metrics.bertscore_model),
+        },
         eval_loss=run.eval_loss if same_examples else evaluation_loss(model, pairs),
         num_validation=data.num_validation,
         decode_time_s=decode_time_s,

@@ -7,7 +7,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tune_distill.spec.errors import StoreError
@@ -28,7 +28,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
             _flush(temporary)
             os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        # Below a regular file there is nothing to remove, and looking there raises.
+        with suppress(FileNotFoundError, NotADirectoryError):
+            temporary.unlink()
 
 
 @contextmanager
@@ -38,7 +40,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     Raises:
         StoreError: the file system refuses; nothing is left behind.
     """
-    temporary = _temporary(path)
+    temporary, former = _temporary(path), _temporary(path)
     try:
         with explained(path):
             temporary.mkdir(parents=True)
@@ -48,10 +50,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
                     _flush(file)
             # A directory cannot be renamed over a full one: the old one steps aside first.
             if path.exists():
-                os.replace(path, _temporary(path))
+                os.replace(path, former)
             os.replace(temporary, path)
     finally:
-        for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        # Only our own: another process may be writing the same directory.
+        for leftover in (temporary, former):
             shutil.rmtree(leftover, ignore_errors=True)
 
 

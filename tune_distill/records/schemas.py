@@ -46,6 +46,11 @@ TRIALS_AFTER_SETTING = (
         _REAL,
         "Share of answers whose explanation alone leads the simulator to the student's own label",
     ),
+    Column(
+        "faithfulness_ceiling",
+        _REAL,
+        "Share of gold validation explanations that lead the simulator to the gold label",
+    ),
     Column("grounding", _REAL, "Share of an explanation's content words found in the pair, mean"),
     Column(
         "bertscore",
@@ -109,8 +114,12 @@ def schema(columns: tuple[Column, ...]) -> pa.Schema:
 
 
 def trials_columns(settings: list[Mapping[str, Scalar]]) -> tuple[Column, ...]:
-    """The columns of a study's trials: one for each varied parameter, in the middle."""
-    names = list(dict.fromkeys(name for values in settings for name in values))
+    """The columns of a study's trials: one for each varied parameter, in the middle.
+
+    A parameter that every table shows anyway, such as `num_train`, keeps its place.
+    """
+    shown = {column.name for column in (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING)}
+    names = list(dict.fromkeys(name for values in settings for name in values if name not in shown))
     varied = tuple(
         Column(name, _type_of([values.get(name) for values in settings]), "A varied parameter")
         for name in names

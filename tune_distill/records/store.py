@@ -29,8 +29,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """Losses at one step. `train_loss` is the mean since the row before, with label smoothing;
-    `unsmoothed_train_loss` is the same without. `eval_loss` is none between evaluations."""
+    """Losses at one step. `train_loss` is the mean since the row before of what was minimised,
+    with label smoothing and times ce_weight; `unsmoothed_train_loss` is without either.
+    `eval_loss` is none between evaluations."""
 
     step: int
     epoch: float
@@ -125,8 +126,12 @@ class Store:
     def identities(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Keys and identities of the complete runs."""
         for path in sorted((self.root / "runs").glob("*/identity.json")):
-            if self.has_run(path.parent.name):
-                yield path.parent.name, json.loads(path.read_text(encoding="utf-8"))
+            key = path.parent.name
+            # What was set aside has a dot in its name.
+            if "." not in key and self.has_run(key):
+                identity = self._read(path.parent, path.name, dict[str, Any])
+                if identity is not None:
+                    yield key, identity
 
     # Evaluations
 
@@ -186,8 +191,15 @@ class Store:
 
     def pruned_history(self, search_key: str, run_key: str) -> tuple[HistoryRow, ...]:
         """What a pruned trial reported before it was stopped."""
-        raw = json.loads(self._pruned_path(search_key, run_key).read_text(encoding="utf-8"))
-        return tuple(HistoryRow(**row) for row in raw)
+        path = self._pruned_path(search_key, run_key)
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+            return tuple(HistoryRow(**row) for row in raw)
+        except (ValueError, TypeError) as error:
+            raise StoreError(
+                f"{path}: must be the history of a pruned run, got {error}; remove it, and the "
+                "same command trains the run again"
+            ) from error
 
     def mark_pruned(self, search_key: str, run_key: str, history: tuple[HistoryRow, ...]) -> None:
         """This search has stopped the run early; other searches may still finish it."""
@@ -207,7 +219,7 @@ class Store:
             return parse(json.loads((folder / name).read_text(encoding="utf-8")))
         except FileNotFoundError:
             return None
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             aside = set_aside(folder, "damaged")
             logger.warning("%s: damaged (%s); set aside as %s", folder, error, aside.name)
             return None
@@ -230,8 +242,10 @@ def local_path(uri: str, flag: str) -> Path:
         StoreError: another kind of URI.
     """
     parsed = urlparse(uri)
+    if parsed.scheme == "file" and parsed.netloc in ("", "localhost"):
+        return Path(unquote(parsed.path)).absolute()
     if parsed.scheme == "file":
-        return Path(unquote(parsed.path))
+        raise StoreError(f"{flag}: a file:// URI must be file:///absolute/path, got {uri}")
     if "://" in uri:
         raise StoreError(
             f"{flag}: must be a path or a file:// URI, got {uri}; mount it as a folder"

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from tune_distill.records.files import atomic_file
 from tune_distill.records.schemas import HISTORY, PREDICTIONS, SCORED, Column, schema
+from tune_distill.spec.errors import StoreError
 
 
 class Scored(Protocol):
@@ -58,9 +59,20 @@ def write_all_predictions(folder: Path, parts: Iterable[tuple[str, Path]]) -> No
         pq.ParquetWriter(temporary, target) as writer,
     ):
         for trial_id, path in parts:
-            table = pq.read_table(path, schema=schema(SCORED))
+            table = _stored_predictions(path)
             ids = pa.array([trial_id] * table.num_rows, pa.string())
             writer.write_table(table.add_column(0, target.field("trial_id"), ids))
+
+
+def _stored_predictions(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path, schema=schema(SCORED))
+    except (OSError, pa.ArrowException) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise StoreError(
+            f"{path}: must hold predictions, got {reason}; remove {path.parent} and run the "
+            "command again to make it again"
+        ) from error
 
 
 def _table(rows: Sequence[Mapping[str, Any]], columns: tuple[Column, ...]) -> pa.Table:

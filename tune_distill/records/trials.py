@@ -88,6 +88,7 @@ _METRICS = (
     "rouge2",
     "rougeL",
     "faithfulness",
+    "faithfulness_ceiling",
     "grounding",
     "bertscore",
 )

@@ -6,11 +6,29 @@ import math
 import random
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
 
 from tune_distill.spec.profile import Section
 
-Scalar: TypeAlias = str | int | float | None
+
+def _one_fault(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    try:
+        return validate(value)
+    except ValidationError:
+        # Three faults otherwise: no text, no whole number, no number.
+        raise ValueError(f"must be a text, a finite number or null, got {value!r}") from None
+
+
+Scalar: TypeAlias = Annotated[str | int | float | None, WrapValidator(_one_fault)]
 
 
 class Values(Section):

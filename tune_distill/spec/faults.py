@@ -36,7 +36,7 @@ def nearest(name: str, valid: tuple[str, ...] | list[str]) -> str:
 
 
 def describe(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
-    """One line for each fault of `error`, in file order, each starting with `where`."""
+    """One line for each fault of `error`, in the order of the model, each starting with `where`."""
     lines: list[str] = []
     for fault in error.errors(include_url=False):
         cause = fault.get("ctx", {}).get("error")
@@ -58,11 +58,11 @@ def raise_faults(faults: list[str]) -> None:
 
 
 def _line(fault: Any, model: type[BaseModel], where: str) -> str:
-    path = [str(part) for part in fault["loc"] if part not in _DOMAIN_TAGS]
+    path = _path(fault["loc"])
     location = f"{where}: {'.'.join(path)}" if path else where
     kind, got = fault["type"], fault["input"]
     if kind == "extra_forbidden":
-        valid = _field_names(model, path[:-1])
+        valid = _field_names(model, fault["loc"][:-1])
         return f"{location}: unknown key{nearest(path[-1], valid)}"
     if kind == "missing":
         return f"{location}: required, got nothing; add it"
@@ -75,22 +75,46 @@ def _line(fault: Any, model: type[BaseModel], where: str) -> str:
             f"{location}: must be a list of values or have a type "
             f"({', '.join(sorted(_DOMAIN_TAGS))}), got {got!r}"
         )
+    if kind in {"model_type", "dict_type"}:
+        return f"{location}: must be a mapping, got {got!r}"
     message = fault["msg"].removeprefix("Input ").replace("should", "must")
     return f"{location}: {message}, got {got!r}"
 
 
-def _field_names(model: type[BaseModel], path: list[str]) -> list[str]:
-    """The valid keys at `path` below `model`."""
-    for part in path:
-        info = model.model_fields.get(part)
-        if info is None:
-            break
-        models = [
-            candidate
-            for candidate in (info.annotation, *get_args(info.annotation))
-            if isinstance(candidate, type) and issubclass(candidate, BaseModel)
-        ]
-        if not models:
-            break
-        model = models[0]
-    return list(model.model_fields)
+def _path(loc: tuple[str | int, ...]) -> list[str]:
+    """The place as a user wrote it, without what pydantic and the list shorthand add.
+
+    Below a varied name pydantic puts the domain's type, and then stands the field of that name,
+    which a list does not show: vary.x.values.values.0 is vary.x.0.
+    """
+    path = [str(part) for part in loc]
+    if path[:1] == ["vary"] and len(path) > 2 and path[2] in _DOMAIN_TAGS:
+        tag = path.pop(2)
+        if len(path) > 3 and path[2] == tag:
+            path.pop(2)
+    return path
+
+
+def _field_names(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
+    """The valid keys at `loc` below `model`."""
+    models = [model]
+    for part in loc:
+        tagged = [candidate for candidate in models if _tag(candidate) == part]
+        annotations = [m.model_fields[part].annotation for m in models if part in m.model_fields]
+        if len(models) > 1 and tagged:
+            models = tagged
+        elif annotations:
+            models = _models(annotations[0])
+        # Otherwise the part is a key of a mapping, whose values are one of these models.
+    return [name for candidate in models[:1] for name in candidate.model_fields]
+
+
+def _tag(model: type[BaseModel]) -> Any:
+    return model.model_fields["type"].default if "type" in model.model_fields else None
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """Every model that stands somewhere in the annotation."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in _models(part)]

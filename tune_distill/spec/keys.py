@@ -96,5 +96,6 @@ def differences(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> list[Di
     return [
         Difference(name, left.get(name), right.get(name))
         for name in dict.fromkeys((*left, *right))
-        if left.get(name) != right.get(name)
+        # A field that is missing differs from one that is null.
+        if (name in left, left.get(name)) != (name in right, right.get(name))
     ]

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from tune_distill.spec.domains import Cases, Domain, IntRange, Range, Scalar, Values
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import describe, nearest, raise_faults
+from tune_distill.spec.keys import flatten
 from tune_distill.spec.profile import Profile, field_paths
 from tune_distill.spec.study import Study
 
@@ -80,15 +81,19 @@ def domains(study: Study, profile: Profile) -> dict[str, Domain]:
     Raises:
         StudyFileError: a value of some domain that its field does not allow; every fault at once.
     """
+    defaults = flatten(profile.model_dump())
     scaled: dict[str, Domain] = {}
+    faults: list[str] = []
     for name, domain in study.vary.items():
-        if isinstance(domain, Range):
-            section, field = name.split(".")
-            default = getattr(getattr(profile, section), field)
+        if not isinstance(domain, Range) or not domain.times_default:
+            scaled[name] = domain
+        elif isinstance(default := defaults[name], int | float) and default > 0:
             scaled[name] = domain.scaled(default)  # type: ignore[assignment]
         else:
-            scaled[name] = domain
-    faults: list[str] = []
+            faults.append(
+                f"study {study.name}: vary: {name}: times_default needs a number above 0 in the "
+                f"profile, got {default!r}; give low and high in the field's own unit"
+            )
     for name, domain in scaled.items():
         for value in _extremes(domain):
             try:
@@ -113,6 +118,32 @@ def settings(study: Study, profile: Profile) -> list[Setting]:
     draws = _distinct_draws(space, rng)
     return [
         setting(study, space, point) for point in itertools.islice(draws, study.search.num_samples)
+    ]
+
+
+def input_profiles(study: Study, profile: Profile) -> list[Profile]:
+    """Profiles that between them name every student and corpus a search of the study may choose."""
+    space = domains(study, profile)
+    chosen = {
+        name: _extremes(domain)
+        for name, domain in space.items()
+        if any(
+            path.startswith(("student.", "data."))
+            for value in _extremes(domain)
+            for path in _fields(name, domain, value)
+        )
+    }
+    return [
+        with_fields(
+            profile,
+            {
+                path: value
+                for name, choice in zip(chosen, point, strict=True)
+                for path, value in _fields(name, space[name], choice).items()
+            },
+            f"study {study.name}: vary",
+        )
+        for point in itertools.product(*chosen.values())
     ]
 
 

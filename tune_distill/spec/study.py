@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -12,6 +13,17 @@ from tune_distill.spec.profile import Section, column_name, field_paths
 
 PROGRESS_METRICS = ("eval_loss",)
 """Metrics that a trial reports while it trains; a scheduler can only prune by one of these."""
+
+# fmt: off
+FIXED_COLUMNS = frozenset({
+    "study", "trial_id", "state", "error", "seed", "label_accuracy", "parse_rate", "rouge1",
+    "rouge2", "rougeL", "faithfulness", "faithfulness_ceiling", "grounding", "bertscore",
+    "eval_loss", "final_train_loss", "training_time_s", "decode_time_s", "examples_per_s",
+    "num_steps", "num_train", "num_validation", "source_truncated_fraction",
+    "target_truncated_fraction", "run_key", "evaluation_key", "reused", "config",
+})
+# fmt: on
+"""Columns that every trials table has (records/schemas.py); cases of such a name would hide one."""
 
 MetricName = Literal[
     "label_accuracy",
@@ -106,13 +118,7 @@ class Study(Section):
 
     def varied_fields(self) -> set[str]:
         """Every dotted field that some setting changes, the fields of cases included."""
-        fields: set[str] = set()
-        for name, domain in self.vary.items():
-            if isinstance(domain, Cases):
-                fields |= {path for case in domain.cases.values() for path in case}
-            else:
-                fields.add(name)
-        return fields
+        return {path for name, domain in self.vary.items() for path in _fields(name, domain)}
 
     @field_validator("vary")
     @classmethod
@@ -125,15 +131,14 @@ class Study(Section):
                 continue
             if not name.isidentifier():
                 faults.append(f"vary.{name}: the name of cases must be a plain word, got {name!r}")
+            if name in FIXED_COLUMNS:
+                faults.append(
+                    f"vary.{name}: the name of cases must not be a column that every table has, "
+                    f"got {name!r}; rename it"
+                )
             for case, fields in domain.cases.items():
                 named |= {f"vary.{name}.{case}.{path}": path for path in fields}
-        faults += _unknown_fields(named)
-        if not faults:
-            columns = list(_columns(vary).values())
-            faults += [
-                f"vary: two fields share the column {column!r}; vary one of them"
-                for column in sorted({column for column in columns if columns.count(column) > 1})
-            ]
+        faults += _unknown_fields(named) or _shared(vary)
         raise_value_faults(faults)
         return vary
 
@@ -169,6 +174,12 @@ class Study(Section):
                 for name, domain in self.vary.items()
                 if not isinstance(domain, Values | Cases | IntRange)
             ]
+        if self.search.method == "optuna" and isinstance(self.vary.get("data.num_train"), IntRange):
+            # The simulator belongs to the pool, and is fitted before the search chooses.
+            faults.append(
+                "vary.data.num_train: optuna needs listed values here, got int; "
+                "list them, or vary data.train_fraction"
+            )
         if self.scheduler is not None and self.metric.name not in PROGRESS_METRICS:
             faults.append(
                 f"metric.name: with a scheduler it must be {' or '.join(PROGRESS_METRICS)}, "
@@ -184,6 +195,28 @@ def _columns(vary: dict[str, Domain]) -> dict[str, str]:
         name: name if isinstance(domain, Cases) else column_name(name)
         for name, domain in vary.items()
     }
+
+
+def _shared(vary: dict[str, Domain]) -> list[str]:
+    """A fault for each column and each field that two varied names would set."""
+    columns = Counter(_columns(vary).values())
+    fields = Counter(path for name, domain in vary.items() for path in _fields(name, domain))
+    return [
+        f"vary: two fields share the column {column!r}; vary one of them"
+        for column, times in columns.items()
+        if times > 1
+    ] + [
+        f"vary: two names set the field {path!r}; vary it once"
+        for path, times in fields.items()
+        if times > 1
+    ]
+
+
+def _fields(name: str, domain: Domain) -> set[str]:
+    """The dotted fields that the domain's values set."""
+    if isinstance(domain, Cases):
+        return {path for case in domain.cases.values() for path in case}
+    return {name}
 
 
 def _unknown_fields(named: dict[str, str]) -> list[str]:

@@ -36,7 +36,11 @@ class _Loader(yaml.SafeLoader):
     """SafeLoader that reads 5e-5 as a number, as YAML 1.2 does, and refuses repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        keys = [
+            self.construct_object(key, deep=True)
+            for key, _ in node.value
+            if key.tag != "tag:yaml.org,2002:merge"
+        ]
         for key in keys:
             if keys.count(key) > 1:
                 line = node.start_mark.line + 1
@@ -44,11 +48,24 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+class _Dumper(yaml.SafeDumper):
+    """SafeDumper that quotes what `_Loader` would read as a number, such as a revision 12345e6."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # Only between double quotes does PyYAML write these line ends so that it reads them back.
+        style = '"' if set(text) & set("\x85\u2028\u2029") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
+        list("-+0123456789."),
+    )
 
 
 def search_spaces_dir() -> Path:
@@ -99,7 +116,8 @@ def read_model(path: Path, model: type[Model]) -> Model:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise StudyFileError(f"{path}: must be a readable text file, got {error}") from error
-    except (yaml.YAMLError, StudyFileError) as error:
+    # A ValueError is a date that does not exist: YAML would read 2024-13-45 as one.
+    except (yaml.YAMLError, StudyFileError, ValueError) as error:
         flat = " ".join(str(error).split())
         raise StudyFileError(f"{path}: must be valid YAML, got {flat}") from error
     if not isinstance(raw, dict):
@@ -118,7 +136,7 @@ def dump_study(resolved: ResolvedStudy) -> str:
     study = resolved.study.model_dump(exclude={"overrides", "profile_overrides"}, exclude_none=True)
     study["replicates"] = len(resolved.seeds)
     study["overrides"] = flatten(resolved.profile.model_dump())
-    text = yaml.safe_dump(study, sort_keys=False, allow_unicode=True)
+    text = yaml.dump(study, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     return f"# Resolved from profile {resolved.profile_name}; runs the same again.\n{text}"
 
 
@@ -143,7 +161,7 @@ def _parse_scalar(text: str) -> Any:
     """The value of `text` as a YAML file would read it: 1e-3 is a number, null is none."""
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return text
 
 

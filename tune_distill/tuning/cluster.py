@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,6 +26,8 @@ _ENVIRONMENT = {
     "TOKENIZERS_PARALLELISM": "false",
 }
 
+_CONNECT_TIMEOUT_S = 10.0
+
 
 @contextmanager
 def ray_session(address: str | None) -> Iterator[list[dict[str, float]]]:
@@ -35,6 +38,8 @@ def ray_session(address: str | None) -> Iterator[list[dict[str, float]]]:
     Raises:
         ClusterError: Ray cannot be started, or nothing answers at `address`.
     """
+    if address is not None:
+        _require_listening(address)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     import ray
@@ -51,6 +56,25 @@ def ray_session(address: str | None) -> Iterator[list[dict[str, float]]]:
         yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
     finally:
         ray.shutdown()
+
+
+def _require_listening(address: str) -> None:
+    """Nothing, where something listens at HOST:PORT: Ray itself would try for minutes.
+
+    Raises:
+        ClusterError: nothing does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        # "auto" and the like: Ray finds the address, or says at once that there is none.
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise ClusterError(
+            f"--address: a Ray cluster must answer at {address}, got: {error}; "
+            "check the head's address and port, or leave --address out to run here"
+        ) from error
 
 
 def _options(address: str | None) -> dict[str, Any]:

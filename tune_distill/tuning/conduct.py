@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.students import num_parameters
 from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord, complete_record
+from tune_distill.spec.domains import Cases, Domain, Scalar, Values
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
+from tune_distill.spec.settings import input_profiles
+from tune_distill.spec.study import Study
 from tune_distill.tuning.events import Display
 from tune_distill.tuning.planning import plans
 from tune_distill.tuning.resources import ResourceRequest, fit
@@ -36,7 +39,7 @@ def conduct(
         if plan.num_to_run:
             ran = _run(plan, inputs, store, request, display, start_ray)
             records |= {record.trial.trial_id: record for record in ran}
-    return _in_order(list(records.values()))
+    return _in_order(resolved.study, list(records.values()))
 
 
 def _run(
@@ -47,7 +50,9 @@ def _run(
     display: Display,
     start_ray: Callable[[], Nodes],
 ) -> list[TrialRecord]:
-    profiles = [trial.profile for trial in plan.pending] or [plan.resolved.profile]
+    profiles = [trial.profile for trial in plan.pending]
+    if plan.num_new:
+        profiles += input_profiles(plan.resolved.study, plan.resolved.profile)
     inputs.prepare(profiles, store)
     nodes = start_ray()
     # Ray is imported by now anyway; not before, so that a study that is all in the store is quick.
@@ -65,19 +70,24 @@ def _stored_record(trial: Trial, plan: Plan, store: Store) -> TrialRecord:
     return complete_record(trial, store, reused=True)
 
 
-def _in_order(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+def _in_order(study: Study, records: Iterable[TrialRecord]) -> list[TrialRecord]:
     """Numbers ascending, names as the study lists them, then seeds."""
-    order: dict[object, int] = {}
-    for record in records:
-        for value in record.trial.setting.values.values():
-            order.setdefault(value, len(order))
+    # Records come as trials ended, so only the study itself can say how it lists names.
+    listed = {study.columns[name]: _names(domain) for name, domain in study.vary.items()}
 
     def rank(record: TrialRecord) -> list[tuple[int, float]]:
-        values = record.trial.setting.values.values()
         numbers = [
-            (0, float(value)) if isinstance(value, int | float) else (1, float(order[value]))
-            for value in values
+            (0, float(value))
+            if isinstance(value, int | float)
+            else (1, float(listed[column].index(value)))
+            for column, value in record.trial.setting.values.items()
         ]
         return [*numbers, (2, float(record.trial.seed))]
 
     return sorted(records, key=rank)
+
+
+def _names(domain: Domain) -> list[Scalar]:
+    if isinstance(domain, Cases):
+        return list(domain.cases)
+    return domain.values if isinstance(domain, Values) else []

@@ -37,23 +37,25 @@ def plans(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Iterator[Pla
 
 def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
     # Optuna is imported only where a study asks for it.
-    from tune_distill.tuning.searchers import stored_points
+    from tune_distill.tuning.searchers import earlier_search
 
     study = resolved.study
     assert study.search.num_samples is not None
     search_key = resolved.search_key(inputs)
     space = domains(study, resolved.profile)
-    points = stored_points(store.journal_path(search_key))[: study.search.num_samples]
+    earlier = earlier_search(store.journal_path(search_key))
+    points = earlier.points[: study.search.num_samples]
     trials = [
         resolved.trial(setting(study, space, point), resolved.seeds[0], inputs) for point in points
     ]
-    num_new = study.search.num_samples - len(points)
+    num_new = max(0, study.search.num_samples - earlier.num_chosen)
     return make_plan(resolved, search_key, trials, store, asks_optuna=True, num_new=num_new)
 
 
 def start_over(resolved: ResolvedStudy, inputs: Inputs, store: Store, made: set[str]) -> None:
     """The store answers none of the study's trials, except by runs in `made`."""
-    for plan in plans(resolved, inputs, store):
+    # All of them first: a search's replicates are known only while its trials are.
+    for plan in list(plans(resolved, inputs, store)):
         for trial in plan.trials:
             if trial.run_key not in made:
                 store.discard_run(trial.run_key)
@@ -72,23 +74,28 @@ def nearest_run(
 def explanations(plan: Plan, store: Store) -> list[str]:
     """A line for each trial: found in the store, or which field differs from the nearest run."""
     stored = list(store.identities())
-    return [_explanation(trial, plan, stored) for trial in plan.trials] + (
+    return [_explanation(trial, plan, store, stored) for trial in plan.trials] + (
         [f"{plan.num_new} settings that Optuna has yet to choose"] if plan.num_new else []
     )
 
 
-def _explanation(trial: Trial, plan: Plan, stored: list[tuple[str, dict[str, Any]]]) -> str:
+def _explanation(
+    trial: Trial, plan: Plan, store: Store, stored: list[tuple[str, dict[str, Any]]]
+) -> str:
     state = plan.finished.get(trial.trial_id)
     if state is not None:
         return f"{trial.trial_id}: hit, {state} in the store"
     if trial.run_key in plan.stored_runs:
         return f"{trial.trial_id}: run {trial.run_key[:12]} is a hit; it is yet to be decoded so"
+    if store.checkpoint_path(trial.run_key).is_file():
+        return (
+            f"{trial.trial_id}: no hit, run {trial.run_key[:12]} is not finished; "
+            "it goes on from its checkpoint"
+        )
     nearest = nearest_run(trial, stored)
     if nearest is None:
         return f"{trial.trial_id}: no hit, the store has no run"
     key, fields = nearest
-    if not fields:
-        return f"{trial.trial_id}: no hit, run {key[:12]} is not finished"
     differing = ", ".join(f"{d.field} is {d.wanted!r}, there {d.stored!r}" for d in fields[:4])
     more = f", and {len(fields) - 4} more" if len(fields) > 4 else ""
     return f"{trial.trial_id}: no hit; nearest is run {key[:12]}: {differing}{more}"

@@ -27,7 +27,6 @@ class TrialProgress:
     trial_id: str
     started_s: float
     step: int = 0
-    first_step: int | None = None
     total_steps: int | None = None
     eval_loss: float | None = None
     state: str = "starting"
@@ -55,8 +54,6 @@ class StudyProgress:
 
     def advance(self, trial_id: str, step: int, total_steps: int, eval_loss: float) -> None:
         trial = self.trials[trial_id]
-        if trial.first_step is None:
-            trial.first_step = step
         trial.step, trial.total_steps, trial.eval_loss = step, total_steps, eval_loss
         trial.state = "decoding" if step == total_steps else "training"
 
@@ -66,16 +63,23 @@ class StudyProgress:
         trial.state, trial.ended_s = state, self.clock()
 
     def eta_s(self) -> float | None:
-        """Seconds until all trials have ended, from those that have; none before the first."""
+        """Seconds until all trials have ended: from those that have, or else from their steps.
+
+        None before the first evaluation.
+        """
+        now = self.clock()
         durations = [
             trial.ended_s - trial.started_s
             for trial in self.trials.values()
             if trial.ended_s is not None
+        ] or [
+            (now - trial.started_s) * trial.total_steps / trial.step
+            for trial in self.trials.values()
+            if trial.total_steps and trial.step
         ]
         if not durations:
             return None
         mean = sum(durations) / len(durations)
-        now = self.clock()
         running = [trial for trial in self.trials.values() if trial.ended_s is None]
         left = sum(max(0.0, mean - (now - trial.started_s)) for trial in running)
         left += mean * (self.num_trials - len(self.trials))
@@ -221,12 +225,13 @@ def _most_telling(progress: StudyProgress) -> list[TrialProgress]:
     return (running + ended)[:_NUM_ROWS]
 
 
-def _cells(trial: TrialProgress) -> tuple[str, str, ProgressBar | str, str, str]:
+def _cells(trial: TrialProgress) -> tuple[Text, str, ProgressBar | str, str, str]:
     total = trial.total_steps
     bar = ProgressBar(total=total or 1, completed=trial.step, width=24) if total else ""
     step = f"{trial.step}/{total}" if total else ""
     loss = "" if trial.eval_loss is None else f"{trial.eval_loss:.4f}"
-    return trial.trial_id, trial.state, bar, step, loss
+    # Text, because rich would read [brackets] in a plain string as markup.
+    return Text(trial.trial_id), trial.state, bar, step, loss
 
 
 def _ending(record: TrialRecord) -> str:

@@ -68,7 +68,7 @@ def _even_share(
     nodes: Sequence[Mapping[str, float]], num_runs: int, gpus: float, limit: int | None
 ) -> float:
     """The largest whole number of CPUs at which no fewer trials run at once than with one each."""
-    most = max(int(node.get("CPU", 0)) for node in nodes)
+    most = max((int(node.get("CPU", 0)) for node in nodes), default=0)
     at_once = min(num_runs, sum(_slots(node, 1, gpus) for node in nodes), limit or num_runs)
     for cpus in range(most, 1, -1):
         if sum(_slots(node, cpus, gpus) for node in nodes) >= at_once:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,11 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     ) -> None:
         ours, result = self._ours(trial), trial.last_result
         if result.get("metrics"):
-            self._end(complete_record(ours, self._store, reused=not result["trained"]))
+            self.end(complete_record(ours, self._store, reused=not result["trained"]))
             return
         history = self._history(trial)
         self._store.mark_pruned(self._plan.search_key, ours.run_key, history)
-        self._end(TrialRecord(ours, "pruned", False, history=history))
+        self.end(TrialRecord(ours, "pruned", False, history=history))
 
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
@@ -72,7 +72,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         record = TrialRecord(
             self._ours(trial), "failed", False, _reason(trial), history=self._history(trial)
         )
-        self._end(record)
+        self.end(record)
 
     def _ours(self, trial: TuneTrial) -> Trial:
         """Our trial behind Tune's; a worker that fails to start has not been seen before."""
@@ -84,7 +84,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     def _history(self, trial: TuneTrial) -> tuple[HistoryRow, ...]:
         return self._histories.get(trial.trial_id, ())
 
-    def _end(self, record: TrialRecord) -> None:
+    def end(self, record: TrialRecord) -> None:
+        """The trial has this end, and it is shown."""
         self.records[record.trial.trial_id] = record
         self._display.ended(record)
 
@@ -128,7 +129,9 @@ def run_plan(
             ),
         )
         tuner.fit()
-    return [*watcher.records.values(), *_left_over(plan, watcher)]
+    for record in _left_over(plan, watcher):
+        watcher.end(record)
+    return list(watcher.records.values())
 
 
 def _searcher(plan: Plan, store: Store) -> PlanSearch | StoredOptunaSearch:
@@ -162,7 +165,7 @@ def _point(trial: Trial, plan: Plan) -> Mapping[str, Any]:
     return {name: trial.setting.values[column] for name, column in columns.items()}
 
 
-def _left_over(plan: Plan, watcher: Watcher) -> Iterable[TrialRecord]:
+def _left_over(plan: Plan, watcher: Watcher) -> list[TrialRecord]:
     """Records of trials that never ended: interrupted, or waiting for a run that failed."""
     failed = {
         record.trial.run_key: record.error
@@ -171,10 +174,11 @@ def _left_over(plan: Plan, watcher: Watcher) -> Iterable[TrialRecord]:
     }
     unfinished = {trial.trial_id: trial for trial in watcher.unfinished()}
     waiting = {trial.trial_id: trial for trial in plan.pending}
-    for trial_id, trial in (waiting | unfinished).items():
-        if trial_id not in watcher.records:
-            error = failed.get(trial.run_key) or INTERRUPTED
-            yield TrialRecord(trial, "failed", False, error)
+    return [
+        TrialRecord(trial, "failed", False, failed.get(trial.run_key) or INTERRUPTED)
+        for trial_id, trial in (waiting | unfinished).items()
+        if trial_id not in watcher.records
+    ]
 
 
 def _reason(trial: TuneTrial) -> str:

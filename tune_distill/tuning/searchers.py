@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,7 +68,7 @@ class PlanSearch(Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         trial = self._busy.pop(trial_id)
-        if not error and result is not None and result.get("done"):
+        if not error and _is_complete(result):
             self._ready_runs.add(trial.run_key)
         elif trial.run_key not in self._ready_runs:
             self._waiting = [other for other in self._waiting if other.run_key != trial.run_key]
@@ -117,19 +118,37 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
         trial = self._ot_trials[trial_id]
         if error or not result:
             self._ot_study.tell(trial, state=TrialState.FAIL)
-        elif result.get("done"):
+        elif _is_complete(result):
             self._ot_study.tell(trial, _metric(result, self._study_spec.metric.name))
         else:
+            # Tune keeps from searchers the very result that a trial is pruned for.
+            self.on_trial_result(trial_id, result)
             self._ot_study.tell(trial, state=TrialState.PRUNED)
 
 
-def stored_points(journal: Path) -> list[dict[str, Scalar]]:
-    """The points that earlier sessions of this search chose, each once, oldest first."""
+@dataclass(frozen=True)
+class EarlierSearch:
+    """What earlier sessions of a search left.
+
+    `points`: each varied name and its value, each point once, oldest first. `num_chosen`: how
+    many settings the search has spent on them; in a small space it may choose a point twice.
+    """
+
+    points: list[dict[str, Scalar]]
+    num_chosen: int
+
+
+def earlier_search(journal: Path) -> EarlierSearch:
+    """The points that earlier sessions of this search chose; none without a journal."""
     points: list[dict[str, Scalar]] = []
+    ended: list[dict[str, Scalar]] = []
     for trial in _stored_trials(journal):
         if trial.params and trial.params not in points:
             points.append(dict(trial.params))
-    return points
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            ended.append(dict(trial.params))
+    unended = [point for point in points if point not in ended]
+    return EarlierSearch(points, len(ended) + len(unended))
 
 
 def ask_again(journal: Path, points: Iterable[Mapping[str, Scalar]]) -> None:
@@ -175,6 +194,11 @@ def asha(
                 )
         scheduler.on_trial_remove(None, trial)
     return scheduler
+
+
+def _is_complete(result: Mapping[str, Any] | None) -> bool:
+    """Whether a trial's last result says that it was decoded: Tune calls pruned ones done too."""
+    return any(name.startswith("metrics/") for name in result or {})
 
 
 def _metric(result: Mapping[str, Any], name: str) -> float | None:

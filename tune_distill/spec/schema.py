@@ -1,0 +1,94 @@
+"""JSON Schemas of study and profile files, so that an editor completes and checks them.
+
+`python -m tune_distill.spec.schema` writes them beside the shipped studies, whose first lines
+point there. They are looser than the models, which alone decide: rules across fields stay there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tune_distill.spec.domains import Cases
+from tune_distill.spec.profile import Profile, field_paths
+from tune_distill.spec.study import Study
+from tune_distill.spec.yaml_files import search_spaces_dir
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_DOMAINS = ("Values", "Uniform", "LogUniform", "IntRange", "Cases")
+_FIELDS: dict[str, Any] = {"$ref": "#/$defs/Fields"}
+
+
+def profile_schema() -> dict[str, Any]:
+    """The schema of a profile file."""
+    return {"$schema": _DIALECT, **Profile.model_json_schema()}
+
+
+def study_schema() -> dict[str, Any]:
+    """The schema of a study file; varied and overridden fields follow the profile's own rules."""
+    schema = Study.model_json_schema()
+    definitions = schema["$defs"] | Profile.model_json_schema()["$defs"]
+    definitions["Fields"] = {
+        "description": "Dotted profile fields and their values",
+        "type": "object",
+        "properties": {path: _field(path) for path in field_paths()},
+        "additionalProperties": False,
+    }
+    for name in _DOMAINS:
+        # A default in the models, but what tells one domain from another in a file.
+        definitions[name]["required"] = ["type", *definitions[name].get("required", ())]
+    cases = definitions[Cases.__name__]["properties"]["cases"]
+    cases["additionalProperties"] = {**_FIELDS, "minProperties": 1}
+    properties = schema["properties"]
+    del properties["overrides"]["additionalProperties"]
+    properties["overrides"] |= _FIELDS
+    properties["profile_overrides"]["additionalProperties"] = _FIELDS
+    properties["vary"] |= {
+        "properties": {path: _domain_of(path) for path in field_paths()},
+        # Any other name is that of cases: a plain word.
+        "propertyNames": {
+            "anyOf": [{"enum": list(field_paths())}, {"pattern": r"^[A-Za-z_][A-Za-z0-9_]*$"}]
+        },
+        "additionalProperties": {"$ref": "#/$defs/Cases"},
+    }
+    return {"$schema": _DIALECT, **schema, "$defs": definitions}
+
+
+def schema_texts() -> dict[Path, str]:
+    """The files that `main` writes, and their content."""
+    folder = search_spaces_dir()
+    return {
+        folder / f"{name}.schema.json": json.dumps(schema, indent=2) + "\n"
+        for name, schema in {"study": study_schema(), "profile": profile_schema()}.items()
+    }
+
+
+def main() -> None:
+    """Both files hold what the models say."""
+    for path, text in schema_texts().items():
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {path}")
+
+
+def _field(path: str) -> dict[str, Any]:
+    section, name = path.split(".")
+    return {"$ref": f"#/$defs/{_section(section)}/properties/{name}"}
+
+
+def _section(section: str) -> str:
+    """The name of the model of a profile's section."""
+    model = Profile.model_fields[section].annotation
+    assert isinstance(model, type)
+    return model.__name__
+
+
+def _domain_of(path: str) -> dict[str, Any]:
+    """A domain of the field: a list of its values, or one of the domains but cases."""
+    listed = {"type": "array", "items": _field(path), "minItems": 1, "uniqueItems": True}
+    ranges = [{"$ref": f"#/$defs/{name}"} for name in _DOMAINS if name != "Cases"]
+    return {"anyOf": [listed, *ranges]}
+
+
+if __name__ == "__main__":
+    main()
