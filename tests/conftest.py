@@ -1,0 +1,21 @@
+"""Fixtures that several tests share, and the order: quick tests first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import mini_examples, save_tiny_t5
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick tests run before slow ones, so that a broken change shows soon."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(scope="session")
+def tiny_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a real, tiny T5 and its tokenizer."""
+    folder = tmp_path_factory.mktemp("students") / "tiny"
+    return save_tiny_t5(folder, mini_examples("train", 200))

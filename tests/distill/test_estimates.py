@@ -1,0 +1,72 @@
+"""Stored runs of a student say how long the next ones take; without them its size does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tiny import trial_of
+from tune_distill.distill.estimates import measured_examples_per_s, training_estimate_s
+from tune_distill.distill.examples import Example
+from tune_distill.distill.inputs import Inputs
+from tune_distill.records.store import RunRecord, Store
+from tune_distill.spec.plan import Trial
+from tune_distill.spec.profile import Profile
+
+MINI = {"builtin": "mini", "version": "1"}
+
+
+def mini_trial(student: str = "mini", num_train: int = 300, num_epochs: int = 2) -> Trial:
+    profile = Profile.model_validate(
+        {
+            "student": {"source": student},
+            "data": {"source": "mini-nli", "num_train": num_train, "num_validation": 10},
+            "train": {"num_epochs": num_epochs},
+        }
+    )
+    return trial_of(profile, Inputs())
+
+
+def add_run(store: Store, key: str, student: Mapping[str, Any], examples_per_s: float) -> None:
+    record = RunRecord(300, 10, 1.0, 1.0, "v", 1.0, examples_per_s, 0.0, 0.0, "cpu", ())
+    store.begin_run(key, {"student": student})
+    store.finish_run(key, record, lambda path: (path / "model").touch())
+
+
+def test_the_speed_is_the_median_of_the_student_s_finished_runs(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert measured_examples_per_s(MINI, store) is None
+    for key, speed in (("a", 50.0), ("b", 1000.0), ("c", 100.0)):
+        add_run(store, key, MINI, speed)
+    add_run(store, "d", {"files_digest": "other"}, 1.0)
+    store.begin_run("unfinished", {"student": MINI})
+    assert measured_examples_per_s(MINI, store) == 100.0
+    assert measured_examples_per_s({"files_digest": "unknown"}, store) is None
+
+
+def test_measured_speed_gives_the_time(tmp_path: Path, examples: list[Example]) -> None:
+    store = Store(tmp_path)
+    trials = [mini_trial(), mini_trial(num_epochs=3)]
+    add_run(store, "a", trials[0].run_identity["student"], 50.0)
+    # 300 examples at 50 a second: 6 seconds an epoch.
+    assert training_estimate_s(trials, store, examples) == pytest.approx(2 * 6 + 3 * 6)
+    assert training_estimate_s([], store, examples) == 0
+
+
+def test_without_a_run_it_grows_with_student_and_work(
+    tmp_path: Path, tiny_t5: Path, examples: list[Example]
+) -> None:
+    store = Store(tmp_path)
+
+    def estimate(**changes: Any) -> float:
+        return training_estimate_s([mini_trial(**changes)], store, examples)
+
+    mini = estimate()
+    # Measured on one core: about 3 seconds.
+    assert 0.3 < mini < 30
+    assert estimate(num_epochs=4) == pytest.approx(2 * mini)
+    assert estimate(num_train=600) == pytest.approx(2 * mini, rel=0.05)
+    assert 0 < estimate(student=str(tiny_t5)) < mini

@@ -1,0 +1,151 @@
+"""Studies, trials and records made without a student or a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from tune_distill.distill.scoring import PredictionRow
+from tune_distill.records.store import EvaluationRecord, HistoryRow, RunRecord, Store
+from tune_distill.records.tables import write_predictions
+from tune_distill.spec.keys import DataIdentity
+from tune_distill.spec.plan import ResolvedStudy, Trial, planned_trials
+from tune_distill.spec.profile import Data, Student
+from tune_distill.spec.settings import study_profile
+from tune_distill.spec.study import Study
+from tune_distill.spec.yaml_files import load_profile, load_study
+
+METRICS = {
+    "label_accuracy": 0.75,
+    "parse_rate": 1.0,
+    "rouge1": 0.5,
+    "rouge2": 0.25,
+    "rougeL": 0.4,
+    "faithfulness": 0.6,
+    "faithfulness_ceiling": 0.9,
+    "grounding": None,
+    "bertscore": None,
+}
+
+
+class FakeInputs:
+    """Names students and data by what their section says; the pool has 500 examples."""
+
+    def __init__(self) -> None:
+        self.prepared: list[Any] = []
+
+    def student_identity(self, student: Student) -> Mapping[str, str]:
+        return {"builtin": student.source}
+
+    def data_identity(self, data: Data) -> DataIdentity:
+        num_pool, num_validation = data.num_train or 500, data.num_validation or 200
+        num_train = round(num_pool * data.train_fraction)
+        name = f"{data.source}-{num_pool}"
+        return DataIdentity(
+            train_digest=f"{name}-{num_train}",
+            num_train=num_train,
+            validation_digest=f"{data.source}-validation-{num_validation}",
+            num_validation=num_validation,
+            pool_digest=name,
+        )
+
+    def prepare(self, profiles: Any, store: Store) -> None:
+        self.prepared = list(profiles)
+
+
+INPUTS = FakeInputs()
+
+
+def resolved(study: str | Study = "smoothing", num_seeds: int = 1, **chosen: Any) -> ResolvedStudy:
+    """The study over the mini profile, with dotted fields `chosen` as `train__num_epochs=1`."""
+    if isinstance(study, str):
+        study = load_study(study)
+    fields = {name.replace("__", "."): value for name, value in chosen.items()}
+    profile = study_profile(study, "mini", load_profile("mini"), fields)
+    return ResolvedStudy(study, "mini", profile, tuple(range(num_seeds)))
+
+
+def study_of(vary: Mapping[str, Any], **more: Any) -> Study:
+    """A study that varies these."""
+    return Study.model_validate({"name": "own", "question": "What if?", "vary": vary, **more})
+
+
+def trials_of(study: str | Study = "smoothing", num_seeds: int = 1, **chosen: Any) -> list[Trial]:
+    """The trials that a grid or random study plans."""
+    return planned_trials(resolved(study, num_seeds, **chosen), INPUTS)
+
+
+def history(*eval_losses: float | None, step: int = 10) -> tuple[HistoryRow, ...]:
+    """Rows at step, 2 step, ... with these losses."""
+    return tuple(
+        HistoryRow(
+            step=number * step,
+            epoch=number / 2,
+            train_loss=3.0 / number,
+            unsmoothed_train_loss=2.5 / number,
+            eval_loss=loss,
+            learning_rate=1e-3,
+            elapsed_s=0.5 * number,
+        )
+        for number, loss in enumerate(eval_losses, start=1)
+    )
+
+
+def run_record(trial: Trial, **changes: Any) -> RunRecord:
+    """A finished run of the trial."""
+    record = RunRecord(
+        num_train=trial.run_identity["data"]["num_train"],
+        num_steps=20,
+        final_train_loss=1.5,
+        eval_loss=1.25,
+        validation_digest=trial.evaluation_identity["validation"]["digest"],
+        training_time_s=1.0,
+        examples_per_s=300.0,
+        source_truncated_fraction=0.0,
+        target_truncated_fraction=0.1,
+        device="cpu",
+        history=history(None, 1.25),
+    )
+    return replace(record, **changes)
+
+
+def evaluation_record(**changes: Any) -> EvaluationRecord:
+    return replace(EvaluationRecord(dict(METRICS), 1.25, 200, 0.25), **changes)
+
+
+def prediction(example_id: str = "e1", **changes: Any) -> PredictionRow:
+    row = PredictionRow(
+        example_id=example_id,
+        sample=0,
+        gold_label="neutral",
+        predicted_label="neutral",
+        correct=True,
+        prediction="neutral explanation: he may sit",
+        explanation="he may sit",
+        rouge1=1.0,
+        rouge2=0.5,
+        rougeL=1.0,
+        faithful=True,
+        grounding=None,
+    )
+    return replace(row, **changes)
+
+
+def finish_run(store: Store, trial: Trial, **changes: Any) -> None:
+    """The trial's run is complete."""
+    store.begin_run(trial.run_key, trial.run_identity)
+    store.finish_run(
+        trial.run_key,
+        run_record(trial, **changes),
+        lambda path: (path / "weights").write_text(trial.run_key),
+    )
+
+
+def finish(store: Store, trial: Trial, num_predictions: int = 1) -> None:
+    """The trial's run and evaluation are complete."""
+    finish_run(store, trial)
+    rows = [prediction(f"e{number}") for number in range(num_predictions)]
+    store.save_evaluation(
+        trial.evaluation_key, evaluation_record(), lambda path: write_predictions(path, rows)
+    )

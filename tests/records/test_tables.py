@@ -1,0 +1,145 @@
+import math
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests.records.made import prediction
+from tune_distill.records.schemas import HISTORY, PREDICTIONS, SCORED, Column, schema
+from tune_distill.records.tables import (
+    write_all_predictions,
+    write_history,
+    write_predictions,
+    write_trials,
+)
+from tune_distill.spec.errors import StoreError
+
+COLUMNS = (
+    Column("trial_id", pa.string(), "id"),
+    Column("seed", pa.int64(), "seed"),
+    Column("loss", pa.float64(), "loss"),
+    Column("reused", pa.bool_(), "reused"),
+)
+ROWS = [
+    {"trial_id": 'x=0.1,seed=0 "quoted",\nline', "seed": 0, "loss": 0.1 + 0.2, "reused": True},
+    {"trial_id": "é", "seed": 2**53 + 1, "loss": None, "reused": False},
+]
+HISTORY_ROW = {
+    "trial_id": "t",
+    "step": 10,
+    "epoch": 0.5,
+    "train_loss": 2.0,
+    "unsmoothed_train_loss": 1.5,
+    "eval_loss": None,
+    "learning_rate": 1e-3,
+    "elapsed_s": 3.0,
+}
+
+
+def test_trials_have_the_schema_and_read_with_pandas_alone(tmp_path):
+    write_trials(tmp_path, ROWS, COLUMNS)
+    assert pq.read_schema(tmp_path / "trials.parquet").equals(schema(COLUMNS))
+    frame = pd.read_parquet(tmp_path / "trials.parquet")
+    assert list(frame) == ["trial_id", "seed", "loss", "reused"]
+    assert frame["trial_id"].tolist() == [row["trial_id"] for row in ROWS]
+    assert frame["seed"].tolist() == [0, 2**53 + 1]
+    assert frame["loss"][0] == 0.1 + 0.2
+    assert math.isnan(frame["loss"][1])
+    assert frame["reused"].tolist() == [True, False]
+
+
+def test_the_csv_holds_the_same(tmp_path):
+    write_trials(tmp_path, ROWS, COLUMNS)
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "trials.csv"), pd.read_parquet(tmp_path / "trials.parquet")
+    )
+
+
+def test_a_study_without_rows_still_has_its_columns(tmp_path):
+    write_trials(tmp_path, [], COLUMNS)
+    frame = pd.read_parquet(tmp_path / "trials.parquet")
+    assert (len(frame), list(frame)) == (0, ["trial_id", "seed", "loss", "reused"])
+
+
+def test_a_row_that_lacks_a_column_is_our_bug_and_changes_no_table(tmp_path):
+    write_trials(tmp_path, ROWS, COLUMNS)
+    before = (tmp_path / "trials.parquet").read_bytes()
+    with pytest.raises(KeyError, match="reused"):
+        write_trials(tmp_path, [{"trial_id": "t", "seed": 0, "loss": 1.0}], COLUMNS)
+    assert (tmp_path / "trials.parquet").read_bytes() == before
+    incomplete = {name: value for name, value in HISTORY_ROW.items() if name != "eval_loss"}
+    with pytest.raises(KeyError, match="eval_loss"):
+        write_history(tmp_path, [incomplete])
+    assert not (tmp_path / "history.parquet").exists()
+
+
+def test_history_has_the_schema(tmp_path):
+    write_history(tmp_path, [HISTORY_ROW])
+    assert pq.read_schema(tmp_path / "history.parquet").equals(schema(HISTORY))
+    assert pq.read_table(tmp_path / "history.parquet").to_pylist() == [HISTORY_ROW]
+
+
+def test_stored_predictions_have_a_column_for_every_score(tmp_path):
+    path = tmp_path / "predictions.parquet"
+    write_predictions(path, [prediction(predicted_label=None, correct=False)])
+    assert pq.read_schema(path).equals(schema(SCORED))
+    (row,) = pq.read_table(path).to_pylist()
+    assert (row["predicted_label"], row["correct"], row["grounding"]) == (None, False, None)
+
+
+def test_predictions_of_several_trials_become_one_table_in_order(tmp_path):
+    parts = []
+    for name, examples in (("first", ["e2", "e1"]), ("second", []), ("third", ["e1"])):
+        path = tmp_path / f"{name}.part"
+        write_predictions(path, [prediction(example) for example in examples])
+        parts.append((name, path))
+    write_all_predictions(tmp_path, parts)
+    assert pq.read_schema(tmp_path / "predictions.parquet").equals(schema(PREDICTIONS))
+    frame = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert list(zip(frame["trial_id"], frame["example_id"], strict=True)) == [
+        ("first", "e2"),
+        ("first", "e1"),
+        ("third", "e1"),
+    ]
+
+
+def test_parts_are_read_one_at_a_time(tmp_path):
+    path = tmp_path / "part"
+    write_predictions(path, [prediction()])
+
+    def parts():
+        yield "first", path
+        # The first part is in the new file by now, and can go.
+        path.unlink()
+        write_predictions(path, [prediction("e9")])
+        yield "second", path
+
+    write_all_predictions(tmp_path, parts())
+    frame = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert frame["example_id"].tolist() == ["e1", "e9"]
+
+
+def test_without_a_complete_trial_predictions_are_empty(tmp_path):
+    write_all_predictions(tmp_path, [])
+    frame = pd.read_parquet(tmp_path / "predictions.parquet")
+    assert (len(frame), list(frame)) == (0, [column.name for column in PREDICTIONS])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not parquet"])
+def test_stored_predictions_that_cannot_be_read_are_named(tmp_path, content):
+    whole, damaged = tmp_path / "whole", tmp_path / "store" / "damaged"
+    write_predictions(whole, [prediction()])
+    write_all_predictions(tmp_path, [("t", whole)])
+    before = (tmp_path / "predictions.parquet").read_bytes()
+    damaged.parent.mkdir()
+    if content is not None:
+        damaged.write_bytes(content)
+    with pytest.raises(StoreError, match=f"^{damaged}: must hold .* remove {damaged.parent} and"):
+        write_all_predictions(tmp_path, [("t", whole), ("u", damaged)])
+    assert (tmp_path / "predictions.parquet").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "predictions.parquet",
+        "store",
+        "whole",
+    ]

@@ -1,0 +1,171 @@
+import json
+
+import pandas as pd
+import pytest
+
+from tests.records.made import (
+    METRICS,
+    evaluation_record,
+    finish,
+    finish_run,
+    history,
+    run_record,
+    study_of,
+    trials_of,
+)
+from tune_distill.records.schemas import TRIALS_AFTER_SETTING, TRIALS_BEFORE_SETTING
+from tune_distill.records.store import Store
+from tune_distill.records.trials import (
+    TrialRecord,
+    complete_record,
+    history_rows,
+    trial_row,
+    write_study_tables,
+)
+from tune_distill.spec.errors import StoreError
+
+TRIAL, PRUNED, FAILED = trials_of("smoothing")
+ONLY_COMPLETE = [
+    *METRICS,
+    "decode_time_s",
+    "examples_per_s",
+    "source_truncated_fraction",
+    "target_truncated_fraction",
+]
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_a_complete_record_is_what_the_store_answers(store):
+    finish(store, TRIAL)
+    record = complete_record(TRIAL, store, reused=True)
+    assert record == TrialRecord(
+        TRIAL, "complete", True, None, run_record(TRIAL), evaluation_record(), history(None, 1.25)
+    )
+    assert complete_record(TRIAL, store, reused=False).reused is False
+
+
+def test_losses_on_other_examples_are_left_out_of_the_history(store):
+    finish(store, TRIAL)
+    store.discard_run(TRIAL.run_key)
+    finish_run(store, TRIAL, validation_digest="others")
+    record = complete_record(TRIAL, store, reused=True)
+    assert [row.eval_loss for row in record.history] == [None, None]
+    kept = [(row.step, row.train_loss, row.elapsed_s) for row in history(None, 1.25)]
+    assert [(row.step, row.train_loss, row.elapsed_s) for row in record.history] == kept
+    # The evaluation measured the loss on the trial's own examples.
+    assert trial_row("s", record)["eval_loss"] == evaluation_record().eval_loss
+
+
+@pytest.mark.parametrize("lost", ["run", "evaluation"])
+def test_a_record_of_what_the_store_has_not_is_refused(store, lost):
+    finish(store, TRIAL)
+    if lost == "run":
+        store.discard_run(TRIAL.run_key)
+    else:
+        store.discard_evaluation(TRIAL.evaluation_key)
+    with pytest.raises(StoreError, match=f"{TRIAL.trial_id}, .*run the command again"):
+        complete_record(TRIAL, store, reused=True)
+
+
+def test_the_row_of_a_complete_trial(store):
+    finish(store, TRIAL)
+    row = trial_row("smoothing", complete_record(TRIAL, store, reused=False))
+    config = json.loads(row.pop("config"))
+    assert config == TRIAL.profile.model_dump()
+    assert row == {
+        "study": "smoothing",
+        "trial_id": "label_smoothing=0.0,seed=0",
+        "state": "complete",
+        "error": None,
+        "seed": 0,
+        "label_smoothing": 0.0,
+        **METRICS,
+        "eval_loss": 1.25,
+        "final_train_loss": 1.5,
+        "training_time_s": 1.0,
+        "decode_time_s": 0.25,
+        "examples_per_s": 300.0,
+        "num_steps": 20,
+        "num_train": 500,
+        "num_validation": 200,
+        "source_truncated_fraction": 0.0,
+        "target_truncated_fraction": 0.1,
+        "run_key": TRIAL.run_key,
+        "evaluation_key": TRIAL.evaluation_key,
+        "reused": False,
+    }
+
+
+def test_a_pruned_trial_shows_how_far_it_came():
+    rows = history(3.0, 2.0, None)
+    row = trial_row("s", TrialRecord(PRUNED, "pruned", False, history=rows))
+    assert (row["state"], row["num_steps"], row["training_time_s"]) == ("pruned", 30, 1.5)
+    # The last loss that was measured, and the last of training.
+    assert (row["eval_loss"], row["final_train_loss"]) == (2.0, 1.0)
+    assert [row[name] for name in ONLY_COMPLETE] == [None] * len(ONLY_COMPLETE)
+    assert (row["num_train"], row["num_validation"], row["label_smoothing"]) == (500, 200, 0.1)
+
+
+def test_a_failed_trial_has_its_reason_and_no_numbers():
+    row = trial_row("s", TrialRecord(FAILED, "failed", False, "out of memory"))
+    assert (row["state"], row["error"]) == ("failed", "out of memory")
+    empty = [*ONLY_COMPLETE, "eval_loss", "final_train_loss", "training_time_s", "num_steps"]
+    assert [row[name] for name in empty] == [None] * len(empty)
+    assert row["run_key"] == FAILED.run_key
+
+
+def test_a_row_fills_every_column_and_no_other():
+    names = {column.name for column in (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING)}
+    row = trial_row("s", TrialRecord(FAILED, "failed", False, "why"))
+    assert set(row) == names | {"label_smoothing"}
+
+
+def test_history_has_a_row_for_each_report_of_each_trial():
+    records = [
+        TrialRecord(TRIAL, "pruned", False, history=history(3.0, 2.0)),
+        TrialRecord(FAILED, "failed", False, "why"),
+        TrialRecord(PRUNED, "pruned", False, history=history(4.0)),
+    ]
+    rows = history_rows(records)
+    assert [(row["trial_id"], row["step"], row["eval_loss"]) for row in rows] == [
+        (TRIAL.trial_id, 10, 3.0),
+        (TRIAL.trial_id, 20, 2.0),
+        (PRUNED.trial_id, 10, 4.0),
+    ]
+
+
+def test_every_planned_trial_is_a_row_of_the_tables(store, tmp_path):
+    finish(store, TRIAL, num_predictions=3)
+    records = [
+        complete_record(TRIAL, store, reused=True),
+        TrialRecord(PRUNED, "pruned", False, history=history(3.0)),
+        TrialRecord(FAILED, "failed", False, "why"),
+    ]
+    folder = tmp_path / "results" / "smoothing"
+    returned = write_study_tables(folder, "smoothing", records, store)
+    trials, losses, answers = (
+        pd.read_parquet(folder / f"{name}.parquet") for name in ("trials", "history", "predictions")
+    )
+    assert trials["state"].tolist() == ["complete", "pruned", "failed"]
+    assert trials["label_smoothing"].tolist() == [0.0, 0.1, 0.2]
+    assert trials["trial_id"].tolist() == [row["trial_id"] for row in returned]
+    assert losses["trial_id"].value_counts().to_dict() == {TRIAL.trial_id: 2, PRUNED.trial_id: 1}
+    assert answers["trial_id"].tolist() == [TRIAL.trial_id] * 3
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "trials.csv"), trials, check_dtype=False)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "history.parquet",
+        "predictions.parquet",
+        "trials.csv",
+        "trials.parquet",
+    ]
+
+
+def test_a_study_of_the_training_pool_reads_back(store, tmp_path):
+    trials = trials_of(study_of({"data.num_train": [100, 200]}))
+    records = [TrialRecord(trial, "failed", False, "why") for trial in trials]
+    write_study_tables(tmp_path, "own", records, store)
+    assert pd.read_parquet(tmp_path / "trials.parquet")["num_train"].tolist() == [100, 200]

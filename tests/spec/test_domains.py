@@ -1,0 +1,155 @@
+import math
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from tests.spec.fakes import study_faults
+from tune_distill.spec.domains import Cases, Domain, IntRange, LogUniform, Uniform, Values
+
+DOMAIN = TypeAdapter(Domain)
+SEEDS = st.integers(0, 2**32)
+
+
+def domain(**raw):
+    return DOMAIN.validate_python(raw)
+
+
+def domain_faults(raw, name="train.learning_rate"):
+    """What a user reads about a domain, without the file's name."""
+    return [line.removeprefix("my.yaml: ") for line in study_faults({name: raw})]
+
+
+def test_a_list_is_values():
+    assert DOMAIN.validate_python([1, 2.5, "a", None]) == Values(values=[1, 2.5, "a", None])
+
+
+@pytest.mark.parametrize(
+    ("tag", "kind"),
+    [("uniform", Uniform), ("loguniform", LogUniform), ("int", IntRange)],
+)
+def test_the_type_chooses_the_domain(tag, kind):
+    assert isinstance(domain(type=tag, low=1, high=2), kind)
+    assert isinstance(domain(type="cases", cases={"a": {"train.num_epochs": 1}}), Cases)
+
+
+@given(st.floats(1e-12, 1e6), st.floats(1.0001, 1e6), SEEDS)
+def test_loguniform_draws_stay_in_range(low, factor, seed):
+    high = low * factor
+    drawn = domain(type="loguniform", low=low, high=high).draw(random.Random(seed))
+    assert low <= drawn <= high
+
+
+@given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9), SEEDS)
+def test_uniform_draws_stay_in_range(one, other, seed):
+    low, high = sorted((one, other))
+    if low < high:
+        assert low <= domain(type="uniform", low=low, high=high).draw(random.Random(seed)) <= high
+
+
+@given(st.integers(-50, 50), st.integers(1, 60), st.integers(1, 9), SEEDS)
+def test_int_draws_are_steps_from_low_in_range(low, width, step, seed):
+    drawn = domain(type="int", low=low, high=low + width, step=step).draw(random.Random(seed))
+    assert drawn in range(low, low + width + 1, step)
+
+
+def test_int_ranges_include_both_ends():
+    rng = random.Random(0)
+    drawn = {domain(type="int", low=1, high=3).draw(rng) for _ in range(100)}
+    assert drawn == {1, 2, 3}
+
+
+def test_draws_of_loguniform_are_as_likely_in_every_decade():
+    rng = random.Random(0)
+    space = domain(type="loguniform", low=1e-4, high=1e-1)
+    decades = Counter(math.floor(math.log10(space.draw(rng))) for _ in range(3000))
+    assert set(decades) == {-4, -3, -2}
+    assert min(decades.values()) > 900
+
+
+def test_values_and_cases_draw_each_of_theirs():
+    rng = random.Random(0)
+    listed = domain(type="values", values=["a", None, 3])
+    assert {listed.draw(rng) for _ in range(60)} == {"a", None, 3}
+    cases = domain(type="cases", cases={"x": {"train.num_epochs": 1}, "y": {"train.num_epochs": 2}})
+    assert {cases.draw(rng) for _ in range(60)} == {"x", "y"}
+
+
+def test_factors_become_values_once():
+    space = domain(type="loguniform", low=0.02, high=50, times_default=True)
+    scaled = space.scaled(2e-3)
+    assert (scaled.low, scaled.high) == (0.02 * 2e-3, 50 * 2e-3)
+    assert isinstance(scaled, LogUniform)
+    assert scaled.scaled(10) == scaled
+    plain = domain(type="uniform", low=1, high=2)
+    assert plain.scaled(10) is plain
+
+
+TYPES = "cases, int, loguniform, uniform, values"
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ([], ".values: List must have at least 1 item after validation, not 0, got []"),
+        ([0.1, 0.2, 0.1], ": values must differ, got 0.1 twice"),
+        ([1, 1.0], ": values must differ, got 1.0 twice"),
+        ([1, [2]], ".1: must be a text, a finite number or null, got [2]"),
+        ([True], ".0: must be a text, a finite number or null, got True"),
+        ([float("nan")], ".0: must be a text, a finite number or null, got nan"),
+        (5, f": must be a list of values or have a type ({TYPES}), got 5"),
+        (
+            {"low": 1, "high": 2},
+            f": must be a list of values or have a type ({TYPES}), got {{'low': 1, 'high': 2}}",
+        ),
+        (
+            {"type": "log", "low": 1},
+            f": type must be one of {TYPES}, got {{'type': 'log', 'low': 1}}",
+        ),
+        ({"type": "values"}, ".values: required, got nothing; add it"),
+        ({"type": "uniform", "low": 1}, ".high: required, got nothing; add it"),
+        (
+            {"type": "uniform", "low": 2, "high": 1},
+            ": low must be below high, got low 2.0 and high 1.0",
+        ),
+        ({"type": "int", "low": 2, "high": 2}, ": low must be below high, got low 2 and high 2"),
+        (
+            {"type": "int", "low": 1, "high": 2, "step": 0},
+            ".step: must be greater than or equal to 1, got 0",
+        ),
+        ({"type": "int", "low": 1.5, "high": 2}, ".low: must be a valid integer, got 1.5"),
+        (
+            {"type": "loguniform", "low": 0, "high": 1},
+            ": low of a loguniform must be > 0, got 0.0",
+        ),
+        (
+            {"type": "uniform", "low": 0, "high": 1, "hihg": 2},
+            ".hihg: unknown key; did you mean 'high'?",
+        ),
+        (
+            {"type": "loguniform", "low": 1, "high": 2, "values": [3]},
+            ".values: unknown key; valid are low, high, times_default, type",
+        ),
+    ],
+)
+def test_what_a_faulty_domain_is_told(raw, told):
+    assert domain_faults(raw) == [f"vary.train.learning_rate{told}"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "told"),
+    [
+        ({"type": "cases"}, ".cases: required, got nothing; add it"),
+        ({"type": "cases", "cases": {"a": {}}}, ": case 'a' sets no field"),
+        ({"type": "cases", "cases": {"a": 5}}, ".a: must be a mapping, got 5"),
+        (
+            {"type": "cases", "cases": {"a": {"decode.top_k": [1]}}},
+            ".a.decode.top_k: must be a text, a finite number or null, got [1]",
+        ),
+    ],
+)
+def test_what_faulty_cases_are_told(raw, told):
+    assert domain_faults(raw, "strategy") == [f"vary.strategy{told}"]

@@ -1,0 +1,12 @@
+import pickle
+
+from tune_distill.spec.errors import NonFiniteLossError
+
+
+def test_a_non_finite_loss_survives_the_way_from_a_worker():
+    error = pickle.loads(pickle.dumps(NonFiniteLossError(7, float("nan"))))
+    assert (error.step, str(error.loss)) == (7, "nan")
+    assert str(error) == (
+        "train.loss: must be finite, got nan at step 7; "
+        "try a lower learning rate, more warm-up or stronger clipping"
+    )

@@ -1,0 +1,37 @@
+import pytest
+
+from tests.spec.fakes import study_faults
+from tune_distill.spec.errors import StudyFileError
+from tune_distill.spec.faults import FaultsError, nearest, raise_faults, raise_value_faults
+
+
+def test_the_nearest_name_is_offered():
+    assert nearest("smothing", ["smoothing", "temperature"]) == "; did you mean 'smoothing'?"
+    assert nearest("xyz", ["smoothing", "temperature"]) == "; valid are smoothing, temperature"
+    # Too far by letters, but the name without its section.
+    assert nearest("k", ["decode.top_p", "decode.k"]) == "; did you mean 'decode.k'?"
+
+
+def test_no_faults_raise_nothing_and_several_are_raised_at_once():
+    raise_faults([])
+    raise_value_faults([])
+    with pytest.raises(StudyFileError, match=r"^a\nb$"):
+        raise_faults(["a", "b"])
+    with pytest.raises(FaultsError, match=r"^a; b$") as caught:
+        raise_value_faults(["a", "b"])
+    assert caught.value.lines == ["a", "b"]
+
+
+@pytest.mark.parametrize("key", ["values", "cases", "int", "uniform", "loguniform"])
+def test_a_key_that_is_also_a_domain_s_type_is_named_where_it_stands(key):
+    valid = "type, grace_fraction, reduction_factor"
+    told = study_faults(
+        metric={"name": "eval_loss", "mode": "min"}, scheduler={"type": "asha", key: 1}, **{key: 1}
+    )
+    assert told[0] == f"my.yaml: scheduler.{key}: unknown key; valid are {valid}"
+    assert told[1].startswith(f"my.yaml: {key}: unknown key; valid are name, question, vary, ")
+    assert len(told) == 2
+
+
+def test_a_key_that_is_no_text_is_a_fault():
+    assert study_faults({1: [2]}) == ["my.yaml: vary.1.[key]: must be a valid string, got 1"]

@@ -1,0 +1,168 @@
+import copy
+import hashlib
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.spec.fakes import FakeIdentities, make_profile
+from tune_distill.spec.keys import (
+    Difference,
+    canonical_json,
+    differences,
+    evaluation_identity,
+    flatten,
+    key_of,
+    run_identity,
+)
+
+# Not bool beside int, nor whole floats: Python calls 1, 1.0 and True equal, and JSON does not.
+LEAVES = st.none() | st.integers() | st.text() | st.floats().filter(lambda x: x % 1 > 0)
+NAMES = st.text("abcde", min_size=1, max_size=3)
+IDENTITIES = st.dictionaries(
+    NAMES, LEAVES | st.dictionaries(NAMES, LEAVES, min_size=1, max_size=3), max_size=4
+)
+
+
+def shuffled(value, rng):
+    """The same mapping with its keys in another order, at every depth."""
+    if not isinstance(value, dict):
+        return value
+    items = [(name, shuffled(inner, rng)) for name, inner in value.items()]
+    rng.shuffle(items)
+    return dict(items)
+
+
+def test_canonical_json_is_one_text():
+    assert canonical_json({"b": [1, 2.5, None], "a": "é"}) == '{"a":"\\u00e9","b":[1,2.5,null]}'
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical_json({"loss": float("nan")})
+
+
+@given(IDENTITIES)
+def test_canonical_json_loses_nothing(identity):
+    assert json.loads(canonical_json(identity)) == identity
+
+
+def test_a_key_is_the_digest_of_its_identity():
+    assert key_of({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()
+
+
+@given(IDENTITIES, st.randoms(use_true_random=False))
+def test_keys_do_not_see_the_order_of_fields(identity, rng):
+    assert key_of(shuffled(identity, rng)) == key_of(identity)
+
+
+@given(IDENTITIES, IDENTITIES)
+def test_keys_are_equal_exactly_where_identities_are(one, other):
+    assert (key_of(one) == key_of(other)) == (one == other)
+
+
+@given(IDENTITIES, st.data())
+def test_a_changed_field_changes_the_key_and_is_the_difference(identity, data):
+    paths = sorted(flatten(identity))
+    if not paths:
+        return
+    path = data.draw(st.sampled_from(paths))
+    changed = copy.deepcopy(identity)
+    *parents, name = path.split(".")
+    inner = changed
+    for parent in parents:
+        inner = inner[parent]
+    was = inner[name]
+    inner[name] = ("another", was)
+    assert key_of(changed) != key_of(identity)
+    assert differences(changed, identity) == [Difference(path, ("another", was), was)]
+
+
+@given(IDENTITIES, IDENTITIES)
+def test_differences_are_none_exactly_where_keys_are_equal(one, other):
+    assert (not differences(one, other)) == (key_of(one) == key_of(other))
+
+
+def test_differences_stand_in_the_wanted_order_then_those_only_stored():
+    wanted = {"seed": 1, "train": {"learning_rate": 0.1, "batch_size": 8}, "new": None}
+    stored = {"old": 3, "train": {"batch_size": 16, "learning_rate": 0.1}, "seed": 0}
+    assert differences(wanted, stored) == [
+        Difference("seed", 1, 0),
+        Difference("train.batch_size", 8, 16),
+        Difference("new", None, None),
+        Difference("old", None, 3),
+    ]
+
+
+def test_flatten_dots_every_level():
+    assert flatten({"a": {"b": {"c": 1}, "d": [2]}, "e": None}) == {
+        "a.b.c": 1,
+        "a.d": [2],
+        "e": None,
+    }
+
+
+def keys(profile, seed=0):
+    """Run key and evaluation key of a profile."""
+    fakes = FakeIdentities()
+    data = fakes.data_identity(profile.data)
+    run = key_of(run_identity(profile, seed, fakes.student_identity(profile.student), data))
+    return run, key_of(evaluation_identity(run, profile, data))
+
+
+BASIS = {"train": {}, "data": {"num_validation": 50}, "decode": {"strategy": "sample"}}
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("train", "learning_rate", 1e-3),
+        ("train", "eval_steps", 7),
+        ("train", "ce_weight", 0.5),
+        ("data", "num_train", 99),
+        ("data", "train_fraction", 0.5),
+        ("data", "source", "elsewhere"),
+        ("student", "source", "other"),
+        ("student", "revision", "v2"),
+    ],
+)
+def test_what_a_training_depends_on_changes_both_keys(section, field, value):
+    changed = make_profile(**BASIS | {section: {**BASIS.get(section, {}), field: value}})
+    run, evaluation = keys(make_profile(**BASIS))
+    assert keys(changed)[0] != run
+    assert keys(changed)[1] != evaluation
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("decode", "temperature", 0.5),
+        ("decode", "num_samples", 5),
+        ("decode", "max_new_tokens", 9),
+        ("data", "num_validation", 49),
+        ("metrics", "bertscore_model", "some/encoder"),
+    ],
+)
+def test_what_only_scores_depend_on_leaves_the_run_alone(section, field, value):
+    changed = make_profile(**BASIS | {section: {**BASIS.get(section, {}), field: value}})
+    run, evaluation = keys(make_profile(**BASIS))
+    assert keys(changed)[0] == run
+    assert keys(changed)[1] != evaluation
+
+
+def test_what_the_strategy_does_not_read_changes_no_key():
+    plain = make_profile(**BASIS)
+    beams = make_profile(**BASIS | {"decode": {"strategy": "sample", "num_beams": 8}})
+    assert keys(beams) == keys(plain)
+
+
+def test_the_seed_is_part_of_the_run():
+    profile = make_profile()
+    assert len({keys(profile, random.Random(n).randrange(9) + 10 * n) for n in range(3)}) == 3
+
+
+def test_the_pool_behind_a_fraction_changes_the_evaluation_only():
+    whole = make_profile(data={"num_train": 50})
+    half = make_profile(data={"num_train": 100, "train_fraction": 0.5})
+    # The same 50 examples train it; the simulator is fitted on the pool.
+    assert keys(whole)[0] == keys(half)[0]
+    assert keys(whole)[1] != keys(half)[1]

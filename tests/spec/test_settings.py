@@ -1,0 +1,234 @@
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from tests.spec.fakes import lines_of, make_profile, make_study
+from tune_distill.spec.errors import StudyFileError
+from tune_distill.spec.profile import Profile, field_paths
+from tune_distill.spec.settings import (
+    Setting,
+    domains,
+    setting,
+    settings,
+    study_profile,
+    with_fields,
+)
+
+FACTORS = {"type": "loguniform", "low": 0.5, "high": 2, "times_default": True}
+CASES = {
+    "type": "cases",
+    "cases": {
+        "greedy": {"decode.strategy": "greedy"},
+        "beam 2": {"decode.strategy": "beam", "decode.num_beams": 2},
+    },
+}
+
+
+def random_study(vary, num_samples, seed=0):
+    return make_study(vary, search={"method": "random", "num_samples": num_samples, "seed": seed})
+
+
+def test_with_fields_sets_fields_and_leaves_the_profile_alone():
+    profile = make_profile()
+    changed = with_fields(profile, {"train.num_epochs": 1, "data.num_train": None}, "here")
+    assert (changed.train.num_epochs, changed.data.num_train) == (1, None)
+    assert profile == make_profile()
+    assert with_fields(profile, {}, "here") == profile
+
+
+def test_with_fields_tells_every_unknown_field():
+    with pytest.raises(StudyFileError) as caught:
+        with_fields(make_profile(), {"train.epochs": 1, "learning_rate": 1, "train": 2}, "--set")
+    assert lines_of(caught)[:2] == [
+        "--set: unknown field 'train.epochs'; did you mean 'train.num_epochs'?",
+        "--set: unknown field 'learning_rate'; did you mean 'train.learning_rate'?",
+    ]
+    assert (
+        lines_of(caught)[2] == f"--set: unknown field 'train'; valid are {', '.join(field_paths())}"
+    )
+
+
+def test_with_fields_tells_every_faulty_value():
+    fields = {"train.learning_rate": -1e-3, "train.num_epochs": "3", "decode.top_p": 0.5}
+    with pytest.raises(StudyFileError) as caught:
+        with_fields(make_profile(), fields, "--set")
+    assert lines_of(caught) == [
+        "--set: train.num_epochs: must be a valid integer, got '3'",
+        "--set: train.learning_rate: must be greater than 0, got -0.001",
+    ]
+
+
+def test_the_user_s_fields_win_over_the_study_s_and_those_over_the_profile_s():
+    study = make_study(
+        overrides={"train.num_epochs": 5, "train.batch_size": 32, "train.eval_steps": 9},
+        profile_overrides={"mini": {"train.batch_size": 64, "train.eval_steps": 8}},
+    )
+    profile = study_profile(study, "mini", make_profile(), {"train.eval_steps": 7})
+    train = profile.train
+    assert (train.num_epochs, train.batch_size, train.eval_steps) == (5, 64, 7)
+
+
+def test_profile_overrides_hold_for_one_profile_only():
+    study = make_study(profile_overrides={"mini": {"data.num_train": 77}})
+    assert study_profile(study, "mini", make_profile(), {}).data.num_train == 77
+    assert study_profile(study, "notebook", make_profile(), {}).data.num_train == 100
+
+
+def test_what_a_study_varies_cannot_be_set():
+    study = make_study({"strategy": CASES, "train.label_smoothing": [0.0, 0.1]})
+    chosen = {"train.label_smoothing": 0.2, "decode.num_beams": 3, "train.num_epochs": 1}
+    with pytest.raises(StudyFileError) as caught:
+        study_profile(study, "mini", make_profile(), chosen)
+    remedy = "remove it, or change vary in a study file of your own"
+    assert lines_of(caught) == [
+        f"--set decode.num_beams: study s varies this field, got 3; {remedy}",
+        f"--set train.label_smoothing: study s varies this field, got 0.2; {remedy}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"overrides": {"train.num_epochs": 0}}, "study s: overrides: train.num_epochs: "),
+        (
+            {"profile_overrides": {"mini": {"train.num_epochs": 0}}},
+            "study s: profile_overrides.mini: train.num_epochs: ",
+        ),
+    ],
+)
+def test_faulty_overrides_say_where_they_stand(fields, told):
+    with pytest.raises(StudyFileError) as caught:
+        study_profile(make_study(**fields), "mini", make_profile(), {})
+    assert str(caught.value) == f"{told}must be greater than or equal to 1, got 0"
+
+
+def test_factors_are_scaled_by_the_profile():
+    study = random_study({"train.learning_rate": FACTORS}, 3)
+    profile = make_profile(train={"learning_rate": 4e-3})
+    space = domains(study, profile)["train.learning_rate"]
+    assert (space.low, space.high, space.times_default) == (2e-3, 8e-3, False)
+    for point in settings(study, profile):
+        assert 2e-3 <= point.fields["train.learning_rate"] <= 8e-3
+
+
+@pytest.mark.parametrize(
+    ("path", "data", "default"),
+    [
+        ("data.num_train", {"num_train": None}, None),
+        ("train.warmup_fraction", {}, 0.0),
+        ("student.source", {}, "mini"),
+    ],
+)
+def test_factors_need_a_number_to_multiply(path, data, default):
+    study = random_study({path: FACTORS}, 3)
+    with pytest.raises(StudyFileError) as caught:
+        domains(study, make_profile(data=data))
+    assert str(caught.value) == (
+        f"study s: vary: {path}: times_default needs a number above 0 in the profile, "
+        f"got {default!r}; give low and high in the field's own unit"
+    )
+
+
+def test_every_value_outside_its_field_s_rule_is_told():
+    vary = {
+        "train.label_smoothing": [0.0, 1.0, -0.1],
+        "train.learning_rate": {"type": "uniform", "low": -1, "high": 1},
+        "train.batch_size": {"type": "int", "low": 0, "high": 4},
+        "how": {
+            "type": "cases",
+            "cases": {"a": {"decode.num_beams": 1}, "b": {"decode.num_beams": 2}},
+        },
+    }
+    with pytest.raises(StudyFileError) as caught:
+        domains(random_study(vary, 3), make_profile())
+    assert lines_of(caught) == [
+        "study s: vary: train.label_smoothing: must be less than 1, got 1.0",
+        "study s: vary: train.label_smoothing: must be greater than or equal to 0, got -0.1",
+        "study s: vary: train.learning_rate: must be greater than 0, got -1.0",
+        "study s: vary: train.batch_size: must be greater than or equal to 1, got 0",
+        "study s: vary: decode.num_beams: must be greater than or equal to 2, got 1",
+    ]
+
+
+def test_real_numbers_do_not_fit_a_whole_field():
+    study = random_study({"train.batch_size": {"type": "uniform", "low": 8, "high": 16}}, 3)
+    with pytest.raises(StudyFileError, match=r"batch_size: must be a valid integer, got 8\.0"):
+        domains(study, make_profile())
+
+
+def test_a_grid_is_every_combination_in_the_order_written():
+    vary = {
+        "strategy": CASES,
+        "train.num_epochs": {"type": "int", "low": 1, "high": 6, "step": 2},
+        "student.revision": ["v1", None],
+    }
+    points = settings(make_study(vary), make_profile())
+    assert [tuple(point.values.values()) for point in points] == list(
+        itertools.product(["greedy", "beam 2"], [1, 3, 5], ["v1", None])
+    )
+    assert points[-1] == Setting(
+        values={"strategy": "beam 2", "num_epochs": 5, "revision": None},
+        fields={
+            "decode.strategy": "beam",
+            "decode.num_beams": 2,
+            "train.num_epochs": 5,
+            "student.revision": None,
+        },
+    )
+
+
+def test_a_setting_of_a_point():
+    study = make_study({"student.source": ["a", "b"], "strategy": CASES})
+    space = domains(study, make_profile())
+    assert setting(study, space, {"student.source": "b", "strategy": "greedy"}) == Setting(
+        {"student": "b", "strategy": "greedy"},
+        {"student.source": "b", "decode.strategy": "greedy"},
+    )
+
+
+VARIES = st.fixed_dictionaries(
+    {"train.learning_rate": st.just({"type": "loguniform", "low": 1e-5, "high": 1e-2})},
+    optional={
+        "train.label_smoothing": st.just({"type": "uniform", "low": 0, "high": 0.3}),
+        "train.num_epochs": st.just({"type": "int", "low": 1, "high": 4}),
+        "train.batch_size": st.just([4, 8]),
+        "strategy": st.just(CASES),
+    },
+)
+
+
+@examples(max_examples=40, deadline=None)
+@given(VARIES, st.integers(0, 1000), st.integers(1, 12), st.integers(0, 12))
+def test_random_settings_are_a_prefix_of_more_random_settings(vary, seed, fewer, extra):
+    profile = make_profile()
+    short = settings(random_study(vary, fewer, seed), profile)
+    long = settings(random_study(vary, fewer + extra, seed), profile)
+    assert len(short) == fewer
+    assert len(long) == fewer + extra
+    assert long[:fewer] == short
+
+
+@examples(max_examples=40, deadline=None)
+@given(VARIES, st.integers(0, 1000))
+def test_random_settings_are_valid_and_differ(vary, seed):
+    profile = make_profile()
+    points = settings(random_study(vary, 10, seed), profile)
+    for point in points:
+        assert isinstance(with_fields(profile, point.fields, "here"), Profile)
+    assert len({tuple(point.values.values()) for point in points}) == 10
+
+
+def test_another_seed_draws_other_settings():
+    vary = {"train.learning_rate": {"type": "loguniform", "low": 1e-5, "high": 1e-2}}
+    one, other = (settings(random_study(vary, 5, seed), make_profile()) for seed in (0, 1))
+    assert not {p.fields["train.learning_rate"] for p in one} & {
+        p.fields["train.learning_rate"] for p in other
+    }
+
+
+def test_random_draws_stop_where_a_small_space_ends():
+    points = settings(random_study({"train.batch_size": [4, 8, 16]}, 50), make_profile())
+    assert sorted(point.fields["train.batch_size"] for point in points) == [4, 8, 16]

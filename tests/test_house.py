@@ -1,0 +1,196 @@
+"""House rules, read from the source: who imports whom, and what ships."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.spec.fakes import FakeIdentities, resolved
+from tune_distill.spec.plan import planned_trials
+from tune_distill.spec.settings import domains
+from tune_distill.spec.yaml_files import (
+    load_profile,
+    load_study,
+    shipped_profiles,
+    shipped_studies,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "tune_distill"
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")
+}
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+FLOORS = {"spec": 1, "distill": 2, "records": 2, "tuning": 3, "analysis": 3, "service": 4}
+TOP = 5
+
+HEAVY = {"datasets", "pandas", "ray", "torch", "transformers"}
+
+# Distributions whose package has another name.
+IMPORT_NAMES = {"pyyaml": "yaml", "scikit_learn": "sklearn"}
+
+# The statistics to come need it; take it out of here when they are there.
+NOT_YET_USED = {"scipy"}
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that the file imports anywhere, in functions and for type checkers too."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            # The names may be modules themselves: from tune_distill.distill import mini_lexicon.
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+IMPORTS = {module: imports(path) for module, path in MODULES.items()}
+
+
+def roots(module: str) -> set[str]:
+    """The top-level packages that a module imports."""
+    return {name.partition(".")[0] for name in IMPORTS[module]}
+
+
+def folder(name: str) -> str:
+    """The folder of the package that a dotted name lies in; empty at the top."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in FLOORS else ""
+
+
+def floor(name: str) -> int:
+    return FLOORS.get(folder(name), TOP)
+
+
+@pytest.fixture(scope="module")
+def repository_files() -> list[Path]:
+    """Every file that is committed or may be."""
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    paths = [ROOT / name for name in listing.stdout.split("\0") if name]
+    return [path for path in paths if path.is_file()]
+
+
+def test_every_folder_has_a_floor():
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders <= FLOORS.keys()
+    assert folders >= {"spec", "distill", "records", "tuning", "analysis"}
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_modules_import_their_own_floor_or_a_lower_one(module):
+    ours = {name for name in IMPORTS[module] if name.startswith("tune_distill.")}
+    upward = {name for name in ours if floor(name) > floor(module)}
+    assert not upward
+
+
+def test_the_reader_of_imports_sees_all_of_them(tmp_path):
+    source = tmp_path / "module.py"
+    source.write_text(
+        "import ray.tune as t\n"
+        "from tune_distill.spec import keys\n"
+        "if TYPE_CHECKING:\n    from torch import Tensor\n"
+        "def f():\n    import pandas\n"
+    )
+    assert imports(source) == {"ray.tune", "tune_distill.spec.keys", "torch.Tensor", "pandas"}
+    assert floor("tune_distill.session.Session") == floor("tune_distill.load") == TOP
+    assert floor("tune_distill.spec.keys") == 1
+
+
+@pytest.mark.parametrize(
+    ("package", "home"), [("ray", "tuning"), ("torch", "distill"), ("transformers", "distill")]
+)
+def test_a_framework_is_imported_in_its_own_folder_only(package, home):
+    users = {folder(module) for module in MODULES if package in roots(module)}
+    assert users == {home}
+
+
+def test_the_specification_needs_little():
+    allowed = {"tune_distill", "pydantic", "pydantic_core", "yaml", *sys.stdlib_module_names}
+    for module in MODULES:
+        if folder(module) == "spec":
+            assert roots(module) <= allowed, module
+
+
+@pytest.mark.parametrize("flag", ["--help", "--list"])
+def test_help_and_list_import_nothing_heavy(flag):
+    script = (
+        "import runpy, sys\n"
+        f"sys.argv = ['study', {flag!r}]\n"
+        "try:\n    runpy.run_module('tune_distill.study', run_name='__main__')\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        f"print('heavy:', *sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr.split() == ["heavy:"]
+    assert done.returncode == 0
+    assert "smoothing" in done.stdout
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_modules_stay_short(module):
+    assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) <= 400
+
+
+@pytest.mark.parametrize(
+    ("study", "profile"), list(itertools.product(shipped_studies(), shipped_profiles()))
+)
+def test_every_shipped_study_plans_under_every_shipped_profile(study, profile):
+    ready = resolved(load_study(study), load_profile(profile), name=profile, seeds=(0, 1))
+    space = domains(ready.study, ready.profile)
+    assert space.keys() == ready.study.vary.keys()
+    if ready.study.search.method != "optuna":
+        assert len(planned_trials(ready, FakeIdentities())) >= 4
+    assert len(ready.search_key(FakeIdentities())) == 64
+
+
+def test_no_file_names_the_place_where_it_was_written(repository_files):
+    place = b"/" + b"work/"
+    assert [path for path in repository_files if place in path.read_bytes()] == []
+    assert ROOT / "pyproject.toml" in repository_files
+
+
+def distribution(requirement: str) -> str:
+    """The name that a requirement asks for, in the spelling of an import."""
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert found, requirement
+    return re.sub(r"[-_.]+", "_", found.group()).lower()
+
+
+def test_every_dependency_is_used():
+    used = {root for module in MODULES for root in roots(module)}
+    needed = {distribution(requirement) for requirement in PROJECT["dependencies"]}
+    unused = {name for name in needed if IMPORT_NAMES.get(name, name) not in used}
+    assert unused - NOT_YET_USED == set()
+
+
+def test_every_dependency_is_pinned():
+    path = ROOT / "constraints.txt"
+    if not path.is_file():
+        pytest.skip("no constraints.txt")
+    pins = {
+        distribution(line)
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if "==" in line and not line.lstrip().startswith("#")
+    }
+    extras = PROJECT["optional-dependencies"].values()
+    requirements = [*PROJECT["dependencies"], *itertools.chain.from_iterable(extras)]
+    assert {distribution(requirement) for requirement in requirements} <= pins

@@ -1,0 +1,413 @@
+"""The study command as users run it: on real Ray, on real files, killed for real."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+
+import tune_distill
+from tests.tiny import mini_examples, write_csv
+from tune_distill.distill.inputs import Inputs
+from tune_distill.distill.outputs import parse_output
+from tune_distill.distill.trial import configure_torch, run_trial
+from tune_distill.options import parse_arguments
+from tune_distill.records.store import Store
+from tune_distill.spec.plan import planned_trials
+from tune_distill.study import main, resolve
+
+# Small enough that Ray's start is most of the time, large enough to evaluate more than once.
+SMALL = [
+    f"--set={field}"
+    for field in (
+        "data.num_train=48",
+        "data.num_validation=24",
+        "train.num_epochs=1",
+        "train.eval_steps=2",
+        "decode.max_new_tokens=12",
+    )
+]
+
+NOT_IN_A_RESULT = ["training_time_s", "decode_time_s", "examples_per_s", "reused"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tune_distill.study", *arguments]
+
+
+def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout)
+
+
+def results_of(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.drop(columns=NOT_IN_A_RESULT)
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 120) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the state waited for did not come"
+        time.sleep(0.05)
+
+
+class TestUsage:
+    """Exit code 2, one message, no traceback."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["smoothin"], "smoothin: no such study; did you mean 'smoothing'?"),
+            (["./no.yaml"], "./no.yaml: no such study file"),
+            (
+                ["smoothing", "--set", "train.learing_rate=1"],
+                "--set: unknown field 'train.learing_rate'; did you mean 'train.learning_rate'?",
+            ),
+            (
+                ["smoothing", "--set", "train.batch_size=big"],
+                "--set: train.batch_size: must be a valid integer, got 'big'",
+            ),
+            (
+                ["smoothing", "--set", "train.learning_rate=-1"],
+                "--set: train.learning_rate: must be greater than 0, got -1",
+            ),
+            (
+                ["smoothing", "--set", "data.num_train=9999"],
+                "data.num_train: mini-nli has 4200 train examples, got 9999; "
+                "lower it with --set data.num_train=4200",
+            ),
+            (["smoothing", "--data", "./none"], "data.source: no such directory, got ./none"),
+            (["smoothing", "--student", "./none"], "student.source: must be a directory"),
+            (["smoothing", "--store", "s3://bucket/x"], "--store: must be a path or a file:// URI"),
+            (
+                ["smoothing", "--address", "127.0.0.1:1"],
+                "--address: a Ray cluster must answer at 127.0.0.1:1",
+            ),
+        ],
+    )
+    def test_ends_in_code_2_with_one_message(
+        self,
+        arguments: list[str],
+        message: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert main([*arguments, "--results", str(tmp_path / "results")]) == 2
+        errors = capsys.readouterr().err
+        assert errors.startswith(f"error: {message}")
+        assert errors.count("\n") == 1
+
+    def test_data_without_its_columns(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for split in ("train", "validation"):
+            (tmp_path / f"{split}.csv").write_text("premise,label\na dog runs,0\n")
+        arguments = ["smoothing", "--data", str(tmp_path), "--results", str(tmp_path / "results")]
+        assert main(arguments) == 2
+        assert "must have the columns Sentence1" in capsys.readouterr().err
+
+    def test_an_empty_file(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for split in ("train", "validation"):
+            (tmp_path / f"{split}.csv").touch()
+        arguments = ["smoothing", "--data", str(tmp_path), "--results", str(tmp_path / "results")]
+        assert main(arguments) == 2
+        assert "train.csv: must be readable csv" in capsys.readouterr().err
+
+    def test_results_below_a_file_leave_nothing(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "file").touch()
+        assert main(["smoothing", "--results", str(tmp_path / "file" / "results")]) == 2
+        assert "must be writable" in capsys.readouterr().err
+        assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+    def test_a_process_shows_no_traceback(self, tmp_path: Path) -> None:
+        ended = run("smoothin", "--results", str(tmp_path))
+        assert ended.returncode == 2
+        assert ended.stdout == ""
+        assert ended.stderr == "error: smoothin: no such study; did you mean 'smoothing'?\n"
+
+
+class TestPreview:
+    def test_dry_run_names_trials_trainings_and_time(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["all", "--dry-run", "--results", str(tmp_path / "results")]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith("profile mini: student mini, data mini-nli")
+        counts = {line.split(":")[0]: line for line in lines if " trainings" in line}
+        assert counts["smoothing"].startswith("smoothing: 3 trials, 3 trainings, 0 hits; about ")
+        assert counts["temperature"].startswith("temperature: 4 trials, 1 trainings")
+        assert counts["decoding"].startswith("decoding: 6 trials, 1 trainings")
+        assert counts["learning_rate"].startswith("learning_rate: 12 trials, 12 trainings")
+        assert "  temperature=0.5,seed=0: to run" in lines
+        assert not (tmp_path / "results").exists() or not list(
+            (tmp_path / "results").glob("*/trials.parquet")
+        )
+
+
+@pytest.mark.slow
+class TestAll:
+    """All six studies, small, on one Ray; then the same command again."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return tmp_path_factory.mktemp("all")
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def first(cls, folder: Path) -> list[dict[str, object]]:
+        ended = run("all", *SMALL, "--json", "--results", str(folder))
+        assert ended.returncode == 0, ended.stderr
+        return [json.loads(line) for line in ended.stdout.splitlines()]
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def tables(cls, folder: Path, first: object) -> dict[str, pd.DataFrame]:
+        names = sorted(path.parent.name for path in folder.glob("*/trials.parquet"))
+        return {name: tune_distill.load(name, results=folder) for name in names}
+
+    def test_rows(self, tables: dict[str, pd.DataFrame]) -> None:
+        assert {name: len(frame) for name, frame in tables.items()} == {
+            "smoothing": 3,
+            "temperature": 4,
+            "data_size": 3,
+            "decoding": 6,
+            "learning_rate": 12,
+            "sequence_length": 6,
+        }
+        states = {state for frame in tables.values() for state in frame["state"]}
+        assert states <= {"complete", "pruned"}
+
+    def test_decode_studies_share_smoothings_run(self, tables: dict[str, pd.DataFrame]) -> None:
+        smoothing = tables["smoothing"].set_index("label_smoothing")
+        shared = {smoothing.loc[0.1, "run_key"]}
+        assert set(tables["temperature"]["run_key"]) == shared
+        assert set(tables["decoding"]["run_key"]) == shared
+        assert tables["temperature"]["reused"].all()
+
+    def test_fewer_trainings_than_trials(self, first: list[dict[str, object]]) -> None:
+        last = first[-1]
+        assert last["event"] == "end"
+        assert last["complete"] + last["pruned"] == 34  # type: ignore[operator]
+        # smoothing 3, data_size 2 (its whole pool is as small as the others here),
+        # learning_rate 12, sequence_length 5: the rest decode only.
+        assert last["trainings"] == 22
+        assert last["reused"] == 12
+
+    def test_predictions_give_the_metrics_again(
+        self, folder: Path, tables: dict[str, pd.DataFrame]
+    ) -> None:
+        predictions = tune_distill.load("temperature", results=folder, table="predictions")
+        examples = {example.example_id: example for example in mini_examples("validation", 1200)}
+        scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
+        for _, trial in tables["temperature"].iterrows():
+            rows = predictions[predictions["trial_id"] == trial["trial_id"]]
+            assert len(rows) == 24 * 5
+            labels = [parse_output(text).label for text in rows["prediction"]]
+            gold = [examples[name].label for name in rows["example_id"]]
+            hits = [label == answer for label, answer in zip(labels, gold, strict=True)]
+            assert sum(hits) / len(hits) == pytest.approx(trial["label_accuracy"], abs=1e-12)
+            for kind in ("rouge1", "rouge2", "rougeL"):
+                scores = [
+                    scorer.score_multi(examples[name].explanations, text)[kind].fmeasure
+                    for name, text in zip(rows["example_id"], rows["explanation"], strict=True)
+                ]
+                assert sum(scores) / len(scores) == pytest.approx(trial[kind], abs=1e-12)
+
+    def test_history_covers_every_trial(
+        self, folder: Path, tables: dict[str, pd.DataFrame]
+    ) -> None:
+        history = tune_distill.load("learning_rate", results=folder, table="history")
+        steps = history.groupby("trial_id")["step"].max()
+        trials = tables["learning_rate"].set_index("trial_id")
+        assert steps.sort_index().tolist() == trials["num_steps"].sort_index().tolist()
+
+    def test_study_yaml_and_environment(self, folder: Path, first: object) -> None:
+        environment = json.loads((folder / "smoothing" / "environment.json").read_text())
+        assert environment["packages"]["ray"]
+        assert environment["nodes"][0]["CPU"] >= 1
+        assert main([str(folder / "smoothing" / "study.yaml"), "--results", str(folder)]) == 0
+        assert tune_distill.load("smoothing", results=folder)["reused"].all()
+
+    def test_again_trains_nothing_and_gives_the_same_numbers(
+        self, folder: Path, tables: dict[str, pd.DataFrame]
+    ) -> None:
+        ended = run("all", *SMALL, "--json", "--results", str(folder))
+        assert ended.returncode == 0
+        (end,) = [json.loads(line) for line in ended.stdout.splitlines()]
+        assert end["trainings"] == 0
+        assert end["reused"] == 34
+        for name, before in tables.items():
+            after = tune_distill.load(name, results=folder)
+            pd.testing.assert_frame_equal(results_of(after), results_of(before), check_exact=True)
+
+    def test_a_widened_search_keeps_its_trials(
+        self, folder: Path, tables: dict[str, pd.DataFrame], tmp_path: Path
+    ) -> None:
+        wider = (Path("search_spaces") / "learning_rate.yaml").read_text()
+        study = tmp_path / "wider.yaml"
+        study.write_text(wider.replace("num_samples: 12", "num_samples: 14"))
+        store = str(folder / ".store")
+        arguments = [str(study), *SMALL, "--results", str(tmp_path), "--store", store, "--quiet"]
+        assert main(arguments) == 0
+        frame = tune_distill.load("learning_rate", results=tmp_path)
+        assert len(frame) == 14
+        kept = frame[frame["trial_id"].isin(tables["learning_rate"]["trial_id"])]
+        assert len(kept) == 12
+        assert kept["reused"].all()
+
+
+@pytest.mark.slow
+class TestOwnData:
+    """Files in e-SNLI's columns, a T5 directory, and settings that fail."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def data(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("data")
+        write_csv(folder / "esnli_train_1.csv", mini_examples("train", 40))
+        write_csv(folder / "esnli_train_2.csv", mini_examples("train", 80)[40:])
+        write_csv(folder / "esnli_dev.csv", mini_examples("validation", 24))
+        return folder
+
+    def test_a_t5_directory_learns_from_csv(
+        self, data: Path, tiny_student: Path, tmp_path: Path
+    ) -> None:
+        sources = ["--data", str(data), "--student", str(tiny_student)]
+        assert main(["smoothing", *sources, *SMALL, "--results", str(tmp_path), "--quiet"]) == 0
+        frame = tune_distill.load("smoothing", results=tmp_path)
+        assert frame["state"].tolist() == ["complete"] * 3
+        assert frame["num_train"].tolist() == [48] * 3
+
+    def test_a_trial_that_diverges_is_a_row_and_the_others_complete(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        study = tmp_path / "rates.yaml"
+        study.write_text(
+            "name: rates\nquestion: Which rates diverge?\n"
+            "vary: {train.learning_rate: [1e-3, 1e30]}\n"
+        )
+        assert main([str(study), *SMALL, "--results", str(tmp_path)]) == 1
+        frame = tune_distill.load("rates", results=tmp_path).set_index("learning_rate")
+        assert frame.loc[1e-3, "state"] == "complete"
+        assert frame.loc[1e30, "state"] == "failed"
+        assert "train.loss: must be finite, got nan at step" in frame.loc[1e30, "error"]
+        assert "1 complete, 0 pruned, 1 failed" in capsys.readouterr().out
+
+    def test_seeds_are_replicates_and_one_seed_is_kept(self, tmp_path: Path) -> None:
+        arguments = ["smoothing", *SMALL, "--results", str(tmp_path), "--quiet"]
+        assert main(arguments) == 0
+        assert main([*arguments, "--seeds", "2"]) == 0
+        frame = tune_distill.load("smoothing", results=tmp_path)
+        assert frame["seed"].tolist() == [0, 1] * 3
+        assert frame["reused"].tolist() == [True, False] * 3
+
+    def test_no_reuse_makes_everything_again_with_the_same_numbers(self, tmp_path: Path) -> None:
+        arguments = ["smoothing", *SMALL, "--results", str(tmp_path), "--quiet"]
+        assert main(arguments) == 0
+        before = tune_distill.load("smoothing", results=tmp_path)
+        assert main([*arguments, "--no-reuse"]) == 0
+        after = tune_distill.load("smoothing", results=tmp_path)
+        assert not after["reused"].any()
+        pd.testing.assert_frame_equal(results_of(after), results_of(before), check_exact=True)
+
+    def test_gpus_that_no_node_has_are_refused(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["smoothing", *SMALL, "--results", str(tmp_path), "--gpus-per-trial", "4096"]
+        assert main(arguments) == 2
+        assert "a trial must fit on one node" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+class TestKilled:
+    """The command is killed in the middle; the same command again goes on."""
+
+    def test_sigkill_then_the_same_command_ends_in_the_same_weights(self, tmp_path: Path) -> None:
+        longer = [*SMALL, "--set", "data.num_train=240", "--set", "train.num_epochs=4"]
+        store = Store(tmp_path / "killed" / ".store")
+        arguments = ["smoothing", *longer, "--results", str(tmp_path / "killed")]
+        process = subprocess.Popen(
+            command(*arguments, "--max-concurrent", "1"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_until(lambda: len(_finished(store)) == 1 and len(_checkpoints(store)) == 1)
+        process.kill()
+        process.wait()
+        finished = _finished(store)
+        resumed_from = _checkpoints(store)[0].parent.name
+        wait_until(lambda: not _written_lately(store.root))
+
+        ended = run(*arguments, "--json")
+        assert ended.returncode == 0, ended.stderr
+        events = [json.loads(line) for line in ended.stdout.splitlines()]
+        started = [event["run_key"] for event in events if event["event"] == "started"]
+        assert not set(started) & finished
+        (first,) = [
+            event
+            for event in events
+            if event["event"] == "started" and event["run_key"] == resumed_from
+        ]
+        progress = [
+            event["step"]
+            for event in events
+            if event["event"] == "progressed" and event["trial_id"] == first["trial_id"]
+        ]
+        assert progress[0] > 2
+
+        undisturbed = Store(tmp_path / "undisturbed")
+        inputs = Inputs()
+        trials = planned_trials(resolve("smoothing", parse_arguments(arguments)), inputs)
+        inputs.prepare([trial.profile for trial in trials], undisturbed)
+        configure_torch(1)
+        for trial in trials:
+            list(run_trial(trial, inputs, undisturbed))
+            ours, theirs = (
+                (kept.student_dir(trial.run_key) / "model.safetensors").read_bytes()
+                for kept in (store, undisturbed)
+            )
+            assert ours == theirs
+
+    def test_ctrl_c_keeps_what_is_complete(self, tmp_path: Path) -> None:
+        longer = [*SMALL, "--set", "data.num_train=240", "--set", "train.num_epochs=4"]
+        store = Store(tmp_path / ".store")
+        process = subprocess.Popen(
+            command("smoothing", *longer, "--max-concurrent", "1", "--results", str(tmp_path)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        wait_until(lambda: len(_finished(store)) == 1 and len(_checkpoints(store)) == 1)
+        os.kill(process.pid, signal.SIGINT)
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 1, errors
+        assert "Traceback" not in errors
+        frame = tune_distill.load("smoothing", results=tmp_path)
+        assert sorted(frame["state"]) == ["complete", "failed", "failed"]
+        assert "interrupted; run the same command again" in output
+
+
+def _finished(store: Store) -> set[str]:
+    return {path.parent.name for path in (store.root / "runs").glob("*/run.json")}
+
+
+def _checkpoints(store: Store) -> list[Path]:
+    return list((store.root / "runs").glob("*/checkpoint.safetensors"))
+
+
+def _written_lately(root: Path) -> bool:
+    """Whether a worker that has lost its driver is still at it: it ends within a second or two."""
+    newest = max(path.stat().st_mtime for path in root.rglob("*"))
+    return time.time() - newest < 3

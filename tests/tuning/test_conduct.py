@@ -1,0 +1,165 @@
+from typing import Any
+
+import pytest
+
+from tests.records.made import FakeInputs, finish, finish_run, history, resolved, study_of
+from tests.tuning.test_planning import SEARCH, choose
+from tune_distill.records.store import Store
+from tune_distill.records.trials import TrialRecord, complete_record
+from tune_distill.tuning.conduct import conduct
+from tune_distill.tuning.planning import plans
+from tune_distill.tuning.resources import ResourceRequest, TrialResources
+
+DISPLAY: Any = object()
+
+
+class Runner:
+    """Stands in for run_plan: trials end in the reverse order, those in `failing` failed."""
+
+    def __init__(self, failing: tuple[str, ...] = ()) -> None:
+        self.failing = failing
+        self.ran: list[list[str]] = []
+        self.resources: list[TrialResources] = []
+
+    def __call__(
+        self, plan: Any, inputs: Any, store: Store, resources: TrialResources, display: Any
+    ) -> list[TrialRecord]:
+        assert display is DISPLAY
+        if plan.asks_optuna:
+            choose(plan.resolved, store, plan.num_new)
+            (plan,) = (found for found in plans(plan.resolved, inputs, store) if found.asks_optuna)
+        self.ran.append([trial.trial_id for trial in plan.pending])
+        self.resources.append(resources)
+        return [self._end(trial, store) for trial in reversed(plan.pending)]
+
+    def _end(self, trial: Any, store: Store) -> TrialRecord:
+        if trial.trial_id in self.failing:
+            return TrialRecord(trial, "failed", False, "why")
+        finish(store, trial)
+        return complete_record(trial, store, reused=False)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def inputs() -> FakeInputs:
+    return FakeInputs()
+
+
+@pytest.fixture
+def runner(monkeypatch) -> Runner:
+    runner = Runner()
+    monkeypatch.setattr("tune_distill.tuning.runner.run_plan", runner)
+    return runner
+
+
+def conducted(study: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> list[TrialRecord]:
+    request = ResourceRequest(max_concurrent=3)
+    return conduct(study, inputs, store, request, DISPLAY, start_ray)
+
+
+def two_cpus() -> list[dict[str, float]]:
+    return [{"CPU": 2.0}]
+
+
+def never() -> Any:
+    raise AssertionError("Ray was started for nothing")
+
+
+def ids(records: list[TrialRecord]) -> list[str]:
+    return [record.trial.trial_id for record in records]
+
+
+def test_with_nothing_pending_ray_is_never_started(store, inputs, runner):
+    study = resolved("smoothing", num_seeds=2)
+    (plan,) = plans(study, inputs, store)
+    for trial in plan.trials:
+        finish(store, trial)
+    records = conducted(study, inputs, store, never)
+    assert ids(records) == [trial.trial_id for trial in plan.trials]
+    assert {(record.state, record.reused) for record in records} == {("complete", True)}
+    assert (runner.ran, inputs.prepared) == ([], [])
+
+
+def test_a_finished_search_starts_nothing_either(store, inputs, runner):
+    study = resolved(SEARCH)
+    choose(study, store, 4)
+    (plan,) = plans(study, inputs, store)
+    for trial in plan.trials[1:]:
+        finish(store, trial)
+    rows = history(3.0, 2.0)
+    store.mark_pruned(plan.search_key, plan.trials[0].run_key, rows)
+    records = conducted(study, inputs, store, never)
+    pruned = [record for record in records if record.state == "pruned"]
+    assert pruned == [TrialRecord(plan.trials[0], "pruned", True, history=rows)]
+    assert len(records) == 4
+
+
+def test_only_what_is_left_runs_and_every_trial_has_a_record(store, inputs, runner):
+    study = resolved("smoothing")
+    (plan,) = plans(study, inputs, store)
+    finish(store, plan.trials[1])
+    runner.failing = (plan.trials[2].trial_id,)
+    records = conducted(study, inputs, store, two_cpus)
+    assert runner.ran == [[plan.trials[0].trial_id, plan.trials[2].trial_id]]
+    assert [(record.trial.trial_id, record.state, record.reused) for record in records] == [
+        ("label_smoothing=0.0,seed=0", "complete", False),
+        ("label_smoothing=0.1,seed=0", "complete", True),
+        ("label_smoothing=0.2,seed=0", "failed", False),
+    ]
+    assert [profile.train.label_smoothing for profile in inputs.prepared] == [0.0, 0.2]
+
+
+def test_the_request_and_the_nodes_make_the_resources(store, inputs, runner):
+    conducted(resolved("smoothing"), inputs, store, lambda: [{"CPU": 8.0, "GPU": 4.0}])
+    assert runner.resources == [TrialResources(1.0, 1.0, 3)]
+
+
+def test_numbers_ascend_with_seeds_within(store, inputs, runner):
+    study = resolved(study_of({"train.batch_size": [16, 4, 8]}), num_seeds=2)
+    assert ids(conducted(study, inputs, store, two_cpus)) == [
+        f"batch_size={size},seed={seed}" for size in (4, 8, 16) for seed in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("stored", [(), ("beam 8",), ("top-p 0.9", "beam 2")])
+def test_names_stand_as_the_study_lists_them_whatever_ended_first(store, inputs, runner, stored):
+    study = resolved("decoding")
+    (plan,) = plans(study, inputs, store)
+    for trial in plan.trials:
+        if trial.setting.values["strategy"] in stored:
+            finish(store, trial)
+    records = conducted(study, inputs, store, two_cpus)
+    names = [record.trial.setting.values["strategy"] for record in records]
+    assert names == ["greedy", "beam 2", "beam 4", "beam 8", "top-k 50", "top-p 0.9"]
+
+
+def test_null_comes_after_the_numbers_and_the_first_field_leads(store, inputs, runner):
+    vary = {"data.num_train": [None, 200, 100], "decode.strategy": ["greedy", "beam"]}
+    records = conducted(resolved(study_of(vary)), inputs, store, two_cpus)
+    assert [tuple(record.trial.setting.values.values()) for record in records] == [
+        (number, name) for number in (100, 200, None) for name in ("greedy", "beam")
+    ]
+
+
+def test_a_search_runs_and_then_its_replicates(store, inputs, runner):
+    study = resolved(SEARCH, num_seeds=3)
+    records = conducted(study, inputs, store, two_cpus)
+    assert [len(ran) for ran in runner.ran] == [4, 8]
+    rates = [record.trial.setting.values["learning_rate"] for record in records]
+    assert rates == sorted(rates)
+    assert [record.trial.seed for record in records] == [0, 1, 2] * 4
+    # Again: all is there.
+    again = conducted(study, inputs, store, never)
+    assert (ids(again), len(runner.ran)) == (ids(records), 2)
+
+
+def test_a_run_that_waits_for_its_decoding_needs_a_worker(store, inputs, runner):
+    study = resolved("temperature")
+    (plan,) = plans(study, inputs, store)
+    finish_run(store, plan.trials[0])
+    conducted(study, inputs, store, two_cpus)
+    assert len(runner.ran[0]) == 4
