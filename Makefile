@@ -17,7 +17,7 @@ study: .venv/installed
 	$(BIN)/python -m tune_distill.study $(STUDY) $(ARGS)
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
 
 test-quick: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow"

@@ -37,9 +37,6 @@ HEAVY = {"datasets", "pandas", "ray", "torch", "transformers"}
 # Distributions whose package has another name.
 IMPORT_NAMES = {"pyyaml": "yaml", "scikit_learn": "sklearn"}
 
-# The statistics to come need it; take it out of here when they are there.
-NOT_YET_USED = {"scipy"}
-
 
 def imports(path: Path) -> set[str]:
     """Every module that the file imports anywhere, in functions and for type checkers too."""
@@ -179,7 +176,7 @@ def test_every_dependency_is_used():
     used = {root for module in MODULES for root in roots(module)}
     needed = {distribution(requirement) for requirement in PROJECT["dependencies"]}
     unused = {name for name in needed if IMPORT_NAMES.get(name, name) not in used}
-    assert unused - NOT_YET_USED == set()
+    assert unused == set()
 
 
 def test_every_dependency_is_pinned():

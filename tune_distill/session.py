@@ -94,4 +94,6 @@ class Session:
         if self.options.json:
             print(json.dumps({"event": "end", **asdict(total), "elapsed_s": elapsed_s}))
         else:
-            print(f"{total.sentence()}; {duration_text(elapsed_s)}; results in {self.results}")
+            print(
+                f"{total.sentence()}; {duration_text(elapsed_s)}; results in {self.options.results}"
+            )

@@ -133,6 +133,13 @@ def test_a_wide_terminal_keeps_headings_on_one_line():
     assert set(lines[1]) == {"─"}
 
 
+def test_headings_wrap_before_columns_move_together():
+    rows = [row(temperature=0.5, seed=seed, eval_loss=2.5) for seed in (0, 1)]
+    lines = rendered(["temperature"], rows, 80)
+    assert lines[0].endswith("  train  decode")
+    assert lines[1].endswith("loss       s       s")
+
+
 def test_states_and_what_was_not_measured():
     rows = [
         row(x=1, reused=True),

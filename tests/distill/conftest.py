@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 
@@ -27,6 +28,12 @@ def own_torch_state() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         yield
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def hub_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test asks the real hub whether it is there."""
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")

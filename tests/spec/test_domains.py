@@ -43,6 +43,18 @@ def test_loguniform_draws_stay_in_range(low, factor, seed):
     assert low <= drawn <= high
 
 
+@given(st.floats(1e-12, 1e6), st.floats(1.0001, 1e6), st.sampled_from([min, max]))
+def test_loguniform_draws_at_its_ends_stay_in_range(low, factor, end):
+    class AtTheEnd(random.Random):
+        def uniform(self, a, b):
+            return end(a, b)
+
+    high = low * factor
+    drawn = domain(type="loguniform", low=low, high=high).draw(AtTheEnd())
+    assert low <= drawn <= high
+    assert drawn == pytest.approx(end(low, high))
+
+
 @given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9), SEEDS)
 def test_uniform_draws_stay_in_range(one, other, seed):
     low, high = sorted((one, other))

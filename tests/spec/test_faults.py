@@ -33,5 +33,11 @@ def test_a_key_that_is_also_a_domain_s_type_is_named_where_it_stands(key):
     assert len(told) == 2
 
 
+def test_a_domain_s_type_is_left_out_only_below_vary():
+    assert study_faults(profile_overrides={"mini": {"values": [1]}}) == [
+        "my.yaml: profile_overrides.mini.values: must be a text, a finite number or null, got [1]"
+    ]
+
+
 def test_a_key_that_is_no_text_is_a_fault():
     assert study_faults({1: [2]}) == ["my.yaml: vary.1.[key]: must be a valid string, got 1"]

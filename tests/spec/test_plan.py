@@ -13,7 +13,7 @@ from tests.spec.fakes import (
 )
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.keys import key_of
-from tune_distill.spec.plan import make_plan, planned_trials, trial_id
+from tune_distill.spec.plan import make_plan, planned_trials, require_effect, trial_id
 from tune_distill.spec.settings import Setting
 
 FAKES = FakeIdentities()
@@ -179,3 +179,11 @@ def test_factors_and_values_that_mean_the_same_are_the_same_search():
     assert search_key({"train.learning_rate": factors}, profile) == search_key(
         {"train.learning_rate": values}, profile
     )
+
+
+def test_a_search_over_what_the_strategy_does_not_read_is_refused():
+    hot = {"decode.temperature": {"type": "uniform", "low": 0.5, "high": 1.5}}
+    study = make_study(vary=hot, search=search())
+    with pytest.raises(StudyFileError, match="are the same trial under decode"):
+        require_effect(resolved(study), FAKES)
+    require_effect(resolved(study, SAMPLED), FAKES)

@@ -11,6 +11,7 @@ from tune_distill.spec.profile import Profile, field_paths
 from tune_distill.spec.settings import (
     Setting,
     domains,
+    input_profiles,
     setting,
     settings,
     study_profile,
@@ -137,6 +138,7 @@ def test_every_value_outside_its_field_s_rule_is_told():
         "train.label_smoothing": [0.0, 1.0, -0.1],
         "train.learning_rate": {"type": "uniform", "low": -1, "high": 1},
         "train.batch_size": {"type": "int", "low": 0, "high": 4},
+        "data.train_fraction": {"type": "uniform", "low": 0.5, "high": 1.5},
         "how": {
             "type": "cases",
             "cases": {"a": {"decode.num_beams": 1}, "b": {"decode.num_beams": 2}},
@@ -149,6 +151,7 @@ def test_every_value_outside_its_field_s_rule_is_told():
         "study s: vary: train.label_smoothing: must be greater than or equal to 0, got -0.1",
         "study s: vary: train.learning_rate: must be greater than 0, got -1.0",
         "study s: vary: train.batch_size: must be greater than or equal to 1, got 0",
+        "study s: vary: data.train_fraction: must be less than or equal to 1, got 1.5",
         "study s: vary: decode.num_beams: must be greater than or equal to 2, got 1",
     ]
 
@@ -162,7 +165,7 @@ def test_real_numbers_do_not_fit_a_whole_field():
 def test_a_grid_is_every_combination_in_the_order_written():
     vary = {
         "strategy": CASES,
-        "train.num_epochs": {"type": "int", "low": 1, "high": 6, "step": 2},
+        "train.num_epochs": {"type": "int", "low": 1, "high": 5, "step": 2},
         "student.revision": ["v1", None],
     }
     points = settings(make_study(vary), make_profile())
@@ -232,3 +235,22 @@ def test_another_seed_draws_other_settings():
 def test_random_draws_stop_where_a_small_space_ends():
     points = settings(random_study({"train.batch_size": [4, 8, 16]}, 50), make_profile())
     assert sorted(point.fields["train.batch_size"] for point in points) == [4, 8, 16]
+
+
+def test_a_search_prepares_every_corpus_and_pool_it_may_choose():
+    study = make_study(
+        vary={
+            "data.source": ["mini-nli", "./esnli"],
+            "data.num_train": [100, 300],
+            "train.learning_rate": {"type": "loguniform", "low": 1e-4, "high": 1e-2},
+        },
+        search={"method": "optuna", "num_samples": 4},
+    )
+    profiles = input_profiles(study, make_profile())
+    chosen = {(profile.data.source, profile.data.num_train) for profile in profiles}
+    assert chosen == {
+        ("mini-nli", 100),
+        ("mini-nli", 300),
+        ("./esnli", 100),
+        ("./esnli", 300),
+    }

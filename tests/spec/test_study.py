@@ -127,11 +127,11 @@ def test_a_grid_needs_listed_values():
 
 def test_samples_belong_to_random_and_optuna():
     assert study_faults(search={"method": "grid", "num_samples": 5}) == [
-        "my.yaml: search: num_samples: a grid tries every setting, got 5; "
+        "my.yaml: search.num_samples: a grid tries every setting, got 5; "
         "remove it, or use method random"
     ]
     assert study_faults(search={"method": "optuna"}) == [
-        "my.yaml: search: num_samples: method optuna needs it, got none; add one"
+        "my.yaml: search.num_samples: method optuna needs it, got none; add one"
     ]
     assert study_faults(search={"method": "bayes"}) == [
         "my.yaml: search.method: must be 'grid', 'random' or 'optuna', got 'bayes'"
@@ -156,10 +156,10 @@ def test_a_grid_with_a_range_and_a_scheduler_is_told_both():
 
 def test_losses_are_minimised_and_scores_maximised():
     assert study_faults(metric={"name": "eval_loss", "mode": "max"}) == [
-        "my.yaml: metric: mode: of eval_loss must be min, got max"
+        "my.yaml: metric.mode: of eval_loss must be min, got max"
     ]
     assert study_faults(metric={"name": "rougeL", "mode": "min"}) == [
-        "my.yaml: metric: mode: of rougeL must be max, got min"
+        "my.yaml: metric.mode: of rougeL must be max, got min"
     ]
     # The default mode fits only scores: a loss says its own.
     assert study_faults(metric={"name": "eval_loss"}) != []

@@ -50,22 +50,23 @@ def download(student: Student) -> Path:
         StudentError: there is no copy here and the hub can't be reached or has no such student.
     """
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     from tune_distill.distill.hub import use_cache_if_offline
 
     use_cache_if_offline(student.source, "model", student.revision)
     wanted = ["*.json", _WEIGHTS, "spiece.model"]
+    where = f"student.source: {student.source!r} must be on the hub or in its cache here"
+    remedy = "use --student DIR for a local T5, or --profile mini, which needs no network"
     try:
         folder = Path(
             snapshot_download(student.source, revision=student.revision, allow_patterns=wanted)
         )
+    except LocalEntryNotFoundError as error:
+        raise StudentError(f"{where}, got no answer and no copy; {remedy}") from error
     except Exception as error:  # the hub client raises a dozen kinds, from sockets to its own
         reason = " ".join(str(error).split())[:300]
-        raise StudentError(
-            f"student.source: {student.source!r} must be on the hub or in its cache here, "
-            f"got {type(error).__name__}: {reason}; "
-            "use --student DIR for a local T5, or --profile mini, which needs no network"
-        ) from error
+        raise StudentError(f"{where}, got {type(error).__name__}: {reason}; {remedy}") from error
     _require_t5(folder)
     return folder
 

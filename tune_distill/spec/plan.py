@@ -17,7 +17,14 @@ from tune_distill.spec.keys import (
     run_identity,
 )
 from tune_distill.spec.profile import Data, Profile, Student
-from tune_distill.spec.settings import Setting, domains, settings, with_fields
+from tune_distill.spec.settings import (
+    Setting,
+    domains,
+    extremes,
+    setting,
+    settings,
+    with_fields,
+)
 from tune_distill.spec.study import Study
 
 FinishedState = Literal["complete", "pruned"]
@@ -140,6 +147,19 @@ class Plan:
             if trial.run_key not in self.stored_runs:
                 first.setdefault(trial.run_key, trial)
         return list(first.values())
+
+
+def require_effect(resolved: ResolvedStudy, identities: Identities) -> None:
+    """Nothing, where each varied name changes the trial: for searches, which list no settings.
+
+    Raises:
+        StudyFileError: two values of some domain would be the same trial.
+    """
+    space = domains(resolved.study, resolved.profile)
+    for name, domain in space.items():
+        ends = [setting(resolved.study, space, {name: value}) for value in extremes(domain)]
+        trials = [resolved.trial(end, resolved.seeds[0], identities) for end in ends]
+        _require_distinct(resolved.study, trials)
 
 
 def planned_trials(resolved: ResolvedStudy, identities: Identities) -> list[Trial]:

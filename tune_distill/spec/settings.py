@@ -95,7 +95,7 @@ def domains(study: Study, profile: Profile) -> dict[str, Domain]:
                 f"profile, got {default!r}; give low and high in the field's own unit"
             )
     for name, domain in scaled.items():
-        for value in _extremes(domain):
+        for value in extremes(domain):
             try:
                 with_fields(profile, _fields(name, domain, value), f"study {study.name}: vary")
             except StudyFileError as error:
@@ -125,11 +125,11 @@ def input_profiles(study: Study, profile: Profile) -> list[Profile]:
     """Profiles that between them name every student and corpus a search of the study may choose."""
     space = domains(study, profile)
     chosen = {
-        name: _extremes(domain)
+        name: extremes(domain)
         for name, domain in space.items()
         if any(
             path.startswith(("student.", "data."))
-            for value in _extremes(domain)
+            for value in extremes(domain)
             for path in _fields(name, domain, value)
         )
     }
@@ -180,7 +180,7 @@ def _listed(domain: Domain) -> list[Scalar]:
     raise AssertionError(f"{domain.type} in a grid passed Study's checks")
 
 
-def _extremes(domain: Domain) -> list[Scalar]:
+def extremes(domain: Domain) -> list[Scalar]:
     """Values that are valid only if all values of the domain are."""
     if isinstance(domain, Range | IntRange):
         return [domain.low, domain.high]

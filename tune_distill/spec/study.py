@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from tune_distill.spec.domains import Cases, Domain, IntRange, Scalar, Values
-from tune_distill.spec.faults import nearest, raise_value_faults
+from tune_distill.spec.faults import FaultsError, nearest, raise_value_faults
 from tune_distill.spec.profile import Section, column_name, field_paths
 
 PROGRESS_METRICS = ("eval_loss",)
@@ -51,12 +51,14 @@ class Search(Section):
     @model_validator(mode="after")
     def _samples_fit_the_method(self) -> Search:
         if self.method == "grid" and self.num_samples is not None:
-            raise ValueError(
-                f"num_samples: a grid tries every setting, got {self.num_samples}; "
+            fault = (
+                f"search.num_samples: a grid tries every setting, got {self.num_samples}; "
                 "remove it, or use method random"
             )
+            raise FaultsError([fault])
         if self.method != "grid" and self.num_samples is None:
-            raise ValueError(f"num_samples: method {self.method} needs it, got none; add one")
+            fault = f"search.num_samples: method {self.method} needs it, got none; add one"
+            raise FaultsError([fault])
         return self
 
 
@@ -85,7 +87,7 @@ class Metric(Section):
     def _losses_are_minimised(self) -> Metric:
         if (self.name in PROGRESS_METRICS) != (self.mode == "min"):
             better = "min" if self.name in PROGRESS_METRICS else "max"
-            raise ValueError(f"mode: of {self.name} must be {better}, got {self.mode}")
+            raise FaultsError([f"metric.mode: of {self.name} must be {better}, got {self.mode}"])
         return self
 
 

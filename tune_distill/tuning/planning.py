@@ -8,7 +8,14 @@ from typing import Any
 from tune_distill.distill.inputs import Inputs
 from tune_distill.records.store import Store
 from tune_distill.spec.keys import Difference, differences
-from tune_distill.spec.plan import Plan, ResolvedStudy, Trial, make_plan, planned_trials
+from tune_distill.spec.plan import (
+    Plan,
+    ResolvedStudy,
+    Trial,
+    make_plan,
+    planned_trials,
+    require_effect,
+)
 from tune_distill.spec.settings import domains, setting
 
 
@@ -41,6 +48,7 @@ def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
 
     study = resolved.study
     assert study.search.num_samples is not None
+    require_effect(resolved, inputs)
     search_key = resolved.search_key(inputs)
     space = domains(study, resolved.profile)
     earlier = earlier_search(store.journal_path(search_key))
