@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from tune_distill.options import parse_arguments
@@ -96,28 +94,9 @@ def sources(student, data):
     return parse_arguments(["smoothing", "--student", student, "--data", data]).sources()
 
 
-def test_sources_that_exist_become_absolute(tmp_path, monkeypatch):
-    (tmp_path / "flan").mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert sources("./flan", "~/flan") == {
-        "student": str(tmp_path / "flan"),
-        "data": str(tmp_path / "flan"),
-    }
-    assert sources("flan", ".") == {"student": str(tmp_path / "flan"), "data": str(tmp_path)}
-
-
 def test_other_sources_stay_as_they_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert sources("google/flan-t5-small", "./gone") == {
         "student": "google/flan-t5-small",
         "data": "./gone",
     }
-
-
-def test_built_in_names_are_not_folders(tmp_path, monkeypatch):
-    for name in ("mini", "mini-nli"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path)
-    assert sources("mini", "mini-nli") == {"student": "mini", "data": "mini-nli"}
-    assert sources("./mini", "mini-nli")["student"] == str(Path(tmp_path, "mini"))

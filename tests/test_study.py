@@ -145,13 +145,29 @@ class TestPreview:
         assert lines[0].startswith("profile mini: student mini, data mini-nli")
         counts = {line.split(":")[0]: line for line in lines if " trainings" in line}
         assert counts["smoothing"].startswith("smoothing: 3 trials, 3 trainings, 0 hits; about ")
-        assert counts["temperature"].startswith("temperature: 4 trials, 1 trainings")
-        assert counts["decoding"].startswith("decoding: 6 trials, 1 trainings")
+        assert counts["temperature"].startswith("temperature: 4 trials, 0 trainings")
+        assert counts["decoding"].startswith("decoding: 6 trials, 0 trainings")
         assert counts["learning_rate"].startswith("learning_rate: 12 trials, 12 trainings")
         assert "  temperature=0.5,seed=0: to run" in lines
-        assert not (tmp_path / "results").exists() or not list(
-            (tmp_path / "results").glob("*/trials.parquet")
-        )
+        assert lines[-1] == "34 trials, 23 trainings, 0 hits"
+        assert not (tmp_path / "results").exists()
+
+    def test_a_plan_is_json_for_programs_and_counts_for_the_quiet(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["smoothing", "--results", str(tmp_path), "--dry-run"]
+        assert main([*arguments, "--json"]) == 0
+        (plan,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert (plan["event"], plan["study"], plan["trainings"]) == ("plan", "smoothing", 3)
+        assert main([*arguments, "--quiet"]) == 0
+        assert capsys.readouterr().out == "3 trials, 3 trainings, 0 hits\n"
+        assert list(tmp_path.iterdir()) == []
+
+    def test_two_studies_of_one_name_would_share_a_folder(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["smoothing", "smoothing", "--results", str(tmp_path)]) == 2
+        assert "got 'smoothing' twice" in capsys.readouterr().err
 
 
 @pytest.mark.slow

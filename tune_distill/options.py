@@ -6,10 +6,8 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TypeVar
 
-from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
 from tune_distill.tuning.resources import ResourceRequest
 
 Number = TypeVar("Number", int, float)
@@ -51,18 +49,9 @@ class Options:
         return ResourceRequest(self.cpus_per_trial, self.gpus_per_trial, self.max_concurrent)
 
     def sources(self) -> dict[str, str]:
-        """The sources named by --student and --data; a directory as an absolute path."""
-        # These names mean what they mean in a profile, whatever lies in the working directory.
-        built_in = (MINI_STUDENT, MINI_CORPUS)
+        """The sources named by --student and --data."""
         named = {"student": self.student, "data": self.data}
-        return {
-            # Workers run elsewhere, and study.yaml is read elsewhere: "." means nothing there.
-            section: str(path.absolute())
-            if source not in built_in and (path := Path(source).expanduser()).exists()
-            else source
-            for section, source in named.items()
-            if source is not None
-        }
+        return {section: source for section, source in named.items() if source is not None}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> Options:
@@ -91,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--profile", default="mini", help="shipped profile or YAML file (mini)")
     what.add_argument("--student", metavar="SOURCE", help="T5 directory, hub id or 'mini'")
     what.add_argument("--data", metavar="SOURCE", help="e-SNLI directory, hub id or 'mini-nli'")
-    what.add_argument("--seeds", type=_positive, metavar="N", help="replicates of each setting")
+    what.add_argument("--seeds", type=_seeds, metavar="N", help="replicates of each setting")
     what.add_argument(
         "--set",
         action="append",
@@ -106,9 +95,13 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--no-reuse", action="store_true", help="make everything again")
     cluster = parser.add_argument_group("how it is scheduled")
     cluster.add_argument("--address", help="join a Ray cluster ('auto', or HOST:PORT)")
-    cluster.add_argument("--cpus-per-trial", type=_positive_real, metavar="N")
+    cluster.add_argument(
+        "--cpus-per-trial", type=_positive_real, metavar="N", help="and as many threads (shared)"
+    )
     cluster.add_argument("--gpus-per-trial", type=_share, metavar="N", help="may be a fraction")
-    cluster.add_argument("--max-concurrent", type=_positive, metavar="N")
+    cluster.add_argument(
+        "--max-concurrent", type=_positive, metavar="N", help="trials at once (as many as fit)"
+    )
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--dry-run", action="store_true", help="show the plan, and stop")
     shown.add_argument(
@@ -121,6 +114,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _positive(text: str) -> int:
     return _number(text, int, lambda value: value >= 1, "a whole number from 1")
+
+
+def _seeds(text: str) -> int:
+    return _number(text, int, lambda value: 1 <= value <= 1000, "a whole number from 1 to 1000")
 
 
 def _positive_real(text: str) -> float:

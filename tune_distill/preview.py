@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from tune_distill.distill.estimates import measured_examples_per_s, training_estimate_s
+from tune_distill.records.store import Store
 from tune_distill.session import Session
-from tune_distill.spec.plan import Plan, ResolvedStudy
+from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.settings import Setting
 from tune_distill.tuning.planning import explanations, plans
 from tune_distill.tuning.progress import duration_text
@@ -15,24 +17,49 @@ from tune_distill.tuning.progress import duration_text
 _START_UP_S = 15.0
 
 
-def preview(resolved: ResolvedStudy, session: Session) -> str:
-    """The study's plan in words; with --explain, why each trial is or is not a hit."""
+@dataclass(frozen=True)
+class Preview:
+    """What one study would do. Trainings that an earlier study would make are not counted."""
+
+    study: str
+    trials: int
+    trainings: int
+    hits: int
+    estimate: str
+    lines: tuple[str, ...]
+
+    def text(self) -> str:
+        """The counts, and a line for each trial."""
+        counts = (
+            f"{self.study}: {self.trials} trials, {self.trainings} trainings, {self.hits} hits; "
+            f"{self.estimate}"
+        )
+        return "\n".join([counts, *(f"  {line}" for line in self.lines)])
+
+
+def preview(resolved: ResolvedStudy, session: Session) -> Preview:
+    """The study's plan; its lines say with --explain why each trial is or is not a hit."""
+    store = session.store
+    if session.options.no_reuse:
+        # A store without anything: what is there is made again.
+        store = Store(store.root / "nothing-is-reused")
     # Only the first plan is known before it has run; an Optuna search's replicates follow from it.
-    plan = next(iter(plans(resolved, session.inputs, session.store)))
-    lines = [_counts(plan, session)]
+    plan = next(iter(plans(resolved, session.inputs, store)))
+    trainings = [trial for trial in plan.trainings if trial.run_key not in session.planned]
+    session.planned |= {trial.run_key for trial in trainings}
     if session.options.explain:
-        lines += [f"  {line}" for line in explanations(plan, session.store)]
+        lines = explanations(plan, store)
     else:
-        lines += [f"  {trial.trial_id}: {_state(plan, trial.trial_id)}" for trial in plan.trials]
-    return "\n".join(lines)
-
-
-def _counts(plan: Plan, session: Session) -> str:
-    num_trials = len(plan.trials) + plan.num_new
-    trainings = len(plan.trainings) + plan.num_new
-    return (
-        f"{plan.resolved.study.name}: {num_trials} trials, {trainings} trainings, "
-        f"{len(plan.finished)} hits; {_estimate(plan, session)}"
+        lines = [f"{trial.trial_id}: {_state(plan, trial.trial_id)}" for trial in plan.trials]
+    if plan.asks_optuna and len(resolved.seeds) > 1:
+        lines.append(f"then {len(resolved.seeds) - 1} more seeds of each setting not pruned")
+    return Preview(
+        resolved.study.name,
+        len(plan.trials) + plan.num_new,
+        len(trainings) + plan.num_new,
+        len(plan.finished),
+        _estimate(plan, trainings, session),
+        tuple(lines),
     )
 
 
@@ -40,12 +67,14 @@ def _state(plan: Plan, trial_id: str) -> str:
     return f"hit, {plan.finished[trial_id]}" if trial_id in plan.finished else "to run"
 
 
-def _estimate(plan: Plan, session: Session) -> str:
+def _estimate(plan: Plan, trainings: list[Trial], session: Session) -> str:
     """The time that the trainings take on this machine; with a scheduler it is an upper bound."""
     if not plan.num_to_run:
         return "nothing to run"
+    if not trainings and not plan.num_new:
+        return "only decodings to run"
     typical = plan.resolved.trial(Setting({}, {}), plan.resolved.seeds[0], session.inputs)
-    trials = [*plan.trainings, *[typical] * plan.num_new]
+    trials = [*trainings, *[typical] * plan.num_new]
     examples = session.inputs.validation(typical.profile.data)
     seconds = training_estimate_s(trials, session.store, examples)
     workers = session.options.max_concurrent or os.cpu_count() or 1

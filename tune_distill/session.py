@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -18,6 +18,9 @@ from tune_distill.options import Options
 from tune_distill.records.files import require_writable
 from tune_distill.records.store import Store, local_path
 from tune_distill.tuning.progress import duration_text
+
+if TYPE_CHECKING:
+    from tune_distill.preview import Preview
 
 Nodes = list[dict[str, float]]
 
@@ -29,7 +32,8 @@ class Session:
     """The state of one command.
 
     `made` holds the keys of runs made by this command: --no-reuse makes everything again, but
-    nothing twice.
+    nothing twice. `planned` holds those that a preview has counted. `interrupted` says that Ctrl-C
+    was pressed: no further study begins.
     """
 
     options: Options
@@ -38,6 +42,8 @@ class Session:
     console: Console
     inputs: Inputs = field(default_factory=Inputs)
     made: set[str] = field(default_factory=set)
+    planned: set[str] = field(default_factory=set)
+    interrupted: bool = False
     nodes: Nodes = field(default_factory=list)
     _resources: ExitStack = field(default_factory=ExitStack)
 
@@ -73,6 +79,20 @@ class Session:
         """Shown, unless only the last line or JSON was asked for."""
         if not self.options.quiet and not self.options.json:
             self.console.print(text, soft_wrap=isinstance(text, str), markup=False)
+
+    def show_plan(self, previews: Sequence[Preview]) -> None:
+        """What each study would do, and all of them together."""
+        totals = {
+            name: sum(getattr(preview, name) for preview in previews)
+            for name in ("trials", "trainings", "hits")
+        }
+        if self.options.json:
+            for preview in previews:
+                print(json.dumps({"event": "plan", **asdict(preview)}))
+            return
+        for preview in previews:
+            self.say(preview.text())
+        print(f"{totals['trials']} trials, {totals['trainings']} trainings, {totals['hits']} hits")
 
     def tell_dropped(self) -> None:
         """One line for each split that lost rows, and why; each source is told of once."""

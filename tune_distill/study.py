@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from tune_distill.options import Options, parse_arguments
 from tune_distill.spec.domains import Scalar
-from tune_distill.spec.errors import TuneDistillError
+from tune_distill.spec.errors import StudyFileError, TuneDistillError
 from tune_distill.spec.plan import ResolvedStudy
 from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
 from tune_distill.spec.settings import domains, study_profile
@@ -46,6 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(_listing())
             return EXIT_COMPLETE
         return _run_all(options)
+    except KeyboardInterrupt:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        return EXIT_SOME_FAILED
     except TuneDistillError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -71,10 +74,10 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
 
 def run_study(session: Session, resolved: ResolvedStudy) -> Counts:
     """The study's tables are in results and its summary on the console; its counts."""
-    from tune_distill.analysis.summary import ceiling_line, count, summary_table
+    from tune_distill.analysis.summary import count, footnotes, summary_table
     from tune_distill.records.environment import write_environment
     from tune_distill.records.files import write_text
-    from tune_distill.records.trials import write_study_tables
+    from tune_distill.records.trials import INTERRUPTED, write_study_tables
     from tune_distill.tuning.conduct import conduct
     from tune_distill.tuning.planning import start_over
     from tune_distill.tuning.progress import choose_display
@@ -96,9 +99,10 @@ def run_study(session: Session, resolved: ResolvedStudy) -> Counts:
         write_environment(folder, {"nodes": session.nodes})
     session.say(f"\n{study.name}: {study.question}")
     session.say(summary_table(list(study.columns.values()), rows, session.console.width))
-    if ceiling := ceiling_line(rows):
-        session.say(ceiling)
+    for note in footnotes(rows):
+        session.say(note)
     session.show_failures(rows)
+    session.interrupted = any(record.error == INTERRUPTED for record in records)
     return count(rows)
 
 
@@ -110,16 +114,30 @@ def _run_all(options: Options) -> int:
     started = time.monotonic()
     names = shipped_studies() if options.studies == ["all"] else options.studies
     studies = [resolve(name, options) for name in names]
+    _require_own_folders(studies)
     with Session.open(options) as session:
         session.say(_first_line(studies[0]))
         if options.dry_run or options.explain:
-            for study in studies:
-                session.say(preview(study, session))
+            session.show_plan([preview(study, session) for study in studies])
             return EXIT_COMPLETE
         session.require_writable()
-        total = sum((run_study(session, study) for study in studies), Counts())
+        total = Counts()
+        for study in studies:
+            total += run_study(session, study)
+            if session.interrupted:
+                break
         session.conclude(total, time.monotonic() - started)
     return EXIT_SOME_FAILED if total.failed else EXIT_COMPLETE
+
+
+def _require_own_folders(studies: Sequence[ResolvedStudy]) -> None:
+    names = [resolved.study.name for resolved in studies]
+    for name in names:
+        if names.count(name) > 1:
+            raise StudyFileError(
+                f"name: studies of one command must differ in it, got {name!r} twice; rename one, "
+                "or run it by itself"
+            )
 
 
 def _first_line(resolved: ResolvedStudy) -> str:

@@ -13,9 +13,10 @@ from tests.tiny import mini_examples, write_csv
 from tune_distill.distill import inputs as inputs_module
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs
-from tune_distill.distill.simulator import SIMULATOR_VERSION, fit_simulator
+from tune_distill.distill.simulator import fit_simulator
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
+from tune_distill.spec.keys import SIMULATOR_VERSION
 from tune_distill.spec.profile import Data, Profile
 
 

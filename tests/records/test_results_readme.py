@@ -119,6 +119,7 @@ def test_the_stores_layout_is_the_stores(tmp_path):
     finish(store, trial)
     store.save_checkpoint(trial.run_key, lambda path: path.write_text(""))
     store.save_simulator("pool-v1", b"")
+    store.begin_search("search")
     store.journal_path("search").touch()
     layout = section_of("The store")
     for folder in (tmp_path / ".store").iterdir():

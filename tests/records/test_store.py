@@ -189,6 +189,7 @@ def test_a_pruned_mark_is_of_one_search_and_one_run(store):
 
 
 def test_a_discarded_search_is_set_aside_with_its_journal_and_marks(store):
+    store.begin_search("search")
     store.journal_path("search").write_text("journal")
     store.mark_pruned("search", KEY, ())
     store.discard_search("search")

@@ -3,7 +3,16 @@ from pydantic import ValidationError
 
 from tests.spec.fakes import faults, make_profile
 from tune_distill.spec.keys import flatten
-from tune_distill.spec.profile import Decode, Profile, Train, column_name, field_paths
+from tune_distill.spec.profile import (
+    Data,
+    Decode,
+    Profile,
+    Student,
+    Train,
+    absolute_source,
+    column_name,
+    field_paths,
+)
 
 MINIMAL = {"student": {"source": "mini"}, "data": {"source": "mini-nli"}}
 
@@ -131,3 +140,20 @@ def test_a_strategy_reads_only_its_own_fields(strategy, reads):
         assert (other.in_effect() != plain.in_effect()) == (name in reads), name
     assert plain.in_effect()["strategy"] == strategy
     assert set(plain.in_effect()) == reads | {"strategy"}
+
+
+def test_directories_that_exist_become_absolute(tmp_path, monkeypatch):
+    (tmp_path / "flan").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for written in ("flan", "./flan", "~/flan", str(tmp_path / "flan")):
+        assert Student(source=written).source == str(tmp_path / "flan")
+        assert Data(source=written).source == str(tmp_path / "flan")
+
+
+def test_built_ins_and_hub_ids_stay_as_they_are(tmp_path, monkeypatch):
+    for name in ("mini", "mini-nli"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    for name in ("mini", "mini-nli", "google/flan-t5-small", "./gone"):
+        assert absolute_source(name) == name

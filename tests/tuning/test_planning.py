@@ -251,9 +251,17 @@ def with_samples(num_samples: int) -> ResolvedStudy:
 
 def choose(study: ResolvedStudy, store: Store, count: int) -> list[dict[str, Any]]:
     """The settings that Optuna chooses for so many trials, which all end complete."""
-    journal = store.journal_path(study.search_key(INPUTS))
+    search_key = study.search_key(INPUTS)
+    store.begin_search(search_key)
     space = domains(study.study, study.profile)
-    search = StoredOptunaSearch(study.study, space, study.seeds[0], journal, num_earlier=0)
+    search = StoredOptunaSearch(
+        study.study,
+        space,
+        study.seeds[0],
+        store.journal_path(search_key),
+        num_earlier=0,
+        run_key_of=lambda setting: repr(setting.fields),
+    )
     configs = [search.suggest(str(number)) for number in range(count)]
     for number in range(count):
         result = {"step": 20, "eval_loss": 1.0 + number, "done": True}

@@ -18,7 +18,8 @@ from tune_distill.tuning.progress import (
 )
 
 FIRST, SECOND, THIRD = trials_of("smoothing")
-PLAN = SimpleNamespace(num_to_run=3)
+STUDY = SimpleNamespace(study=SimpleNamespace(name="own"))
+PLAN = SimpleNamespace(num_to_run=3, resolved=STUDY)
 
 
 class Clock:
@@ -165,7 +166,9 @@ def test_json_lines_parse_and_hold_the_events(console, output, clock):
     display.progressed(trial, 20, 189, 2.5)
     display.ended(TrialRecord(trial, "failed", False, 'a "reason"'))
     display.close()
-    assert [json.loads(line) for line in output.getvalue().splitlines()] == [
+    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+    assert {line.pop("study") for line in lines} == {"own"}
+    assert lines == [
         {"event": "begin", "num_trials": 3, "num_workers": 2},
         {"event": "started", "trial_id": trial.trial_id, "run_key": trial.run_key},
         {

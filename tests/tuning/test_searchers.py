@@ -44,21 +44,24 @@ PRUNED = last_result(10, 3.0)
 class TestPlanSearch:
     def test_trainings_come_first_and_decodings_wait_for_theirs(self):
         trials = trials_of("temperature", num_seeds=2)
-        search = PlanSearch(trials, stored_runs=[])
+        stored: set[str] = set()
+        search = PlanSearch(trials, has_run=stored.__contains__)
         first, second = search.suggest("a"), search.suggest("b")
         assert [named(first), named(second)] == [(0.5, 0), (0.5, 1)]
         assert search.suggest("c") is None
+        stored.add(trials[1].run_key)
         search.on_trial_complete("b", DONE)
         # Only the second seed's student is there.
         assert [named(search.suggest(name)) for name in "cde"] == [(0.7, 1), (1.0, 1), (1.2, 1)]
         assert search.suggest("f") is None
+        stored.add(trials[0].run_key)
         search.on_trial_complete("a", DONE)
         assert [named(search.suggest(name)) for name in "fgh"] == [(0.7, 0), (1.0, 0), (1.2, 0)]
         assert search.suggest("i") == Searcher.FINISHED
 
     def test_a_config_names_the_setting_and_the_seed(self):
         trials = trials_of("decoding")
-        config = PlanSearch(trials[1:2], stored_runs=[]).suggest("a")
+        config = PlanSearch(trials[1:2], has_run=set().__contains__).suggest("a")
         assert config == {
             "values": {"strategy": "beam 2"},
             "fields": {"decode.strategy": "beam", "decode.num_beams": 2},
@@ -67,24 +70,27 @@ class TestPlanSearch:
 
     def test_stored_runs_are_decoded_at_once(self):
         trials = trials_of("temperature", num_seeds=2)
-        search = PlanSearch(trials, stored_runs=[trials[0].run_key])
+        search = PlanSearch(trials, has_run={trials[0].run_key}.__contains__)
         order = [named(search.suggest(name)) for name in "abcde"]
         # The other seed is trained first, so that its decodings need not wait at the end.
         assert order == [(0.5, 1), (0.5, 0), (0.7, 0), (1.0, 0), (1.2, 0)]
         assert search.suggest("f") is None
 
     def test_what_waits_for_a_failed_training_is_left_out(self):
-        search = PlanSearch(trials_of("temperature", num_seeds=2), stored_runs=[])
+        trials = trials_of("temperature", num_seeds=2)
+        stored: set[str] = set()
+        search = PlanSearch(trials, has_run=stored.__contains__)
         search.suggest("a")
         search.suggest("b")
         search.on_trial_complete("a", error=True)
         assert search.suggest("c") is None
+        stored.add(trials[1].run_key)
         search.on_trial_complete("b", DONE)
         assert [named(search.suggest(name)) for name in "cde"] == [(0.7, 1), (1.0, 1), (1.2, 1)]
         assert search.suggest("f") == Searcher.FINISHED
 
     def test_what_waits_for_a_pruned_training_is_left_out(self):
-        search = PlanSearch(trials_of("temperature"), stored_runs=[])
+        search = PlanSearch(trials_of("temperature"), has_run=set().__contains__)
         search.suggest("a")
         search.on_trial_result("a", PRUNED)
         search.on_trial_complete("a", PRUNED)
@@ -92,16 +98,45 @@ class TestPlanSearch:
 
     def test_a_failed_decoding_takes_no_other_with_it(self):
         trials = trials_of("temperature")
-        search = PlanSearch(trials, stored_runs=[trials[0].run_key])
+        search = PlanSearch(trials, has_run={trials[0].run_key}.__contains__)
         assert named(search.suggest("a")) == (0.5, 0)
         search.on_trial_complete("a", error=True)
         assert named(search.suggest("b")) == (0.7, 0)
 
+    def test_a_trial_whose_decoding_failed_leaves_its_run_to_the_others(self):
+        trials = trials_of("temperature")
+        stored: set[str] = set()
+        search = PlanSearch(trials, has_run=stored.__contains__)
+        assert named(search.suggest("a")) == (0.5, 0)
+        stored.add(trials[0].run_key)
+        search.on_trial_complete("a", error=True)
+        assert [named(search.suggest(name)) for name in "bcd"] == [(0.7, 0), (1.0, 0), (1.2, 0)]
+
     def test_without_trials_it_is_finished(self):
-        assert PlanSearch([], stored_runs=[]).suggest("a") == Searcher.FINISHED
+        assert PlanSearch([], has_run=set().__contains__).suggest("a") == Searcher.FINISHED
 
 
 class TestStoredOptunaSearch:
+    def test_a_run_is_never_with_two_workers(self, tmp_path):
+        hot = {"decode.temperature": {"type": "uniform", "low": 0.5, "high": 1.5}}
+        study = study_of(hot, search={"method": "optuna", "num_samples": 4})
+        space = domains(study, resolved(study).profile)
+        journal = tmp_path / "journal"
+        search = StoredOptunaSearch(study, space, 0, journal, 0, lambda setting: "the one run")
+        first = search.suggest("a")
+        assert search.suggest("b") is None
+        search.on_trial_complete("a", last_result(20, 1.0, METRICS))
+        second = search.suggest("c")
+        assert second["values"] != first["values"]
+        # The point that had to wait was not chosen anew.
+        assert len(earlier_search(journal).points) == 2
+
+    def test_a_small_space_is_not_asked_for_the_same_point_twice(self, tmp_path):
+        study = study_of({"train.batch_size": [4, 8, 16]})
+        search = searching(tmp_path, study)
+        chosen = [search.suggest(name)["values"]["batch_size"] for name in "abc"]
+        assert sorted(chosen) == [4, 8, 16]
+
     def test_a_config_has_a_value_of_each_domain(self, tmp_path):
         study = study_of(
             {
@@ -332,7 +367,9 @@ def rate_of(config: dict[str, Any]) -> float:
 
 def searching(folder, study: Study, seed: int = 0, num_earlier: int = 0) -> StoredOptunaSearch:
     space = domains(study, resolved(study).profile)
-    return StoredOptunaSearch(study, space, seed, folder / "journal", num_earlier)
+    return StoredOptunaSearch(
+        study, space, seed, folder / "journal", num_earlier, lambda setting: repr(setting.fields)
+    )
 
 
 def points(folder) -> list[dict[str, Any]]:

@@ -79,7 +79,7 @@ def summary_table(
     several_seeds = len({row["seed"] for row in rows}) > 1
     names = [*varied, "seed"] if several_seeds else list(varied)
     settings = {name.replace("_", " "): [setting_text(row[name]) for row in rows] for name in names}
-    settings["state"] = [_state(row) for row in rows]
+    settings["state"] = [row["state"] + ("*" if row["reused"] else "") for row in rows]
     measured = {
         heading: [_number(row[name], form) for row in rows] for name, heading, form in _SHOWN
     }
@@ -117,17 +117,18 @@ def _table_width(shown: Mapping[str, str], columns: Mapping[str, list[str]], gap
     return sum(max(map(len, column)) + gap for column in lines) - gap
 
 
-def _state(row: Mapping[str, Any]) -> str:
-    return "reused" if row["reused"] and row["state"] == "complete" else str(row["state"])
-
-
-def ceiling_line(rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """What faithfulness could reach at best; none where no trial is complete."""
+def footnotes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader of the table needs beside it: the star, and what faithfulness could reach."""
+    notes = []
+    if any(row["reused"] for row in rows):
+        notes.append("* no training: its run was in the store")
     ceilings = {row["faithfulness_ceiling"] for row in rows if row["state"] == "complete"}
-    if not ceilings:
-        return None
-    shown = " to ".join(f"{value:.3f}" for value in sorted({min(ceilings), max(ceilings)}))
-    return f"faithful has a ceiling of {shown}: the simulator's accuracy on gold explanations"
+    if ceilings:
+        shown = " to ".join(f"{value:.3f}" for value in sorted({min(ceilings), max(ceilings)}))
+        notes.append(
+            f"faithful has a ceiling of {shown}: the simulator's accuracy on gold explanations"
+        )
+    return notes
 
 
 def setting_text(value: Any) -> str:

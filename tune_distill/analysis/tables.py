@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import pandas as pd
+import pyarrow as pa
 
 from tune_distill.spec.errors import StoreError
 
@@ -30,4 +31,10 @@ def load(study: str, *, results: str | Path = "results", table: Table = "trials"
             f"{path}: no such table; studies in {results} are {', '.join(found) or '(none)'}; "
             f"make it with python -m tune_distill.study {study}"
         )
-    return pd.read_parquet(path)
+    try:
+        return pd.read_parquet(path)
+    except (OSError, pa.ArrowException) as error:
+        raise StoreError(
+            f"{path}: must be a Parquet table, got {error}; "
+            f"make it again with python -m tune_distill.study {study}"
+        ) from error

@@ -51,7 +51,7 @@ def bertscore(
     Raises:
         MetricError: the model or its tokeniser cannot be loaded.
     """
-    tokenizer, encoder = _load(model)
+    tokenizer, encoder = load_encoder(model)
     pairs = list(zip(explanations, references, strict=True))
     scores = []
     for start in range(0, len(pairs), CHUNK_SIZE):
@@ -65,7 +65,7 @@ def bertscore(
     return scores
 
 
-def _load(model: str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+def load_encoder(model: str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
     """The tokeniser and the encoder in evaluation mode, on the accelerator if there is one."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(model)

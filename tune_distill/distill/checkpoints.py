@@ -6,7 +6,9 @@ place runs no code.
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,11 +25,12 @@ class DamagedCheckpointError(Exception):
 
 @dataclass(frozen=True)
 class Position:
-    """How far a training has come."""
+    """How far a training has come, and on which examples `history`'s evaluations were made."""
 
     step: int
     elapsed_s: float
     history: tuple[HistoryRow, ...]
+    validation_digest: str = ""
 
 
 def save_checkpoint(
@@ -46,7 +49,12 @@ def save_checkpoint(
         "position": json.dumps(asdict(position)),
         "num_threads": str(torch.get_num_threads()),
     }
-    save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
+    try:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
+    except SafetensorError as error:
+        # It hides what the file system said, which whoever calls us explains to the user.
+        code = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(code[1]) if code else errno.EIO, str(error)) from error
 
 
 def load_checkpoint(
@@ -73,7 +81,7 @@ def load_checkpoint(
 def _position(text: str) -> Position:
     raw = json.loads(text)
     history = tuple(HistoryRow(**row) for row in raw["history"])
-    return Position(raw["step"], raw["elapsed_s"], history)
+    return Position(raw["step"], raw["elapsed_s"], history, raw["validation_digest"])
 
 
 def _restore(

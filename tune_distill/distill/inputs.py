@@ -9,13 +9,13 @@ from pathlib import Path
 
 from tune_distill.distill.corpus import Corpus
 from tune_distill.distill.examples import Example
-from tune_distill.distill.simulator import SIMULATOR_VERSION, Simulator, fit_simulator
+from tune_distill.distill.simulator import Simulator, fit_simulator
 from tune_distill.distill.sources import read_source
 from tune_distill.distill.students import load_tokenizer, student_identity
 from tune_distill.distill.tokens import TokenPairs, tokenize_examples
 from tune_distill.records.store import Store, set_aside
 from tune_distill.spec.errors import DataError
-from tune_distill.spec.keys import DataIdentity
+from tune_distill.spec.keys import SIMULATOR_VERSION, DataIdentity
 from tune_distill.spec.profile import Data, Profile, Student
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,11 @@ class Inputs:
             self.students[student] = student_identity(student)
         return self.students[student]
 
+    def pinned(self, student: Student) -> Student:
+        """The student at the commit that its identity names, however its branch has moved since."""
+        commit = self.student_identity(student).get("commit")
+        return student if commit is None else Student(source=student.source, revision=commit)
+
     def data_identity(self, data: Data) -> DataIdentity:
         """What the data section names, by content."""
         return self.corpus(data).identity(data)
@@ -71,8 +76,15 @@ class Inputs:
 
         Raises:
             DataError: a training pool on which no simulator can be fitted.
+            MetricError: an encoder for BERTScore that cannot be loaded.
         """
         needed: dict[tuple[Student, str], list[Data]] = {}
+        profiles = list(profiles)
+        for encoder in {profile.metrics.bertscore_model for profile in profiles} - {None}:
+            # Rather now than after hours of training; torch is imported only where it is asked for.
+            from tune_distill.distill.bertscore import load_encoder
+
+            load_encoder(str(encoder))
         for profile in profiles:
             needed.setdefault((profile.student, profile.data.source), []).append(profile.data)
             self._prepare_simulator(profile.data, store)

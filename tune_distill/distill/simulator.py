@@ -26,8 +26,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-SIMULATOR_VERSION = 1
-"""Raised when the features, the fit or the file format change: older files are then refused."""
+from tune_distill.spec.keys import SIMULATOR_VERSION
 
 MIN_EXPLANATIONS = 2
 """An n-gram that fewer training explanations hold is no feature; three in four are such."""

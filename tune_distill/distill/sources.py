@@ -108,7 +108,8 @@ def _read_directory(folder: Path, split: str) -> pd.DataFrame:
 def _read_file(path: Path) -> pd.DataFrame:
     try:
         frame = _READERS[path.suffix](path)
-    except (ValueError, OSError) as error:  # pandas' own errors are ValueErrors
+    # pandas' own errors are ValueErrors; a JSON line that is no object is a TypeError there.
+    except (ValueError, TypeError, AttributeError, OSError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: must be readable {path.suffix[1:]}, got: {reason}") from error
     return _in_hub_columns(frame, str(path))

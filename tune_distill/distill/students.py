@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
 
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import MINI_STUDENT, Student
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import T5ForConditionalGeneration
 
 _WEIGHTS = "model*.safetensors"
+_FILES = ["*.json", _WEIGHTS, "spiece.model"]
 _MINI_PARAMETERS = 500_000
 _TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 
@@ -54,13 +58,16 @@ def download(student: Student) -> Path:
 
     from tune_distill.distill.hub import use_cache_if_offline
 
+    # A commit does not change: a copy in the cache is as good as the hub.
+    pinned = re.fullmatch("[0-9a-f]{40}", student.revision or "") is not None
+    if pinned and (copy := _cached(student)) is not None:
+        return copy
     use_cache_if_offline(student.source, "model", student.revision)
-    wanted = ["*.json", _WEIGHTS, "spiece.model"]
     where = f"student.source: {student.source!r} must be on the hub or in its cache here"
     remedy = "use --student DIR for a local T5, or --profile mini, which needs no network"
     try:
         folder = Path(
-            snapshot_download(student.source, revision=student.revision, allow_patterns=wanted)
+            snapshot_download(student.source, revision=student.revision, allow_patterns=_FILES)
         )
     except LocalEntryNotFoundError as error:
         raise StudentError(f"{where}, got no answer and no copy; {remedy}") from error
@@ -69,6 +76,23 @@ def download(student: Student) -> Path:
         raise StudentError(f"{where}, got {type(error).__name__}: {reason}; {remedy}") from error
     _require_t5(folder)
     return folder
+
+
+def _cached(student: Student) -> Path | None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(
+                student.source,
+                revision=student.revision,
+                allow_patterns=_FILES,
+                local_files_only=True,
+            )
+        )
+    except LocalEntryNotFoundError:
+        return None
 
 
 def load_tokenizer(student: Student) -> Any:
@@ -154,11 +178,24 @@ def _require_t5(folder: Path) -> None:
             f"student.source: {folder} has no weights ({_WEIGHTS}); "
             "save them with model.save_pretrained (older formats unpickle code and are not read)"
         )
+    for path in sorted(folder.glob(_WEIGHTS)):
+        _require_safetensors(path)
     if not any((folder / name).is_file() for name in _TOKENIZER_FILES):
         raise StudentError(
             f"student.source: {folder} has no tokenizer ({' or '.join(_TOKENIZER_FILES)}); "
             "save it with tokenizer.save_pretrained"
         )
+
+
+def _require_safetensors(path: Path) -> None:
+    """Nothing, where the header fits the file: a cut copy is found before a worker starts."""
+    try:
+        with safe_open(path, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise StudentError(
+            f"student.source: {path} must be whole safetensors, got {error}; copy it again"
+        ) from error
 
 
 def _digest_files(folder: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -114,7 +115,7 @@ class Training:
             step = self.position.step
             rate = learning_rate_at(step, self.total_steps, self._settings)
             self._step(indices, rate)
-            self.position = Position(step + 1, self._elapsed(), self.position.history)
+            self.position = replace(self.position, step=step + 1, elapsed_s=self._elapsed())
             row = self._history_row(rate)
             if row is not None and row.eval_loss is not None:
                 yield row
@@ -169,7 +170,8 @@ class Training:
             learning_rate=rate,
             elapsed_s=self._elapsed(),
         )
-        self.position = Position(step, row.elapsed_s, (*self.position.history, row))
+        history = (*self.position.history, row)
+        self.position = replace(self.position, elapsed_s=row.elapsed_s, history=history)
         return row
 
     def _require_finite(self, losses: torch.Tensor) -> None:

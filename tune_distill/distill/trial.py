@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -36,8 +37,10 @@ from tune_distill.records.store import (
     RunRecord,
     Store,
     set_aside,
+    without_eval_loss,
 )
 from tune_distill.records.tables import write_predictions
+from tune_distill.records.trials import comparable_history
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Profile, Student
@@ -49,7 +52,8 @@ logger = logging.getLogger(__name__)
 class Progress:
     """Where a trial stands: in training after an evaluation, or done with its metrics.
 
-    `resumed_step` is the step of the checkpoint this attempt started from, 0 without one.
+    `resumed_step` is the step of the checkpoint this attempt started from, 0 without one;
+    `final_eval_loss` comes with the metrics.
     """
 
     step: int
@@ -58,15 +62,25 @@ class Progress:
     resumed_step: int = 0
     trained: bool = True
     metrics: dict[str, float | None] | None = None
+    final_eval_loss: float | None = None
 
     @property
     def done(self) -> bool:
         return self.metrics is not None
 
+    @property
+    def eval_loss(self) -> float | None:
+        """The latest loss on the trial's own validation examples."""
+        if self.final_eval_loss is not None:
+            return self.final_eval_loss
+        return next((r.eval_loss for r in reversed(self.history) if r.eval_loss is not None), None)
+
 
 def configure_torch(num_threads: int) -> None:
     """torch computes the same numbers each time, on this many threads, and says nothing."""
     torch.set_num_threads(num_threads)
+    # cuBLAS needs a fixed workspace to add in a fixed order; read when CUDA starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Only warns where an operation has no deterministic form: none of a T5's on a CPU does.
     torch.use_deterministic_algorithms(True, warn_only=True)
     transformers_logging.set_verbosity_error()
@@ -100,7 +114,13 @@ def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
         assert model is not None
         evaluation = _evaluate(trial, run, model, inputs, store)
     yield Progress(
-        run.num_steps, run.num_steps, run.history, resumed_step, trained, evaluation.metrics
+        run.num_steps,
+        run.num_steps,
+        comparable_history(trial, run),
+        resumed_step,
+        trained,
+        evaluation.metrics,
+        evaluation.eval_loss,
     )
 
 
@@ -110,9 +130,10 @@ def _train(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
     store.begin_run(trial.run_key, trial.run_identity)
     train = _pairs(tokens.train, data.num_train, profile)
     validation = _pairs(tokens.validation, data.num_validation, profile)
-    training = _training(trial, train, validation, store)
+    student = inputs.pinned(profile.student)
+    training = _training(trial, student, train, validation, store)
     resumed_step = training.position.step
-    if resumed_step:
+    if any(row.eval_loss is not None for row in training.position.history):
         yield Progress(resumed_step, training.total_steps, training.position.history, resumed_step)
     for row in training.run():
         if row.step < training.total_steps:
@@ -139,29 +160,38 @@ def _train(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
         history=training.position.history,
     )
     store.finish_run(
-        trial.run_key, record, lambda path: _save_student(path, training.model, profile)
+        trial.run_key, record, lambda path: _save_student(path, training.model, student)
     )
 
 
-def _training(trial: Trial, train: Pairs, validation: Pairs, store: Store) -> Training:
+def _training(
+    trial: Trial, student: Student, train: Pairs, validation: Pairs, store: Store
+) -> Training:
     """The training, standing where its checkpoint left it, or at its start."""
+    digest = trial.evaluation_identity["validation"]["digest"]
 
     def fresh() -> Training:
         torch.manual_seed(trial.seed)
-        model = _on_device(load_model(trial.profile.student))
-        return Training(model, train, validation, trial.profile.train, trial.seed)
+        model = _on_device(load_model(student))
+        training = Training(model, train, validation, trial.profile.train, trial.seed)
+        training.position = replace(training.position, validation_digest=digest)
+        return training
 
     training = fresh()
     path = store.checkpoint_path(trial.run_key)
     if not path.is_file():
         return training
     try:
-        training.position = load_checkpoint(path, training.model, training.optimizer)
+        position = load_checkpoint(path, training.model, training.optimizer)
     except DamagedCheckpointError as error:
         aside = set_aside(path, "damaged")
         logger.warning("%s; set aside as %s", error, aside.name)
         # Some weights may have been restored before the damage showed.
         return fresh()
+    if position.validation_digest != digest:
+        history = without_eval_loss(position.history)
+        position = replace(position, history=history, validation_digest=digest)
+    training.position = position
     return training
 
 
@@ -185,8 +215,9 @@ def _evaluate(
     profile = trial.profile
     data = inputs.data_identity(profile.data)
     pairs = _pairs(_tokens(inputs, profile).validation, data.num_validation, profile)
+    tokenizer = load_tokenizer(inputs.pinned(profile.student))
     started = time.perf_counter()
-    texts = decode(model, load_tokenizer(profile.student), pairs.sources, profile.decode)
+    texts = decode(model, tokenizer, pairs.sources, profile.decode)
     decode_time_s = time.perf_counter() - started
     examples = inputs.validation(profile.data)
     rows = score_predictions(examples, texts, inputs.simulators[data.pool_digest])
@@ -242,9 +273,9 @@ def _checkpoint_writer(training: Training) -> Callable[[Path], None]:
     return write
 
 
-def _save_student(path: Path, model: T5ForConditionalGeneration, profile: Profile) -> None:
+def _save_student(path: Path, model: T5ForConditionalGeneration, student: Student) -> None:
     model.save_pretrained(path)
-    load_tokenizer(profile.student).save_pretrained(path)
+    load_tokenizer(student).save_pretrained(path)
 
 
 def _on_device(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:

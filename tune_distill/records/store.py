@@ -14,11 +14,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import unquote, urlparse
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from tune_distill.records.files import atomic_directory, atomic_file, explained, write_text
 from tune_distill.spec.errors import StoreError
@@ -40,6 +43,11 @@ class HistoryRow:
     eval_loss: float | None
     learning_rate: float
     elapsed_s: float
+
+
+def without_eval_loss(history: Iterable[HistoryRow]) -> tuple[HistoryRow, ...]:
+    """The history of a training whose evaluations were of other examples than are asked for."""
+    return tuple(replace(row, eval_loss=None) for row in history)
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,8 @@ class Store:
         return self.run_dir(run_key) / "student"
 
     def has_run(self, run_key: str) -> bool:
-        return (self.run_dir(run_key) / "run.json").is_file()
+        """Whether the run is finished and whole; a damaged one is set aside."""
+        return self.run(run_key) is not None
 
     def run(self, run_key: str) -> RunRecord | None:
         """The finished run, or None. A damaged one is reported, set aside, and not found."""
@@ -139,7 +148,15 @@ class Store:
         return self.root / "evaluations" / evaluation_key
 
     def has_evaluation(self, evaluation_key: str) -> bool:
-        return (self.evaluation_dir(evaluation_key) / "evaluation.json").is_file()
+        """Whether the evaluation is finished and whole; a damaged one is set aside."""
+        if self.evaluation(evaluation_key) is None:
+            return False
+        try:
+            pq.read_metadata(self.predictions_path(evaluation_key))
+        except (OSError, pa.ArrowException) as error:
+            self._set_aside_damaged(self.evaluation_dir(evaluation_key), error)
+            return False
+        return True
 
     def evaluation(self, evaluation_key: str) -> EvaluationRecord | None:
         """The evaluation, or None. A damaged one is reported, set aside, and not found."""
@@ -180,11 +197,14 @@ class Store:
     # Searches
 
     def journal_path(self, search_key: str) -> Path:
-        """Optuna's journal; its folder exists."""
-        path = self.root / "searches" / search_key / "optuna.journal"
+        """Optuna's journal, where the search has begun."""
+        return self.root / "searches" / search_key / "optuna.journal"
+
+    def begin_search(self, search_key: str) -> None:
+        """The search has its folder."""
+        path = self.journal_path(search_key)
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        return path
 
     def is_pruned(self, search_key: str, run_key: str) -> bool:
         return self._pruned_path(search_key, run_key).is_file()
@@ -220,9 +240,12 @@ class Store:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            aside = set_aside(folder, "damaged")
-            logger.warning("%s: damaged (%s); set aside as %s", folder, error, aside.name)
+            self._set_aside_damaged(folder, error)
             return None
+
+    def _set_aside_damaged(self, folder: Path, error: Exception) -> None:
+        aside = set_aside(folder, "damaged")
+        logger.warning("%s: damaged (%s); set aside as %s", folder, error, aside.name)
 
 
 def set_aside(path: Path, why: str) -> Path:

@@ -8,11 +8,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tune_distill.records.schemas import trials_columns
-from tune_distill.records.store import EvaluationRecord, HistoryRow, RunRecord, Store
+from tune_distill.records.store import (
+    EvaluationRecord,
+    HistoryRow,
+    RunRecord,
+    Store,
+    without_eval_loss,
+)
 from tune_distill.records.tables import write_all_predictions, write_history, write_trials
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.keys import canonical_json
 from tune_distill.spec.plan import Trial
+
+INTERRUPTED = "interrupted; run the same command again to go on"
+"""The error of a trial that Ctrl-C kept from its end."""
 
 TrialState = Literal["complete", "pruned", "failed"]
 
@@ -43,11 +52,16 @@ def complete_record(trial: Trial, store: Store, reused: bool) -> TrialRecord:
             f"{store.root}: must hold the run and evaluation of {trial.trial_id}, "
             "got a missing or damaged one; run the command again to make it again"
         )
-    history = run.history
-    if run.validation_digest != trial.evaluation_identity["validation"]["digest"]:
-        # Losses on other examples than this trial's would be compared with its own.
-        history = tuple(HistoryRow(**{**asdict(row), "eval_loss": None}) for row in history)
-    return TrialRecord(trial, "complete", reused, None, run, evaluation, history)
+    return TrialRecord(
+        trial, "complete", reused, None, run, evaluation, comparable_history(trial, run)
+    )
+
+
+def comparable_history(trial: Trial, run: RunRecord) -> tuple[HistoryRow, ...]:
+    """The run's history, without evaluation losses where they are of other examples."""
+    if run.validation_digest == trial.evaluation_identity["validation"]["digest"]:
+        return run.history
+    return without_eval_loss(run.history)
 
 
 def trial_row(study: str, record: TrialRecord) -> dict[str, Any]:

@@ -20,6 +20,9 @@ RECIPE_VERSION = 1
 EVALUATION_VERSION = 1
 """Raise it when decoding or scoring changes its results."""
 
+SIMULATOR_VERSION = 1
+"""Raise it when the features, the fit or the file of faithfulness' simulator change."""
+
 
 @dataclass(frozen=True)
 class DataIdentity:
@@ -66,7 +69,11 @@ def evaluation_identity(run_key: str, profile: Profile, data: DataIdentity) -> d
             "digest": data.validation_digest,
             "num_validation": data.num_validation,
         },
-        "metrics": {**profile.metrics.model_dump(), "simulator_pool": data.pool_digest},
+        "metrics": {
+            **profile.metrics.model_dump(),
+            "simulator_pool": data.pool_digest,
+            "simulator_version": SIMULATOR_VERSION,
+        },
     }
 
 

@@ -174,6 +174,9 @@ def planned_trials(resolved: ResolvedStudy, identities: Identities) -> list[Tria
         for setting in settings(study, profile)
         for seed in resolved.seeds
     ]
+    if study.search.method == "random":
+        # Nobody chose these: two fractions may round to as many examples.
+        return list({trial.evaluation_key: trial for trial in reversed(trials)}.values())[::-1]
     _require_distinct(study, trials)
     return trials
 
@@ -217,9 +220,11 @@ def _require_distinct(study: Study, trials: list[Trial]) -> None:
     for trial in trials:
         twin = seen.setdefault(trial.evaluation_key, trial)
         if twin is not trial:
+            decodes = any(path.startswith("decode.") for path in study.varied_fields())
             strategy = trial.profile.decode.strategy
+            reason = f"under decode.strategy {strategy}" if decodes else "on the same examples"
+            remedy = ", or set the strategy that reads the varied field" if decodes else ""
             raise StudyFileError(
                 f"study {study.name}: vary: settings must differ, got {twin.trial_id} and "
-                f"{trial.trial_id}, which are the same trial under decode.strategy {strategy}; "
-                "remove one, or set the strategy that reads the varied field"
+                f"{trial.trial_id}, which are the same trial {reason}; remove one{remedy}"
             )

@@ -6,14 +6,28 @@ the package reads plain attributes. The models are strict: "16" is not a number.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 MINI_STUDENT = "mini"
 MINI_CORPUS = "mini-nli"
 
 Strategy = Literal["greedy", "beam", "sample"]
+
+
+def absolute_source(source: str) -> str:
+    """An existing directory as an absolute path; a built-in's name or a hub id as it is.
+
+    Workers run in other directories, where a relative path means nothing.
+    """
+    path = Path(source).expanduser()
+    built_in = source in (MINI_STUDENT, MINI_CORPUS)
+    return source if built_in or not path.exists() else str(path.absolute())
+
+
+Source = Annotated[str, Field(min_length=1), AfterValidator(absolute_source)]
 
 
 class Section(BaseModel):
@@ -25,7 +39,7 @@ class Section(BaseModel):
 class Student(Section):
     """Which T5 is fine-tuned."""
 
-    source: Annotated[str, Field(min_length=1)] = Field(
+    source: Source = Field(
         description="'mini' (built in), a directory made with save_pretrained, or a hub id"
     )
     revision: str | None = Field(
@@ -36,7 +50,7 @@ class Student(Section):
 class Data(Section):
     """Which examples it learns from and is measured on."""
 
-    source: Annotated[str, Field(min_length=1)] = Field(
+    source: Source = Field(
         description="'mini-nli' (generated), a directory of CSV, JSONL or Parquet, or a hub id"
     )
     num_train: int | None = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from tune_distill.spec.domains import Cases, Domain, IntRange, Range, Scalar, Va
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import describe, nearest, raise_faults
 from tune_distill.spec.keys import flatten
-from tune_distill.spec.profile import Profile, field_paths
+from tune_distill.spec.profile import Profile, absolute_source, field_paths
 from tune_distill.spec.study import Study
+
+MAX_SETTINGS = 1_000_000
+"""A larger grid is a slip: a range without a step, say."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ def settings(study: Study, profile: Profile) -> list[Setting]:
     """
     space = domains(study, profile)
     if study.search.method == "grid":
+        _require_finite_grid(study, space)
         names = list(space)
         product = itertools.product(*(_listed(domain) for domain in space.values()))
         return [setting(study, space, dict(zip(names, point, strict=True))) for point in product]
@@ -119,6 +124,21 @@ def settings(study: Study, profile: Profile) -> list[Setting]:
     return [
         setting(study, space, point) for point in itertools.islice(draws, study.search.num_samples)
     ]
+
+
+def _require_finite_grid(study: Study, space: Mapping[str, Domain]) -> None:
+    size = math.prod(_num_listed(domain) for domain in space.values())
+    if size > MAX_SETTINGS:
+        raise StudyFileError(
+            f"study {study.name}: vary: a grid may have {MAX_SETTINGS:,} settings, got {size:,}; "
+            "widen the steps, or use search.method random"
+        )
+
+
+def _num_listed(domain: Domain) -> int:
+    if isinstance(domain, IntRange):
+        return len(range(domain.low, domain.high + 1, domain.step))
+    return len(extremes(domain))
 
 
 def input_profiles(study: Study, profile: Profile) -> list[Profile]:
@@ -188,6 +208,11 @@ def extremes(domain: Domain) -> list[Scalar]:
 
 
 def _fields(name: str, domain: Domain, value: Scalar) -> dict[str, Scalar]:
-    if isinstance(domain, Cases):
-        return dict(domain.cases[str(value)])
-    return {name: value}
+    fields = dict(domain.cases[str(value)]) if isinstance(domain, Cases) else {name: value}
+    return {
+        # Made absolute here, in the driver: workers resolve settings again, and run elsewhere.
+        path: absolute_source(set_to)
+        if path.endswith(".source") and isinstance(set_to, str)
+        else set_to
+        for path, set_to in fields.items()
+    }

@@ -94,8 +94,8 @@ class Metric(Section):
 class Study(Section):
     """One question: a search space over a profile, a metric and a search method."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")] = Field(
-        description="Folder of its results; letters, digits, _ and -"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")] = Field(
+        description="Folder of its results; up to 100 letters, digits, _ and -"
     )
     question: Annotated[str, Field(min_length=1)] = Field(description="What the study asks")
     vary: dict[str, Domain] = Field(

@@ -15,6 +15,8 @@ from tune_distill.spec.errors import ClusterError
 _ENVIRONMENT = {
     # Tune's console output and CSV, JSON and TensorBoard loggers: ours take their place.
     "RAY_AIR_NEW_OUTPUT": "0",
+    # Accuracy and the like come with a trial's last result only.
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     # The store resumes studies; Tune's own snapshots would only take time.
@@ -39,6 +41,11 @@ def ray_session(address: str | None) -> Iterator[list[dict[str, float]]]:
         ClusterError: Ray cannot be started, or nothing answers at `address`.
     """
     if address is not None:
+        if address.startswith("ray://"):
+            raise ClusterError(
+                f"--address: Tune's driver must be a node's own process, got {address}; "
+                "name the head's HOST:PORT (by default 6379)"
+            )
         _require_listening(address)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -48,10 +55,12 @@ def ray_session(address: str | None) -> Iterator[list[dict[str, float]]]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         ray.init(address=address or "local", **_options(address))
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except (OSError, ValueError, RuntimeError, *_ray_errors()) as error:
         what = f"a Ray cluster at {address}" if address else "Ray on this machine"
         reason = " ".join(str(error).split())[:300]
-        raise ClusterError(f"--address: {what} must start or answer, got: {reason}") from error
+        raise ClusterError(
+            f"--address: {what} must start or answer, got: {reason}{_remedy(address)}"
+        ) from error
     try:
         yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
     finally:
@@ -64,7 +73,7 @@ def _require_listening(address: str) -> None:
     Raises:
         ClusterError: nothing does.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         # "auto" and the like: Ray finds the address, or says at once that there is none.
         return
@@ -75,6 +84,22 @@ def _require_listening(address: str) -> None:
             f"--address: a Ray cluster must answer at {address}, got: {error}; "
             "check the head's address and port, or leave --address out to run here"
         ) from error
+
+
+def _ray_errors() -> tuple[type[Exception], ...]:
+    from ray import exceptions
+
+    return exceptions.RayError, exceptions.AuthenticationError
+
+
+def _remedy(address: str | None) -> str:
+    # Not set for the user: who shows a token cannot join a cluster that asks for none.
+    if address is None or os.environ.get("RAY_AUTH_MODE") == "token":
+        return ""
+    return (
+        "; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a copy of "
+        "the head's ~/.ray/auth_token"
+    )
 
 
 def _options(address: str | None) -> dict[str, Any]:

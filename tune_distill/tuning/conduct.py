@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.students import num_parameters
 from tune_distill.records.store import Store
-from tune_distill.records.trials import TrialRecord, complete_record
+from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record
 from tune_distill.spec.domains import Cases, Domain, Scalar, Values
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.settings import input_profiles
@@ -39,6 +39,8 @@ def conduct(
         if plan.num_to_run:
             ran = _run(plan, inputs, store, request, display, start_ray)
             records |= {record.trial.trial_id: record for record in ran}
+            if any(record.error == INTERRUPTED for record in ran):
+                break
     return _in_order(resolved.study, list(records.values()))
 
 

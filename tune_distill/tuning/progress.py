@@ -140,6 +140,7 @@ class JsonDisplay(_Tracking):
 
     def begin(self, plan: Plan, num_workers: int) -> None:
         super().begin(plan, num_workers)
+        self._study = plan.resolved.study.name
         self._emit("begin", num_trials=plan.num_to_run, num_workers=num_workers)
 
     def started(self, trial: Trial) -> None:
@@ -161,7 +162,7 @@ class JsonDisplay(_Tracking):
         self._emit("ended", trial_id=record.trial.trial_id, state=record.state, error=record.error)
 
     def _emit(self, event: str, **values: object) -> None:
-        self.console.file.write(json.dumps({"event": event, **values}) + "\n")
+        self.console.file.write(json.dumps({"event": event, "study": self._study, **values}) + "\n")
         self.console.file.flush()
 
 

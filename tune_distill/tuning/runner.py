@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from tune_distill.distill.inputs import Inputs
 from tune_distill.records.store import HistoryRow, Store
-from tune_distill.records.trials import TrialRecord, complete_record
+from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.spec.settings import domains
 from tune_distill.tuning.events import Display
@@ -20,7 +22,7 @@ from tune_distill.tuning.resources import TrialResources
 from tune_distill.tuning.searchers import PlanSearch, StoredOptunaSearch, asha, ask_again
 from tune_distill.tuning.trainable import Context, StudyTrainable, trial_of
 
-INTERRUPTED = "interrupted; run the same command again to go on"
+logger = logging.getLogger(__name__)
 
 
 class Watcher(tune.Callback):  # type: ignore[misc]
@@ -50,6 +52,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         result: dict[str, Any],
         **info: Any,
     ) -> None:
+        for message in result["messages"]:
+            logger.warning("%s", message)
         rows = tuple(HistoryRow(**row) for row in result["new_rows"])
         self._histories[trial.trial_id] = self._history(trial) + rows
         ours = self._ours(trial)
@@ -85,7 +89,9 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         return self._histories.get(trial.trial_id, ())
 
     def end(self, record: TrialRecord) -> None:
-        """The trial has this end, and it is shown."""
+        """The trial has this end, and it is shown; a trial that ended before keeps its first."""
+        if record.trial.trial_id in self.records:
+            return
         self.records[record.trial.trial_id] = record
         self._display.ended(record)
 
@@ -112,7 +118,7 @@ def run_plan(
                 {"cpu": resources.cpus, "gpu": resources.gpus},
             ),
             tune_config=tune.TuneConfig(
-                search_alg=_searcher(plan, store),
+                search_alg=_searcher(plan, inputs, store),
                 scheduler=_scheduler(plan, inputs, store),
                 num_samples=plan.num_to_run,
                 max_concurrent_trials=resources.max_concurrent,
@@ -129,18 +135,26 @@ def run_plan(
             ),
         )
         tuner.fit()
-    for record in _left_over(plan, watcher):
+    for record in _left_over(plan, watcher, store):
         watcher.end(record)
     return list(watcher.records.values())
 
 
-def _searcher(plan: Plan, store: Store) -> PlanSearch | StoredOptunaSearch:
+def _searcher(plan: Plan, inputs: Inputs, store: Store) -> PlanSearch | StoredOptunaSearch:
     study = plan.resolved.study
     if not plan.asks_optuna:
-        return PlanSearch(plan.pending, plan.stored_runs)
+        return PlanSearch(plan.pending, store.has_run)
+    store.begin_search(plan.search_key)
     journal = store.journal_path(plan.search_key)
-    space = domains(study, plan.resolved.profile)
-    search = StoredOptunaSearch(study, space, plan.resolved.seeds[0], journal, len(plan.trials))
+    seed = plan.resolved.seeds[0]
+    search = StoredOptunaSearch(
+        study,
+        domains(study, plan.resolved.profile),
+        seed,
+        journal,
+        len(plan.trials),
+        lambda setting: plan.resolved.trial(setting, seed, inputs).run_key,
+    )
     ask_again(journal, [_point(trial, plan) for trial in plan.pending])
     return search
 
@@ -165,19 +179,26 @@ def _point(trial: Trial, plan: Plan) -> Mapping[str, Any]:
     return {name: trial.setting.values[column] for name, column in columns.items()}
 
 
-def _left_over(plan: Plan, watcher: Watcher) -> list[TrialRecord]:
-    """Records of trials that never ended: interrupted, or waiting for a run that failed."""
-    failed = {
-        record.trial.run_key: record.error
+def _left_over(plan: Plan, watcher: Watcher, store: Store) -> list[TrialRecord]:
+    """Records of trials that never ended: waiting for a run that failed or was pruned, which
+    is their end too, or interrupted."""
+    ended = {
+        record.trial.run_key: record
         for record in watcher.records.values()
-        if record.state == "failed"
+        if record.state != "complete" and not store.has_run(record.trial.run_key)
     }
     unfinished = {trial.trial_id: trial for trial in watcher.unfinished()}
     waiting = {trial.trial_id: trial for trial in plan.pending}
-    return [
-        TrialRecord(trial, "failed", False, failed.get(trial.run_key) or INTERRUPTED)
+    left = [
+        trial
         for trial_id, trial in (waiting | unfinished).items()
         if trial_id not in watcher.records
+    ]
+    return [
+        replace(ended[trial.run_key], trial=trial)
+        if trial.run_key in ended
+        else TrialRecord(trial, "failed", False, INTERRUPTED)
+        for trial in left
     ]
 
 

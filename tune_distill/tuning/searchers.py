@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ from tune_distill.records.store import HistoryRow
 from tune_distill.spec.domains import Cases, Domain, IntRange, LogUniform, Scalar, Uniform, Values
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Train
-from tune_distill.spec.settings import setting
+from tune_distill.spec.settings import Setting, setting
 from tune_distill.spec.study import Asha, Study
 from tune_distill.tuning.trainable import trial_config
 
@@ -28,6 +28,9 @@ _STUDY_NAME = "tune_distill"
 
 # TPE needs some random points first; Optuna's default of 10 would leave little of a short search.
 _NUM_STARTUP_TRIALS = 5
+
+# How often TPE is asked for a point that the search has not had.
+_NUM_TRIES = 50
 
 
 class PlanSearch(Searcher):  # type: ignore[misc]
@@ -37,9 +40,11 @@ class PlanSearch(Searcher):  # type: ignore[misc]
     fails, the trials that wait for it are left out: they would fail in the same way.
     """
 
-    def __init__(self, trials: Iterable[Trial], stored_runs: Iterable[str]) -> None:
+    def __init__(self, trials: Iterable[Trial], has_run: Callable[[str], bool]) -> None:
         super().__init__()
-        self._ready_runs = set(stored_runs)
+        trials = list(trials)
+        self._has_run = has_run
+        self._ready_runs = {key for trial in trials if has_run(key := trial.run_key)}
         self._busy: dict[str, Trial] = {}
         trainers: dict[str, Trial] = {}
         decoders = []
@@ -68,7 +73,8 @@ class PlanSearch(Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         trial = self._busy.pop(trial_id)
-        if not error and _is_complete(result):
+        # A trial whose decoding failed leaves its run to the others.
+        if self._has_run(trial.run_key):
             self._ready_runs.add(trial.run_key)
         elif trial.run_key not in self._ready_runs:
             self._waiting = [other for other in self._waiting if other.run_key != trial.run_key]
@@ -84,10 +90,21 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
     """Optuna's TPE over a storage in the store, with pruned trials told as pruned."""
 
     def __init__(
-        self, study: Study, space: Mapping[str, Domain], seed: int, journal: Path, num_earlier: int
+        self,
+        study: Study,
+        space: Mapping[str, Domain],
+        seed: int,
+        journal: Path,
+        num_earlier: int,
+        run_key_of: Callable[[Setting], str],
     ) -> None:
         self._study_spec, self._seed_of_trials = study, seed
         self._domains = dict(space)
+        self._run_key_of = run_key_of
+        self._busy: dict[str, str] = {}
+        self._held: optuna.Trial | None = None
+        # What an earlier session ended need not be chosen again.
+        self._chosen = earlier_search(journal).ended
         super().__init__(
             space={name: _distribution(domain) for name, domain in space.items()},
             metric=study.metric.name,
@@ -102,9 +119,27 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
             study_name=_STUDY_NAME,
         )
 
-    def suggest(self, trial_id: str) -> dict[str, Any]:
-        point: dict[str, Scalar] = super().suggest(trial_id)
-        return trial_config(setting(self._study_spec, self._domains, point), self._seed_of_trials)
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """The next point, or none while another worker trains the very run that it needs."""
+        trial = self._held or self._new_point()
+        chosen = setting(self._study_spec, self._domains, trial.params)
+        run_key = self._run_key_of(chosen)
+        if run_key in self._busy.values():
+            self._held = trial
+            return None
+        self._held = None
+        self._ot_trials[trial_id], self._busy[trial_id] = trial, run_key
+        return trial_config(chosen, self._seed_of_trials)
+
+    def _new_point(self) -> optuna.Trial:
+        for _ in range(_NUM_TRIES):
+            trial: optuna.Trial = self._ot_study.ask(fixed_distributions=self._space)
+            if trial.params not in self._chosen:
+                break
+            self._ot_study.tell(trial, state=TrialState.FAIL)
+        # A small space may have nothing new; then a point is answered twice from the store.
+        self._chosen.append(dict(trial.params))
+        return trial
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         # Not OptunaSearch's: it counts reports, where Optuna's steps should be training steps.
@@ -116,6 +151,7 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         trial = self._ot_trials[trial_id]
+        self._busy.pop(trial_id, None)
         if error or not result:
             self._ot_study.tell(trial, state=TrialState.FAIL)
         elif _is_complete(result):
@@ -130,12 +166,17 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
 class EarlierSearch:
     """What earlier sessions of a search left.
 
-    `points`: each varied name and its value, each point once, oldest first. `num_chosen`: how
-    many settings the search has spent on them; in a small space it may choose a point twice.
+    `points`: each varied name and its value, each point once, oldest first. `ended`: those of
+    complete and pruned trials; in a small space one may stand there twice. `num_chosen`: how many
+    settings the search has spent.
     """
 
     points: list[dict[str, Scalar]]
-    num_chosen: int
+    ended: list[dict[str, Scalar]]
+
+    @property
+    def num_chosen(self) -> int:
+        return len(self.ended) + sum(point not in self.ended for point in self.points)
 
 
 def earlier_search(journal: Path) -> EarlierSearch:
@@ -147,8 +188,7 @@ def earlier_search(journal: Path) -> EarlierSearch:
             points.append(dict(trial.params))
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
             ended.append(dict(trial.params))
-    unended = [point for point in points if point not in ended]
-    return EarlierSearch(points, len(ended) + len(unended))
+    return EarlierSearch(points, ended)
 
 
 def ask_again(journal: Path, points: Iterable[Mapping[str, Scalar]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +39,17 @@ def trial_of(config: dict[str, Any], resolved: ResolvedStudy, inputs: Inputs) ->
     return resolved.trial(Setting(config["values"], config["fields"]), config["seed"], inputs)
 
 
+class _Messages(logging.Handler):
+    """What the package reports in a worker, whose own log nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
 class StudyTrainable(tune.Trainable):  # type: ignore[misc]
     """Drives `run_trial`; a worker takes one trial after the other."""
 
@@ -45,6 +57,8 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any], context: Context) -> None:
         self._context = context
+        self._messages = _Messages()
+        logging.getLogger("tune_distill").addHandler(self._messages)
         self._begin(config)
 
     def step(self) -> dict[str, Any]:
@@ -71,14 +85,15 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
     def _result(self, progress: Progress) -> dict[str, Any]:
         new_rows = progress.history[self._num_reported :]
         self._num_reported = len(progress.history)
-        losses = [row.eval_loss for row in progress.history if row.eval_loss is not None]
+        messages, self._messages.lines = self._messages.lines, []
         return {
             "step": progress.step,
             "num_steps": progress.num_steps,
-            "eval_loss": losses[-1],
+            "eval_loss": progress.eval_loss,
             "new_rows": [asdict(row) for row in new_rows],
             "resumed_step": progress.resumed_step,
             "trained": progress.trained,
             "metrics": progress.metrics or {},
+            "messages": messages,
             "done": progress.done,
         }
