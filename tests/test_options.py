@@ -42,11 +42,11 @@ def test_every_argument_is_read():
     assert all(getattr(options, name) is True for name in on)
 
 
-@pytest.mark.parametrize("flag", ["--seeds", "--max-concurrent"])
+@pytest.mark.parametrize(("flag", "rule"), [("--seeds", "1 to 1000"), ("--max-concurrent", "1")])
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "x", ""])
-def test_counts_are_whole_numbers_from_one(capsys, flag, value):
+def test_counts_are_whole_numbers_from_one(capsys, flag, rule, value):
     told = refused(capsys, "smoothing", f"{flag}={value}")
-    assert told == f"argument {flag}: must be a whole number from 1, got {value!r}"
+    assert told == f"argument {flag}: must be a whole number from {rule}, got {value!r}"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "x"])

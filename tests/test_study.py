@@ -337,6 +337,60 @@ class TestOwnData:
         assert not after["reused"].any()
         pd.testing.assert_frame_equal(results_of(after), results_of(before), check_exact=True)
 
+    def test_optuna_maximises_a_metric_that_comes_last(self, tmp_path: Path) -> None:
+        study = tmp_path / "hot.yaml"
+        study.write_text(
+            "name: hot\nquestion: Which temperature?\n"
+            "vary: {decode.temperature: {type: uniform, low: 0.5, high: 1.5}}\n"
+            "overrides: {decode.strategy: sample}\n"
+            "search: {method: optuna, num_samples: 3}\n"
+        )
+        arguments = [str(study), *SMALL, "--results", str(tmp_path), "--quiet"]
+        assert main(arguments) == 0
+        frame = tune_distill.load("hot", results=tmp_path)
+        assert frame["state"].tolist() == ["complete"] * 3
+        # One run, though two workers asked for it at once: trained by one, decoded by all.
+        assert frame["run_key"].nunique() == 1
+        assert sorted(frame["reused"]) == [False, True, True]
+
+    def test_pruned_settings_prune_what_would_decode_them_otherwise(self, tmp_path: Path) -> None:
+        study = tmp_path / "asha.yaml"
+        study.write_text(
+            "name: asha\nquestion: Which rate and temperature?\n"
+            "vary: {train.learning_rate: [2e-3, 1e-6], decode.temperature: [0.5, 1.0]}\n"
+            "overrides: {decode.strategy: sample}\n"
+            "scheduler: {type: asha, grace_fraction: 0.3, reduction_factor: 2}\n"
+            "metric: {name: eval_loss, mode: min}\n"
+        )
+        arguments = [str(study), *SMALL, "--results", str(tmp_path), "--quiet"]
+        first = main([*arguments, "--max-concurrent", "1"])
+        frame = tune_distill.load("asha", results=tmp_path).set_index(
+            ["learning_rate", "temperature"]
+        )
+        assert first == 0
+        assert frame["state"].tolist() == ["pruned", "pruned", "complete", "complete"]
+
+    def test_what_is_damaged_in_the_store_is_made_again(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        arguments = ["smoothing", *SMALL, "--results", str(tmp_path), "--quiet"]
+        assert main(arguments) == 0
+        before = tune_distill.load("smoothing", results=tmp_path)
+        store = Store(tmp_path / ".store")
+        first, second, third = before["evaluation_key"]
+        (store.evaluation_dir(first) / "predictions.parquet").write_bytes(b"PAR1")
+        (store.evaluation_dir(second) / "evaluation.json").write_text("null")
+        (store.run_dir(before["run_key"][2]) / "run.json").write_text("{")
+        (store.student_dir(before["run_key"][1]) / "model.safetensors").write_bytes(b"cut")
+        assert main(arguments) == 0
+        after = tune_distill.load("smoothing", results=tmp_path)
+        pd.testing.assert_frame_equal(results_of(after), results_of(before), check_exact=True)
+        assert after["reused"].tolist() == [True, False, False]
+        told = "\n".join(record.getMessage() for record in caplog.records)
+        for key in (first, second, before["run_key"][2], before["run_key"][1]):
+            assert key in told
+        assert third in after["evaluation_key"].tolist()
+
     def test_gpus_that_no_node_has_are_refused(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -400,7 +454,11 @@ class TestKilled:
         longer = [*SMALL, "--set", "data.num_train=240", "--set", "train.num_epochs=4"]
         store = Store(tmp_path / ".store")
         process = subprocess.Popen(
-            command("smoothing", *longer, "--max-concurrent", "1", "--results", str(tmp_path)),
+            # A second study, which must not start.
+            command(
+                *("smoothing", "sequence_length"),
+                *(*longer, "--max-concurrent", "1", "--results", str(tmp_path)),
+            ),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -413,6 +471,7 @@ class TestKilled:
         frame = tune_distill.load("smoothing", results=tmp_path)
         assert sorted(frame["state"]) == ["complete", "failed", "failed"]
         assert "interrupted; run the same command again" in output
+        assert not (tmp_path / "sequence_length").exists()
 
 
 def _finished(store: Store) -> set[str]:

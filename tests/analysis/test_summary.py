@@ -150,7 +150,7 @@ def test_states_and_what_was_not_measured():
     assert [cells[:6] for cells in body(rendered(["x"], rows, 80))] == [
         ["1", "complete*", "0.512", "0.300", "0.457", "12.3457"],
         ["2", "pruned", "-", "-", "-", "2.5000"],
-        ["3", "pruned", "-", "-", "-", "-"],
+        ["3", "pruned*", "-", "-", "-", "-"],
         ["4", "failed", "-", "-", "-", "-"],
     ]
 

@@ -212,3 +212,12 @@ def files_at_most(size: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_files_are_for_all_whom_the_umask_lets_in(tmp_path):
+    path = tmp_path / "weights"
+    with atomic_file(path) as temporary:
+        temporary.touch(mode=0o600)
+    mask = os.umask(0)
+    os.umask(mask)
+    assert path.stat().st_mode & 0o777 == 0o666 & ~mask

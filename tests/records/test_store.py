@@ -199,7 +199,7 @@ def test_a_discarded_search_is_set_aside_with_its_journal_and_marks(store):
     store.discard_search("search")
     store.discard_search("never begun")
     names = sorted(path.name for path in (store.root / "searches").iterdir())
-    assert names == ["search.old-1", "search.old-2"]
+    assert names == ["search.old-1"]
 
 
 def test_a_simulator_is_written_whole(store):

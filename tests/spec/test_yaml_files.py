@@ -172,7 +172,7 @@ serach: {method: grid}
 replicates: "3"
 """
     assert refused(write(text)) == [
-        "name: String must match pattern '^[A-Za-z0-9][A-Za-z0-9_-]*$', got 'my study'",
+        "name: String must match pattern '^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$', got 'my study'",
         "question: required, got nothing; add it",
         "vary.train.learning_rate: low of a loguniform must be > 0, got 0.0",
         "vary.train.num_epochs.values: List must have at least 1 item after validation, not 0, "

@@ -108,3 +108,7 @@ def _flush(path: Path) -> None:
     # Without this a power cut can leave the new name on an empty file.
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
+    # Some writers keep their files to themselves; a shared store is for all whom the umask lets in.
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)

@@ -72,7 +72,7 @@ class Train(Section):
         0.1, ge=0, lt=1, description="Probability mass spread evenly over the vocabulary"
     )
     weight_decay: float = Field(
-        0.01, ge=0, description="Decoupled weight decay, on matrices only (not on norms)"
+        0.01, ge=0, description="Decoupled weight decay; norms and position biases are left free"
     )
     warmup_fraction: float = Field(
         0.0, ge=0, lt=1, description="Share of the steps in which the learning rate rises linearly"

@@ -117,7 +117,7 @@ def read_model(path: Path, model: type[Model]) -> Model:
     except (OSError, UnicodeDecodeError) as error:
         raise StudyFileError(f"{path}: must be a readable text file, got {error}") from error
     # A ValueError is a date that does not exist: YAML would read 2024-13-45 as one.
-    except (yaml.YAMLError, StudyFileError, ValueError) as error:
+    except (yaml.YAMLError, StudyFileError, ValueError, RecursionError) as error:
         flat = " ".join(str(error).split())
         raise StudyFileError(f"{path}: must be valid YAML, got {flat}") from error
     if not isinstance(raw, dict):

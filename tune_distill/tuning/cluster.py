@@ -55,7 +55,7 @@ def ray_session(address: str | None) -> Iterator[list[dict[str, float]]]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         ray.init(address=address or "local", **_options(address))
-    except (OSError, ValueError, RuntimeError, *_ray_errors()) as error:
+    except _start_errors() as error:
         what = f"a Ray cluster at {address}" if address else "Ray on this machine"
         reason = " ".join(str(error).split())[:300]
         raise ClusterError(
@@ -86,10 +86,12 @@ def _require_listening(address: str) -> None:
         ) from error
 
 
-def _ray_errors() -> tuple[type[Exception], ...]:
+def _start_errors() -> tuple[type[Exception], ...]:
+    """What Ray raises when it cannot start or join: its own errors, and plain ones."""
     from ray import exceptions
 
-    return exceptions.RayError, exceptions.AuthenticationError
+    own = (exceptions.RayError, exceptions.AuthenticationError)
+    return (OSError, ValueError, RuntimeError, *own)
 
 
 def _remedy(address: str | None) -> str:

@@ -161,6 +161,12 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
             self.on_trial_result(trial_id, result)
             self._ot_study.tell(trial, state=TrialState.PRUNED)
 
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to save: the journal has the search."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing to restore."""
+
 
 @dataclass(frozen=True)
 class EarlierSearch:
