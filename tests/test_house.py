@@ -106,7 +106,7 @@ def test_the_reader_of_imports_sees_all_of_them(tmp_path):
         "def f():\n    import pandas\n"
     )
     assert imports(source) == {"ray.tune", "tune_distill.spec.keys", "torch.Tensor", "pandas"}
-    assert floor("tune_distill.session.Session") == floor("tune_distill.load") == TOP
+    assert floor("tune_distill.command.Command") == floor("tune_distill.load") == TOP
     assert floor("tune_distill.spec.keys") == 1
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from tune_distill.command import Command
 from tune_distill.distill.estimates import measured_examples_per_s, training_estimate_s
 from tune_distill.records.store import Store
-from tune_distill.session import Session
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.settings import Setting
 from tune_distill.tuning.planning import explanations, plans
@@ -37,17 +37,17 @@ class Preview:
         return "\n".join([counts, *(f"  {line}" for line in self.lines)])
 
 
-def preview(resolved: ResolvedStudy, session: Session) -> Preview:
+def preview(resolved: ResolvedStudy, command: Command) -> Preview:
     """The study's plan; its lines say with --explain why each trial is or is not a hit."""
-    store = session.store
-    if session.options.no_reuse:
+    store = command.store
+    if command.options.no_reuse:
         # A store without anything: what is there is made again.
         store = Store(store.root / "nothing-is-reused")
     # Only the first plan is known before it has run; an Optuna search's replicates follow from it.
-    plan = next(iter(plans(resolved, session.inputs, store)))
-    trainings = [trial for trial in plan.trainings if trial.run_key not in session.planned]
-    session.planned |= {trial.run_key for trial in trainings}
-    if session.options.explain:
+    plan = next(iter(plans(resolved, command.inputs, store)))
+    trainings = [trial for trial in plan.trainings if trial.run_key not in command.planned]
+    command.planned |= {trial.run_key for trial in trainings}
+    if command.options.explain:
         lines = explanations(plan, store)
     else:
         lines = [f"{trial.trial_id}: {_state(plan, trial.trial_id)}" for trial in plan.trials]
@@ -58,7 +58,7 @@ def preview(resolved: ResolvedStudy, session: Session) -> Preview:
         len(plan.trials) + plan.num_new,
         len(trainings) + plan.num_new,
         len(plan.finished),
-        _estimate(plan, trainings, session),
+        _estimate(plan, trainings, command),
         tuple(lines),
     )
 
@@ -67,18 +67,18 @@ def _state(plan: Plan, trial_id: str) -> str:
     return f"hit, {plan.finished[trial_id]}" if trial_id in plan.finished else "to run"
 
 
-def _estimate(plan: Plan, trainings: list[Trial], session: Session) -> str:
+def _estimate(plan: Plan, trainings: list[Trial], command: Command) -> str:
     """The time that the trainings take on this machine; with a scheduler it is an upper bound."""
     if not plan.num_to_run:
         return "nothing to run"
     if not trainings and not plan.num_new:
         return "only decodings to run"
-    typical = plan.resolved.trial(Setting({}, {}), plan.resolved.seeds[0], session.inputs)
+    typical = plan.resolved.trial(Setting({}, {}), plan.resolved.seeds[0], command.inputs)
     trials = [*trainings, *[typical] * plan.num_new]
-    examples = session.inputs.validation(typical.profile.data)
-    seconds = training_estimate_s(trials, session.store, examples)
-    workers = session.options.max_concurrent or os.cpu_count() or 1
+    examples = command.inputs.validation(typical.profile.data)
+    seconds = training_estimate_s(trials, command.store, examples)
+    workers = command.options.max_concurrent or os.cpu_count() or 1
     total = _START_UP_S + seconds / max(1, min(workers, len(trials)))
-    measured = measured_examples_per_s(typical.run_identity["student"], session.store)
+    measured = measured_examples_per_s(typical.run_identity["student"], command.store)
     basis = "from stored runs" if measured else "a rough guess: no run of this student is stored"
     return f"about {duration_text(total)} on this machine ({basis})"

@@ -32,7 +32,7 @@ from tune_distill.spec.yaml_files import (
 
 if TYPE_CHECKING:
     from tune_distill.analysis.summary import Counts
-    from tune_distill.session import Session
+    from tune_distill.command import Command
 
 EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -72,7 +72,7 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
     return ResolvedStudy(study, profile_name, profile, tuple(range(num_seeds)))
 
 
-def run_study(session: Session, resolved: ResolvedStudy) -> Counts:
+def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
     """The study's tables are in results and its summary on the console; its counts."""
     from tune_distill.analysis.summary import count, footnotes, summary_table
     from tune_distill.records.environment import write_environment
@@ -82,51 +82,51 @@ def run_study(session: Session, resolved: ResolvedStudy) -> Counts:
     from tune_distill.tuning.planning import start_over
     from tune_distill.tuning.progress import choose_display
 
-    study, options, store = resolved.study, session.options, session.store
+    study, options, store = resolved.study, command.options, command.store
     if options.no_reuse:
-        start_over(resolved, session.inputs, store, session.made)
-    display = choose_display(session.console, quiet=options.quiet, as_json=options.json)
+        start_over(resolved, command.inputs, store, command.made)
+    display = choose_display(command.console, quiet=options.quiet, as_json=options.json)
     with closing(display):
         records = conduct(
-            resolved, session.inputs, store, options.resources, display, session.start_ray
+            resolved, command.inputs, store, options.resources, display, command.start_ray
         )
-    session.made |= {record.trial.run_key for record in records if not record.reused}
-    session.tell_dropped()
-    folder = session.results / study.name
+    command.made |= {record.trial.run_key for record in records if not record.reused}
+    command.tell_dropped()
+    folder = command.results / study.name
     rows = write_study_tables(folder, study.name, records, store)
     write_text(folder / "study.yaml", dump_study(resolved))
-    if session.nodes:
-        write_environment(folder, {"nodes": session.nodes})
-    session.say(f"\n{study.name}: {study.question}")
-    session.say(summary_table(list(study.columns.values()), rows, session.console.width))
+    if command.nodes:
+        write_environment(folder, {"nodes": command.nodes})
+    command.say(f"\n{study.name}: {study.question}")
+    command.say(summary_table(list(study.columns.values()), rows, command.console.width))
     for note in footnotes(rows):
-        session.say(note)
-    session.show_failures(rows)
-    session.interrupted = any(record.error == INTERRUPTED for record in records)
+        command.say(note)
+    command.show_failures(rows)
+    command.interrupted = any(record.error == INTERRUPTED for record in records)
     return count(rows)
 
 
 def _run_all(options: Options) -> int:
     from tune_distill.analysis.summary import Counts
+    from tune_distill.command import Command
     from tune_distill.preview import preview
-    from tune_distill.session import Session
 
     started = time.monotonic()
     names = shipped_studies() if options.studies == ["all"] else options.studies
     studies = [resolve(name, options) for name in names]
     _require_own_folders(studies)
-    with Session.open(options) as session:
-        session.say(_first_line(studies[0]))
+    with Command.open(options) as command:
+        command.say(_first_line(studies[0]))
         if options.dry_run or options.explain:
-            session.show_plan([preview(study, session) for study in studies])
+            command.show_plan([preview(study, command) for study in studies])
             return EXIT_COMPLETE
-        session.require_writable()
+        command.require_writable()
         total = Counts()
         for study in studies:
-            total += run_study(session, study)
-            if session.interrupted:
+            total += run_study(command, study)
+            if command.interrupted:
                 break
-        session.conclude(total, time.monotonic() - started)
+        command.conclude(total, time.monotonic() - started)
     return EXIT_SOME_FAILED if total.failed else EXIT_COMPLETE
 
 

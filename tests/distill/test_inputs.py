@@ -17,7 +17,7 @@ from tune_distill.distill.simulator import fit_simulator
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION
-from tune_distill.spec.profile import Data, Profile
+from tune_distill.spec.profile import Data, Profile, Student
 
 
 @pytest.fixture
@@ -186,3 +186,10 @@ def test_the_ceiling_is_the_simulator_s_accuracy_on_gold(store: Store) -> None:
     right = [simulator.predict([e.explanations[0]]) == [e.label] for e in gold]
     assert inputs.ceiling(one.data) == sum(right) / 100
     assert 0.6 < inputs.ceiling(one.data) <= 1.0
+
+
+def test_a_hub_student_is_pinned_to_the_commit_that_was_identified() -> None:
+    hub, local = Student(source="google/flan-t5-small"), Student(source="mini")
+    inputs = Inputs(students={hub: {"hub": hub.source, "commit": "c" * 40}})
+    assert inputs.pinned(hub) == Student(source=hub.source, revision="c" * 40)
+    assert inputs.pinned(local) == local

@@ -204,7 +204,14 @@ class FakeHub:
         self.asked: list[tuple[str, str | None]] = []
         self.patterns: list[str] = []
 
-    def __call__(self, name: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+    def __call__(
+        self,
+        name: str,
+        *,
+        revision: str | None,
+        allow_patterns: list[str],
+        local_files_only: bool = False,
+    ) -> str:
         self.asked.append((name, revision))
         self.patterns = allow_patterns
         if self.folder is None:
@@ -254,3 +261,21 @@ def test_a_hub_model_of_another_kind_is_refused(
     fake_hub(monkeypatch, folder)
     with pytest.raises(StudentError, match="must hold a T5, got model_type 'bert'"):
         student_identity(Student(source="someone/bert"))
+
+
+def test_a_cut_file_of_weights_is_found_without_loading_it(tiny_t5: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_t5, tmp_path / "cut"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(StudentError, match=r"cut/model\.safetensors must be whole safetensors"):
+        student_identity(at(folder))
+
+
+def test_a_commit_in_the_cache_needs_no_hub(monkeypatch: pytest.MonkeyPatch, tiny_t5: Path) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("the hub was asked")
+
+    hub = fake_hub(monkeypatch, tiny_t5)
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", refuse)
+    load_tokenizer(Student(source="google/flan-t5-small", revision="a" * 40))
+    assert hub.asked == [("google/flan-t5-small", "a" * 40)]

@@ -366,3 +366,49 @@ def test_the_stored_student_answers_as_stored(world: World, finished: Store) -> 
         answers.append(tokenizer.decode(output, skip_special_tokens=True))
     assert answers == list(frame["prediction"])
     assert len(set(answers)) > 6
+
+
+def test_a_training_that_goes_on_forgets_losses_on_other_examples(
+    world: World, store: Store
+) -> None:
+    running = run_trial(world.trial(), world.inputs, store)
+    next(running)
+    running.close()
+    fewer = world.trial(data={"num_validation": 6})
+    assert fewer.run_key == world.trial().run_key
+    progress = world.run(fewer, store)
+    undisturbed = world.run(fewer, Store(store.root / "other"))
+    losses = [row.eval_loss for row in progress[-1].history if row.step >= NUM_STEPS // 2]
+    assert losses == [r.eval_loss for r in undisturbed[-1].history if r.step >= NUM_STEPS // 2]
+    # Steps 2 and 3 were before the interruption; only the second was evaluated, on twelve.
+    assert [row.eval_loss for row in progress[-1].history[:2]] == [None, None]
+    # Nothing to report of a checkpoint whose losses are another study's.
+    assert progress[0].step == 6
+
+
+def test_a_run_found_is_judged_by_its_own_validation_examples(
+    world: World, finished: Store
+) -> None:
+    fewer = world.trial(data={"num_validation": 5})
+    (found,) = world.run(fewer, finished)
+    evaluation = finished.evaluation(fewer.evaluation_key)
+    assert evaluation is not None
+    assert found.eval_loss == evaluation.eval_loss
+    assert found.eval_loss != world.run(world.trial(), finished)[-1].eval_loss
+    assert {row.eval_loss for row in found.history} == {None}
+
+
+def test_a_student_damaged_in_the_store_is_reported_and_made_again(
+    world: World, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    trial = world.trial()
+    world.run(trial, store)
+    before = weights(store, trial)
+    (store.student_dir(trial.run_key) / "model.safetensors").write_bytes(before[:1000])
+    beam = world.trial(decode={"strategy": "beam", "num_beams": 2})
+    last = world.run(beam, store)[-1]
+    assert last.done
+    assert last.trained
+    assert weights(store, trial) == before
+    assert "its run is set aside" in caplog.text
+    assert (store.root / "runs" / f"{trial.run_key}.damaged-1").is_dir()

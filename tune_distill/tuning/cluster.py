@@ -1,4 +1,4 @@
-"""A Ray session: started here, or joined, quiet either way."""
+"""Ray: started here, or joined, quiet either way."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CONNECT_TIMEOUT_S = 10.0
 
 
 @contextmanager
-def ray_session(address: str | None) -> Iterator[list[dict[str, float]]]:
+def running_ray(address: str | None) -> Iterator[list[dict[str, float]]]:
     """Ray is running in the block; yields the resources of each live node.
 
     `address` none starts Ray on this machine for this block only.

@@ -103,7 +103,7 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
         self._run_key_of = run_key_of
         self._busy: dict[str, str] = {}
         self._held: optuna.Trial | None = None
-        # What an earlier session ended need not be chosen again.
+        # What an earlier command ended need not be chosen again.
         self._chosen = earlier_search(journal).ended
         super().__init__(
             space={name: _distribution(domain) for name, domain in space.items()},
@@ -170,7 +170,7 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
 
 @dataclass(frozen=True)
 class EarlierSearch:
-    """What earlier sessions of a search left.
+    """What earlier commands left of a search.
 
     `points`: each varied name and its value, each point once, oldest first. `ended`: those of
     complete and pruned trials; in a small space one may stand there twice. `num_chosen`: how many
@@ -186,7 +186,7 @@ class EarlierSearch:
 
 
 def earlier_search(journal: Path) -> EarlierSearch:
-    """The points that earlier sessions of this search chose; none without a journal."""
+    """The points that earlier commands of this search chose; none without a journal."""
     points: list[dict[str, Scalar]] = []
     ended: list[dict[str, Scalar]] = []
     for trial in _stored_trials(journal):

@@ -28,7 +28,7 @@ _LOG_WIDTH = 100
 
 
 @dataclass
-class Session:
+class Command:
     """The state of one command.
 
     `made` holds the keys of runs made by this command: --no-reuse makes everything again, but
@@ -49,8 +49,8 @@ class Session:
 
     @classmethod
     @contextmanager
-    def open(cls, options: Options) -> Iterator[Session]:
-        """A session whose Ray, if it was started, ends with the block."""
+    def open(cls, options: Options) -> Iterator[Command]:
+        """The state of a command whose Ray, if it was started, ends with the block."""
         results = local_path(options.results, "--results")
         store = local_path(options.store, "--store") if options.store else results / ".store"
         # A pipe has no width of its own, and rich would take it for a narrow terminal.
@@ -70,9 +70,9 @@ class Session:
     def start_ray(self) -> Nodes:
         """The resources of each node; Ray is started or joined at the first call."""
         if not self.nodes:
-            from tune_distill.tuning.cluster import ray_session
+            from tune_distill.tuning.cluster import running_ray
 
-            self.nodes = self._resources.enter_context(ray_session(self.options.address))
+            self.nodes = self._resources.enter_context(running_ray(self.options.address))
         return self.nodes
 
     def say(self, text: Any) -> None:
