@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 
@@ -17,6 +18,7 @@ from tune_distill.distill.checkpoints import (
     DamagedCheckpointError,
     Position,
     load_checkpoint,
+    plain_os_errors,
     save_checkpoint,
 )
 from tune_distill.distill.examples import Example
@@ -228,3 +230,12 @@ def test_a_file_that_is_not_there_is_not_damaged(
     training = fresh()
     with pytest.raises(FileNotFoundError):
         load_checkpoint(tmp_path / "none", training.model, training.optimizer)
+
+
+def test_a_full_disk_is_told_as_the_system_tells_it() -> None:
+    said = "Error while serializing: I/O error: No space left on device (os error 28)"
+    with pytest.raises(OSError, match="No space left on device") as told, plain_os_errors():
+        raise SafetensorError(said)
+    assert told.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match="Input/output error"), plain_os_errors():
+        raise SafetensorError("no number")

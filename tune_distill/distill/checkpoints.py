@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -49,12 +52,22 @@ def save_checkpoint(
         "position": json.dumps(asdict(position)),
         "num_threads": str(torch.get_num_threads()),
     }
-    try:
+    with plain_os_errors():
         save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
+
+
+@contextmanager
+def plain_os_errors() -> Iterator[None]:
+    """Turns safetensors' errors of writing into the OSErrors that they hide.
+
+    The store explains those to the user: a full disk, a read-only folder.
+    """
+    try:
+        yield
     except SafetensorError as error:
-        # It hides what the file system said, which whoever calls us explains to the user.
         code = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(code[1]) if code else errno.EIO, str(error)) from error
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number)) from error
 
 
 def load_checkpoint(

@@ -21,6 +21,7 @@ from tune_distill.distill.bertscore import bertscore
 from tune_distill.distill.checkpoints import (
     DamagedCheckpointError,
     load_checkpoint,
+    plain_os_errors,
     save_checkpoint,
 )
 from tune_distill.distill.decoding import decode
@@ -274,7 +275,8 @@ def _checkpoint_writer(training: Training) -> Callable[[Path], None]:
 
 
 def _save_student(path: Path, model: T5ForConditionalGeneration, student: Student) -> None:
-    model.save_pretrained(path)
+    with plain_os_errors():
+        model.save_pretrained(path)
     load_tokenizer(student).save_pretrained(path)
 
 
