@@ -260,6 +260,7 @@ def choose(study: ResolvedStudy, store: Store, count: int) -> list[dict[str, Any
         study.seeds[0],
         store.journal_path(search_key),
         num_earlier=0,
+        answered=[],
         run_key_of=lambda setting: repr(setting.fields),
     )
     configs = [search.suggest(str(number)) for number in range(count)]

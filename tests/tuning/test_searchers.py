@@ -122,7 +122,7 @@ class TestStoredOptunaSearch:
         study = study_of(hot, search={"method": "optuna", "num_samples": 4})
         space = domains(study, resolved(study).profile)
         journal = tmp_path / "journal"
-        search = StoredOptunaSearch(study, space, 0, journal, 0, lambda setting: "the one run")
+        search = StoredOptunaSearch(study, space, 0, journal, 0, [], lambda setting: "the one run")
         first = search.suggest("a")
         assert search.suggest("b") is None
         search.on_trial_complete("a", last_result(20, 1.0, METRICS))
@@ -130,6 +130,16 @@ class TestStoredOptunaSearch:
         assert second["values"] != first["values"]
         # The point that had to wait was not chosen anew.
         assert len(earlier_search(journal).points) == 2
+
+    def test_a_point_that_the_store_has_lost_is_chosen_again_and_no_other(self, tmp_path):
+        study = study_of({"train.batch_size": [4, 8]})
+        search = searching(tmp_path, study)
+        for name in "ab":
+            search.suggest(name)
+            search.on_trial_complete(name, last_result(20, 1.0, METRICS))
+        again = searching(tmp_path, study, num_earlier=2, answered=[{"train.batch_size": 4}])
+        ask_again(tmp_path / "journal", [{"train.batch_size": 8}])
+        assert again.suggest("c")["values"] == {"batch_size": 8}
 
     def test_a_small_space_is_not_asked_for_the_same_point_twice(self, tmp_path):
         study = study_of({"train.batch_size": [4, 8, 16]})
@@ -365,10 +375,18 @@ def rate_of(config: dict[str, Any]) -> float:
     return config["values"]["learning_rate"]
 
 
-def searching(folder, study: Study, seed: int = 0, num_earlier: int = 0) -> StoredOptunaSearch:
+def searching(
+    folder, study: Study, seed: int = 0, num_earlier: int = 0, answered=()
+) -> StoredOptunaSearch:
     space = domains(study, resolved(study).profile)
     return StoredOptunaSearch(
-        study, space, seed, folder / "journal", num_earlier, lambda setting: repr(setting.fields)
+        study,
+        space,
+        seed,
+        folder / "journal",
+        num_earlier,
+        answered,
+        lambda setting: repr(setting.fields),
     )
 
 

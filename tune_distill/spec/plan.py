@@ -193,14 +193,15 @@ def make_plan(
 ) -> Plan:
     """The plan of `trials`, less what the store has."""
     trials = tuple(trials)
+    # Each run once: to say that it is there, the store reads its record.
+    runs = {trial.run_key for trial in trials}
+    stored_runs = frozenset(key for key in runs if stored.has_run(key))
     finished: dict[str, FinishedState] = {}
     for trial in trials:
-        if stored.has_run(trial.run_key) and stored.has_evaluation(trial.evaluation_key):
+        if trial.run_key in stored_runs and stored.has_evaluation(trial.evaluation_key):
             finished[trial.trial_id] = "complete"
         elif stored.is_pruned(search_key, trial.run_key):
             finished[trial.trial_id] = "pruned"
-    runs = {trial.run_key for trial in trials}
-    stored_runs = frozenset(key for key in runs if stored.has_run(key))
     return Plan(resolved, search_key, trials, finished, stored_runs, asks_optuna, num_new, prunes)
 
 

@@ -153,6 +153,7 @@ def _searcher(plan: Plan, inputs: Inputs, store: Store) -> PlanSearch | StoredOp
         seed,
         journal,
         len(plan.trials),
+        [_point(trial, plan) for trial in plan.trials if trial.trial_id in plan.finished],
         lambda setting: plan.resolved.trial(setting, seed, inputs).run_key,
     )
     ask_again(journal, [_point(trial, plan) for trial in plan.pending])

@@ -44,7 +44,7 @@ class PlanSearch(Searcher):  # type: ignore[misc]
         super().__init__()
         trials = list(trials)
         self._has_run = has_run
-        self._ready_runs = {key for trial in trials if has_run(key := trial.run_key)}
+        self._ready_runs = {key for key in {trial.run_key for trial in trials} if has_run(key)}
         self._busy: dict[str, Trial] = {}
         trainers: dict[str, Trial] = {}
         decoders = []
@@ -96,6 +96,7 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
         seed: int,
         journal: Path,
         num_earlier: int,
+        answered: Iterable[Mapping[str, Scalar]],
         run_key_of: Callable[[Setting], str],
     ) -> None:
         self._study_spec, self._seed_of_trials = study, seed
@@ -103,8 +104,8 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
         self._run_key_of = run_key_of
         self._busy: dict[str, str] = {}
         self._held: optuna.Trial | None = None
-        # What an earlier command ended need not be chosen again.
-        self._chosen = earlier_search(journal).ended
+        # Not what the journal calls ended: the store may have lost it, and it is asked for again.
+        self._chosen = [dict(point) for point in answered]
         super().__init__(
             space={name: _distribution(domain) for name, domain in space.items()},
             metric=study.metric.name,
