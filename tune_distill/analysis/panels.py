@@ -1,0 +1,103 @@
+"""What a figure shows, as numbers: panels of series.
+
+The functions that make figures are tested on these numbers; `draw` only draws them for print,
+`charts` only for the browser.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Value: TypeAlias = float | str
+"""A number, or the name of a category."""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis. `label` says what is measured and in which unit; `categories` are in order.
+
+    `limits` fix the ends of a numeric axis; without them they follow the numbers.
+    """
+
+    label: str
+    scale: Literal["linear", "log", "category"] = "linear"
+    categories: tuple[str, ...] = ()
+    limits: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Points, a line through them, intervals about them, or a band.
+
+    `x` and `y` (n values each) are positions; `low` and `high` (n values each, for intervals and
+    bands) are ends along `along`. `name` is what the legend calls it, empty for none; series of one
+    name share a colour in all panels of a figure and stand in the legend once. `texts` (n) say what
+    a point is: shown where the pointer rests, and beside the point in print where `annotated`.
+    `offset` moves points along a category axis, in shares of the step between categories. `shade`
+    (0 to 1) colours the series on a sequential scale instead: for more series than a legend can
+    name. `faint` series stand back behind the others.
+    """
+
+    name: str
+    kind: Literal["points", "line", "intervals", "band"]
+    x: tuple[Value, ...]
+    y: tuple[Value, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    along: Literal["x", "y"] = "y"
+    texts: tuple[str, ...] = ()
+    annotated: bool = False
+    marker: Literal["circle", "open", "triangle", "diamond"] = "circle"
+    dashed: bool = False
+    offset: float = 0.0
+    shade: float | None = None
+    faint: bool = False
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A thin line across the panel at `value` of `axis`, such as no difference."""
+
+    axis: Literal["x", "y"]
+    value: float
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Series over two axes."""
+
+    title: str
+    x: Axis
+    y: Axis
+    series: tuple[Series, ...]
+    rules: tuple[Rule, ...] = ()
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of shaded cells: `values[row][column]` in [0, 1] shade them, `texts` stand in them.
+
+    Both axes are categories: `y` names the rows from the top, `x` the columns.
+    """
+
+    title: str
+    x: Axis
+    y: Axis
+    values: tuple[tuple[float, ...], ...]
+    texts: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Panels under one title. `name` is its file's stem; `caption` says what the marks are and n.
+
+    `shades` name the two ends of the sequential scale, where some series have a shade.
+    """
+
+    name: str
+    title: str
+    caption: str
+    panels: tuple[Panel | Grid, ...]
+    shades: tuple[str, str] | None = None
