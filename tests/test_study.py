@@ -24,6 +24,7 @@ from tune_distill.options import parse_arguments
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import planned_trials
 from tune_distill.study import main, resolve
+from tune_distill.tuning.searchers import earlier_search
 
 # Small enough that Ray's start is most of the time, large enough to evaluate more than once.
 SMALL = [
@@ -147,9 +148,10 @@ class TestPreview:
         assert counts["smoothing"].startswith("smoothing: 3 trials, 3 trainings, 0 hits; about ")
         assert counts["temperature"].startswith("temperature: 4 trials, 0 trainings")
         assert counts["decoding"].startswith("decoding: 6 trials, 0 trainings")
-        assert counts["learning_rate"].startswith("learning_rate: 12 trials, 12 trainings")
+        # Its baseline is the run that smoothing makes at 0.1.
+        assert counts["learning_rate"].startswith("learning_rate: 12 trials, 11 trainings")
         assert "  temperature=0.5,seed=0: to run" in lines
-        assert lines[-1] == "34 trials, 23 trainings, 0 hits"
+        assert lines[-1] == "34 trials, 22 trainings, 0 hits"
         assert not (tmp_path / "results").exists()
 
     def test_a_plan_is_json_for_programs_and_counts_for_the_quiet(
@@ -216,9 +218,20 @@ class TestAll:
         assert last["event"] == "end"
         assert last["complete"] + last["pruned"] == 34  # type: ignore[operator]
         # smoothing 3, data_size 2 (its whole pool is as small as the others here),
-        # learning_rate 12, sequence_length 5: the rest decode only.
-        assert last["trainings"] == 22
-        assert last["reused"] == 12
+        # learning_rate 11, sequence_length 5: the rest decode only.
+        assert last["trainings"] == 21
+        assert last["reused"] == 13
+
+    def test_a_search_has_its_baseline(self, folder: Path, tables: dict[str, pd.DataFrame]) -> None:
+        frame = tables["learning_rate"].set_index("learning_rate")
+        smoothing = tables["smoothing"].set_index("label_smoothing")
+        assert frame.loc[2e-3, "state"] == "complete"
+        assert frame.loc[2e-3, "evaluation_key"] == smoothing.loc[0.1, "evaluation_key"]
+        # Optuna knows how it ended, though another study made it.
+        (journal,) = (folder / ".store" / "searches").glob("*/optuna.journal")
+        ended = earlier_search(journal).ended
+        assert ended[0] == {"train.learning_rate": 2e-3}
+        assert len(ended) == 12
 
     def test_predictions_give_the_metrics_again(
         self, folder: Path, tables: dict[str, pd.DataFrame]
@@ -239,6 +252,24 @@ class TestAll:
                     for name, text in zip(rows["example_id"], rows["explanation"], strict=True)
                 ]
                 assert sum(scores) / len(scores) == pytest.approx(trial[kind], abs=1e-12)
+            tokens = rows["num_target_tokens"]
+            loss = (rows["eval_loss"] * tokens).sum() / tokens.sum()
+            assert loss == pytest.approx(trial["eval_loss"], rel=1e-12)
+
+    def test_examples_are_those_that_were_answered(
+        self, folder: Path, tables: dict[str, pd.DataFrame]
+    ) -> None:
+        known = {example.example_id: example for example in mini_examples("validation", 1200)}
+        for name in tables:
+            frame = tune_distill.load(name, results=folder, table="examples")
+            answers = tune_distill.load(name, results=folder, table="predictions")
+            assert frame["example_id"].is_unique
+            assert set(frame["example_id"]) == set(answers["example_id"])
+            for row in frame.itertuples():
+                example = known[row.example_id]
+                assert (row.premise, row.hypothesis) == (example.premise, example.hypothesis)
+                assert row.gold_label == example.label
+                assert tuple(row.explanations) == example.explanations
 
     def test_history_covers_every_trial(
         self, folder: Path, tables: dict[str, pd.DataFrame]
@@ -349,6 +380,8 @@ class TestOwnData:
         assert main(arguments) == 0
         frame = tune_distill.load("hot", results=tmp_path)
         assert frame["state"].tolist() == ["complete"] * 3
+        # The profile's own temperature is among the three: the others are compared with it.
+        assert 1.0 in frame["temperature"].tolist()
         # One run, though two workers asked for it at once: trained by one, decoded by all.
         assert frame["run_key"].nunique() == 1
         assert sorted(frame["reused"]) == [False, True, True]
@@ -357,7 +390,8 @@ class TestOwnData:
         study = tmp_path / "asha.yaml"
         study.write_text(
             "name: asha\nquestion: Which rate and temperature?\n"
-            "vary: {train.learning_rate: [2e-3, 1e-6], decode.temperature: [0.5, 1.0]}\n"
+            "vary: {train.learning_rate: [2e-3, 1e-6, 1e-7], decode.temperature: [0.5, 1.0]}\n"
+            "baseline: {train.learning_rate: 1e-7}\n"
             "overrides: {decode.strategy: sample}\n"
             "scheduler: {type: asha, grace_fraction: 0.3, reduction_factor: 2}\n"
             "metric: {name: eval_loss, mode: min}\n"
@@ -368,7 +402,12 @@ class TestOwnData:
             ["learning_rate", "temperature"]
         )
         assert first == 0
-        assert frame["state"].tolist() == ["pruned", "pruned", "complete", "complete"]
+        # The worst rate is the baseline, which is not pruned, nor what decodes its student.
+        assert frame["state"].tolist() == [
+            *("complete", "complete"),
+            *("pruned", "pruned"),
+            *("complete", "complete"),
+        ]
 
     def test_what_is_damaged_in_the_store_is_made_again(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -54,7 +54,9 @@ def test_load_says_where_there_is_nothing(tmp_path):
 def test_load_knows_its_tables(results):
     with pytest.raises(StoreError) as caught:
         load("smoothing", results=results, table="trial")
-    assert str(caught.value) == ("table: must be one of trials, history, predictions, got 'trial'")
+    assert str(caught.value) == (
+        "table: must be one of trials, history, predictions, examples, got 'trial'"
+    )
 
 
 def test_the_package_exposes_load_and_nothing_else():

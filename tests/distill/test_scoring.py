@@ -18,6 +18,7 @@ from tune_distill.distill.scoring import (
     summarize,
 )
 from tune_distill.distill.simulator import Simulator
+from tune_distill.distill.training import ExampleLoss
 
 # Words that Porter's stemmer merges or not, and what its tokeniser drops or splits.
 WORDS = "The dogs dog running runs ran a women's sitting café 2 , - it's"
@@ -31,6 +32,7 @@ EXAMPLE = Example(
     explanations=("a man is a person", "playing the guitar is playing"),
 )
 OTHER = replace(EXAMPLE, example_id="e2", label="neutral", explanations=("he may sit",))
+LOSS, OTHER_LOSS = ExampleLoss(3.0, 2), ExampleLoss(2.0, 8)
 
 
 def simulator() -> Simulator:
@@ -39,8 +41,14 @@ def simulator() -> Simulator:
     return Simulator(("entailment", "neutral"), {"may": 0}, weights, np.array([1.0, 0.0]))
 
 
+def scored(text: str) -> PredictionRow:
+    """The row of one answer to EXAMPLE."""
+    (row,) = score_predictions([EXAMPLE], [[text]], [LOSS], simulator())
+    return row
+
+
 def row(**changes: object) -> PredictionRow:
-    return replace(score_predictions([EXAMPLE], [[""]], simulator())[0], **changes)
+    return replace(scored(""), **changes)
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=3), TEXTS)
@@ -93,38 +101,45 @@ def test_grounding_is_a_share_and_repeating_changes_nothing(text, premise, hypot
 
 def test_a_row_holds_the_scores_of_one_text():
     text = "entailment explanation: playing the guitar is playing"
-    assert score_predictions([EXAMPLE], [[text]], simulator()) == [
-        PredictionRow(
-            example_id="e1",
-            sample=0,
-            gold_label="entailment",
-            predicted_label="entailment",
-            correct=True,
-            prediction=text,
-            explanation="playing the guitar is playing",
-            rouge1=1.0,
-            rouge2=1.0,
-            rougeL=1.0,
-            faithful=True,
-            grounding=1.0,
-        )
-    ]
+    assert scored(text) == PredictionRow(
+        example_id="e1",
+        sample=0,
+        gold_label="entailment",
+        predicted_label="entailment",
+        correct=True,
+        prediction=text,
+        explanation="playing the guitar is playing",
+        rouge1=1.0,
+        rouge2=1.0,
+        rougeL=1.0,
+        faithful=True,
+        grounding=1.0,
+        eval_loss=1.5,
+        num_target_tokens=2,
+    )
 
 
 def test_rows_come_by_example_and_then_by_sample():
     rows = score_predictions(
-        [EXAMPLE, OTHER], [["entailment", "neutral"], ["neutral"]], simulator()
+        [EXAMPLE, OTHER],
+        [["entailment", "neutral"], ["neutral"]],
+        [LOSS, OTHER_LOSS],
+        simulator(),
     )
     assert [(r.example_id, r.sample, r.prediction, r.correct) for r in rows] == [
         ("e1", 0, "entailment", True),
         ("e1", 1, "neutral", False),
         ("e2", 0, "neutral", True),
     ]
+    # Each sample of an example repeats the loss of its target.
+    assert [(r.eval_loss, r.num_target_tokens) for r in rows] == [(1.5, 2), (1.5, 2), (0.25, 8)]
 
 
-def test_every_example_needs_its_predictions():
+def test_every_example_needs_its_predictions_and_its_loss():
     with pytest.raises(ValueError, match="zip"):
-        score_predictions([EXAMPLE, OTHER], [["entailment"]], simulator())
+        score_predictions([EXAMPLE, OTHER], [["entailment"]], [LOSS, OTHER_LOSS], simulator())
+    with pytest.raises(ValueError, match="zip"):
+        score_predictions([EXAMPLE, OTHER], [["entailment"], ["neutral"]], [LOSS], simulator())
 
 
 @pytest.mark.parametrize(
@@ -141,14 +156,14 @@ def test_every_example_needs_its_predictions():
     ],
 )
 def test_faithful_means_that_the_explanation_alone_gives_the_students_label(text, faithful):
-    assert score_predictions([EXAMPLE], [[text]], simulator())[0].faithful is faithful
+    assert scored(text).faithful is faithful
 
 
 def test_an_unparsable_output_is_wrong():
-    scored = score_predictions([EXAMPLE], [["It is entailment explanation: a man"]], simulator())[0]
-    assert (scored.predicted_label, scored.correct, scored.explanation) == (None, False, "a man")
+    odd = scored("It is entailment explanation: a man")
+    assert (odd.predicted_label, odd.correct, odd.explanation) == (None, False, "a man")
     # Two of two words are in the first reference's five: the explanation is scored all the same.
-    assert scored.rouge1 == pytest.approx(4 / 7)
+    assert odd.rouge1 == pytest.approx(4 / 7)
 
 
 def test_the_summary_is_the_mean_over_rows():

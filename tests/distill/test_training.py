@@ -18,9 +18,12 @@ from tune_distill.distill.examples import Example
 from tune_distill.distill.students import load_model
 from tune_distill.distill.tensors import Batch, Pairs, collate
 from tune_distill.distill.training import (
+    ExampleLoss,
     Training,
     evaluation_loss,
+    example_losses,
     learning_rate_at,
+    mean_loss,
     token_losses,
 )
 from tune_distill.spec.errors import NonFiniteLossError
@@ -117,19 +120,31 @@ def test_smoothing_is_hf_s_label_smoother(
     assert not torch.isclose(loss, unsmoothed, rtol=1e-4)
 
 
-def test_evaluation_weighs_every_token_alike(
-    model: T5ForConditionalGeneration, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_the_losses_of_examples_are_hf_s_of_each_alone(
+    model: T5ForConditionalGeneration,
+    pairs: Pairs,
+    batch_size: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model.eval()
-    total = count = 0.0
-    for index in range(len(pairs.sources)):
-        batch = collate(pairs, [index], model)
-        with torch.no_grad():
-            total += float(hf_output(model, batch).loss) * batch.labels_BT.numel()
-        count += batch.labels_BT.numel()
-    for batch_size in (1, 7, 64):
-        monkeypatch.setattr("tune_distill.distill.training._EVAL_BATCH_SIZE", batch_size)
-        assert evaluation_loss(model, pairs) == pytest.approx(total / count, rel=1e-5)
+    batches = [collate(pairs, [index], model) for index in range(len(pairs.sources))]
+    with torch.no_grad():
+        alone = [float(hf_output(model, batch).loss) for batch in batches]
+    monkeypatch.setattr("tune_distill.distill.training._EVAL_BATCH_SIZE", batch_size)
+    losses = example_losses(model, pairs)
+    assert [loss.per_token for loss in losses] == pytest.approx(alone, rel=1e-5)
+    assert [loss.num_tokens for loss in losses] == [len(row) for row in pairs.targets]
+    assert len({len(row) for row in pairs.targets}) > 5
+    # The whole set's loss is that of every token alike, from the very same numbers.
+    total = sum(loss * len(row) for loss, row in zip(alone, pairs.targets, strict=True))
+    mean = total / sum(len(row) for row in pairs.targets)
+    assert mean_loss(losses) == pytest.approx(mean, rel=1e-5)
+    assert evaluation_loss(model, pairs) == mean_loss(losses)
+
+
+def test_a_long_target_weighs_more_than_a_short_one() -> None:
+    assert mean_loss([ExampleLoss(2.0, 1), ExampleLoss(4.0, 7)]) == 0.75
 
 
 @pytest.mark.parametrize("training", [True, False])

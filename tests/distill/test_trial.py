@@ -115,6 +115,7 @@ def test_the_records_say_what_was_done(world: World, finished: Store) -> None:
     assert run is not None
     assert evaluation is not None
     assert (run.num_train, run.num_steps, evaluation.num_validation) == (40, NUM_STEPS, 12)
+    # To the last bit, though the evaluation reads the student from the store.
     assert run.eval_loss == evaluation.eval_loss == run.history[-1].eval_loss
     assert run.final_train_loss == run.history[-1].train_loss
     assert run.examples_per_s == pytest.approx(80 / run.training_time_s)
@@ -160,6 +161,12 @@ def test_another_decoding_reuses_the_run(world: World, finished: Store) -> None:
     assert len(frame) == 36
     assert list(frame["sample"]) == [0, 1, 2] * 12
     assert frame["example_id"].value_counts().eq(3).all()
+    assert frame.groupby("example_id")["eval_loss"].nunique().eq(1).all()
+    # The loss is of the targets, and knows nothing of how answers are made.
+    plain = pd.read_parquet(finished.predictions_path(world.trial().evaluation_key))
+    columns = ["example_id", "eval_loss", "num_target_tokens"]
+    once = frame[frame["sample"] == 0].reset_index(drop=True)
+    pd.testing.assert_frame_equal(once[columns], plain[columns], check_exact=True)
 
 
 # Going on
@@ -254,14 +261,21 @@ def test_the_evaluation_loss_is_that_of_the_examples_at_hand(world: World, finis
         AutoModelForSeq2SeqLM.from_pretrained(folder).eval(),
         AutoTokenizer.from_pretrained(folder),
     )
-    total, count = 0.0, 0
+    total, count, alone = 0.0, 0, []
     for example in world.inputs.validation(trial.profile.data):
         source, target = texts(example)
         labels = torch.tensor([[*tokenizer(target).input_ids, tokenizer.eos_token_id]])
         ids = torch.tensor([[*tokenizer(source).input_ids, tokenizer.eos_token_id]])
         with torch.no_grad():
-            total += float(model(input_ids=ids, labels=labels).loss) * labels.numel()
+            alone.append(float(model(input_ids=ids, labels=labels).loss))
+        total += alone[-1] * labels.numel()
         count += labels.numel()
+    frame = pd.read_parquet(finished.predictions_path(trial.evaluation_key))
+    assert list(frame["eval_loss"]) == pytest.approx(alone, rel=1e-5)
+    tokens = frame["num_target_tokens"]
+    weighed = (frame["eval_loss"] * tokens).sum() / tokens.sum()
+    assert record.eval_loss == pytest.approx(weighed, rel=1e-12)
+    assert tokens.sum() == count
     assert record.eval_loss == pytest.approx(total / count, rel=1e-5)
     assert record.eval_loss != pytest.approx(run.eval_loss, rel=1e-3)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from tune_distill.distill.examples import Example
 from tune_distill.distill.scoring import PredictionRow
 from tune_distill.records.store import EvaluationRecord, HistoryRow, RunRecord, Store
 from tune_distill.records.tables import write_predictions
@@ -52,6 +53,19 @@ class FakeInputs:
 
     def prepare(self, profiles: Any, store: Store) -> None:
         self.prepared = list(profiles)
+
+    def validation(self, data: Data) -> list[Example]:
+        return [example(f"e{number}") for number in range(data.num_validation or 200)]
+
+
+def example(example_id: str = "e1") -> Example:
+    return Example(
+        example_id,
+        premise="a man plays",
+        hypothesis="he sits",
+        label="neutral",
+        explanations=("he may sit", "or he may stand"),
+    )
 
 
 INPUTS = FakeInputs()
@@ -128,6 +142,8 @@ def prediction(example_id: str = "e1", **changes: Any) -> PredictionRow:
         rougeL=1.0,
         faithful=True,
         grounding=None,
+        eval_loss=1.25,
+        num_target_tokens=8,
     )
     return replace(row, **changes)
 

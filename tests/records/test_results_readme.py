@@ -8,6 +8,7 @@ import yaml
 
 import tune_distill
 from tests.records.made import (
+    INPUTS,
     evaluation_record,
     finish,
     finish_run,
@@ -18,6 +19,7 @@ from tests.records.made import (
 )
 from tune_distill.records.environment import environment
 from tune_distill.records.schemas import (
+    EXAMPLES,
     HISTORY,
     PREDICTIONS,
     TRIALS_AFTER_SETTING,
@@ -33,6 +35,7 @@ TABLES = {
     "trials": (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING),
     "history": HISTORY,
     "predictions": PREDICTIONS,
+    "examples": EXAMPLES,
 }
 
 
@@ -66,7 +69,7 @@ def study_folder(tmp_path) -> Path:
         TrialRecord(pruned, "pruned", False, history=history(None, 2.0)),
         TrialRecord(failed, "failed", False, "why"),
     ]
-    write_study_tables(tmp_path / "smoothing", "smoothing", records, store)
+    write_study_tables(tmp_path / "smoothing", "smoothing", records, store, INPUTS)
     return tmp_path / "smoothing"
 
 
@@ -110,6 +113,7 @@ def test_the_python_lines_run(study_folder, monkeypatch, tmp_path):
     assert len(names["trials"]) == 3
     assert set(names["history"]) == {column.name for column in HISTORY}
     assert names["answers"]["label_smoothing"].tolist() == [0.0, 0.0]
+    assert names["texts"]["premise"].tolist() == ["a man plays"] * 2
     assert tune_distill.load("smoothing").equals(names["trials"])
 
 

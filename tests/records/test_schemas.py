@@ -2,6 +2,7 @@ import pyarrow as pa
 import pytest
 
 from tune_distill.records.schemas import (
+    EXAMPLES,
     HISTORY,
     PREDICTIONS,
     SCORED,
@@ -53,7 +54,7 @@ def test_a_study_without_trials_has_the_fixed_columns():
     assert trials_columns([]) == (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING)
 
 
-@pytest.mark.parametrize("columns", [trials_columns([]), HISTORY, PREDICTIONS])
+@pytest.mark.parametrize("columns", [trials_columns([]), HISTORY, PREDICTIONS, EXAMPLES])
 def test_names_differ_and_everything_is_explained(columns):
     assert len({column.name for column in columns}) == len(columns)
     assert all(column.meaning for column in columns)

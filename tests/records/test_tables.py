@@ -5,10 +5,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.records.made import prediction
-from tune_distill.records.schemas import HISTORY, PREDICTIONS, SCORED, Column, schema
+from tests.records.made import example, prediction
+from tune_distill.records.schemas import (
+    EXAMPLES,
+    HISTORY,
+    PREDICTIONS,
+    SCORED,
+    Column,
+    schema,
+)
 from tune_distill.records.tables import (
     write_all_predictions,
+    write_examples,
     write_history,
     write_predictions,
     write_trials,
@@ -86,6 +94,28 @@ def test_stored_predictions_have_a_column_for_every_score(tmp_path):
     assert pq.read_schema(path).equals(schema(SCORED))
     (row,) = pq.read_table(path).to_pylist()
     assert (row["predicted_label"], row["correct"], row["grounding"]) == (None, False, None)
+    assert (row["eval_loss"], row["num_target_tokens"]) == (1.25, 8)
+
+
+def test_examples_have_the_schema_and_all_their_references(tmp_path):
+    write_examples(tmp_path, [example("e1"), example("e2")])
+    assert pq.read_schema(tmp_path / "examples.parquet").equals(schema(EXAMPLES))
+    first, second = pq.read_table(tmp_path / "examples.parquet").to_pylist()
+    assert first == {
+        "example_id": "e1",
+        "premise": "a man plays",
+        "hypothesis": "he sits",
+        "gold_label": "neutral",
+        "explanations": ["he may sit", "or he may stand"],
+    }
+    assert second == {**first, "example_id": "e2"}
+    frame = pd.read_parquet(tmp_path / "examples.parquet")
+    assert list(frame["explanations"][0]) == ["he may sit", "or he may stand"]
+
+
+def test_a_study_without_examples_still_has_their_columns(tmp_path):
+    write_examples(tmp_path, [])
+    assert pq.read_schema(tmp_path / "examples.parquet").equals(schema(EXAMPLES))
 
 
 def test_predictions_of_several_trials_become_one_table_in_order(tmp_path):

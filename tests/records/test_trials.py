@@ -1,28 +1,40 @@
 import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import pandas as pd
 import pytest
 
 from tests.records.made import (
+    INPUTS,
     METRICS,
+    FakeInputs,
     evaluation_record,
+    example,
     finish,
     finish_run,
     history,
+    resolved,
     run_record,
     study_of,
     trials_of,
 )
+from tune_distill.distill.examples import Example
 from tune_distill.records.schemas import TRIALS_AFTER_SETTING, TRIALS_BEFORE_SETTING
 from tune_distill.records.store import Store
 from tune_distill.records.trials import (
     TrialRecord,
     complete_record,
     history_rows,
+    stored_record,
+    study_examples,
     trial_row,
     write_study_tables,
 )
 from tune_distill.spec.errors import StoreError
+from tune_distill.spec.plan import make_plan
+from tune_distill.spec.profile import Data
 
 TRIAL, PRUNED, FAILED = trials_of("smoothing")
 ONLY_COMPLETE = [
@@ -58,6 +70,16 @@ def test_losses_on_other_examples_are_left_out_of_the_history(store):
     assert [(row.step, row.train_loss, row.elapsed_s) for row in record.history] == kept
     # The evaluation measured the loss on the trial's own examples.
     assert trial_row("s", record)["eval_loss"] == evaluation_record().eval_loss
+
+
+def test_a_stored_record_is_what_the_plan_found(store):
+    finish(store, TRIAL)
+    store.mark_pruned("search", PRUNED.run_key, history(3.0))
+    plan = make_plan(resolved("smoothing"), "search", [TRIAL, PRUNED], store)
+    assert stored_record(TRIAL, plan, store) == complete_record(TRIAL, store, reused=True)
+    assert stored_record(PRUNED, plan, store) == TrialRecord(
+        PRUNED, "pruned", True, history=history(3.0)
+    )
 
 
 @pytest.mark.parametrize("lost", ["run", "evaluation"])
@@ -146,17 +168,21 @@ def test_every_planned_trial_is_a_row_of_the_tables(store, tmp_path):
         TrialRecord(FAILED, "failed", False, "why"),
     ]
     folder = tmp_path / "results" / "smoothing"
-    returned = write_study_tables(folder, "smoothing", records, store)
-    trials, losses, answers = (
-        pd.read_parquet(folder / f"{name}.parquet") for name in ("trials", "history", "predictions")
+    returned = write_study_tables(folder, "smoothing", records, store, INPUTS)
+    trials, losses, answers, examples = (
+        pd.read_parquet(folder / f"{name}.parquet")
+        for name in ("trials", "history", "predictions", "examples")
     )
     assert trials["state"].tolist() == ["complete", "pruned", "failed"]
     assert trials["label_smoothing"].tolist() == [0.0, 0.1, 0.2]
     assert trials["trial_id"].tolist() == [row["trial_id"] for row in returned]
     assert losses["trial_id"].value_counts().to_dict() == {TRIAL.trial_id: 2, PRUNED.trial_id: 1}
     assert answers["trial_id"].tolist() == [TRIAL.trial_id] * 3
+    assert examples["example_id"].tolist() == [f"e{number}" for number in range(200)]
+    assert set(answers["example_id"]) <= set(examples["example_id"])
     pd.testing.assert_frame_equal(pd.read_csv(folder / "trials.csv"), trials, check_dtype=False)
     assert sorted(path.name for path in folder.iterdir()) == [
+        "examples.parquet",
         "history.parquet",
         "predictions.parquet",
         "trials.csv",
@@ -167,5 +193,42 @@ def test_every_planned_trial_is_a_row_of_the_tables(store, tmp_path):
 def test_a_study_of_the_training_pool_reads_back(store, tmp_path):
     trials = trials_of(study_of({"data.num_train": [100, 200]}))
     records = [TrialRecord(trial, "failed", False, "why") for trial in trials]
-    write_study_tables(tmp_path, "own", records, store)
+    write_study_tables(tmp_path, "own", records, store, INPUTS)
     assert pd.read_parquet(tmp_path / "trials.parquet")["num_train"].tolist() == [100, 200]
+
+
+def failed(vary: Mapping[str, Any]) -> list[TrialRecord]:
+    return [TrialRecord(trial, "failed", False, "why") for trial in trials_of(study_of(vary))]
+
+
+def test_the_examples_of_all_trials_stand_once(caplog):
+    records = failed({"data.num_validation": [3, 5, 4]})
+    found = study_examples(records, INPUTS)
+    assert [each.example_id for each in found] == ["e0", "e1", "e2", "e3", "e4"]
+    assert study_examples([], INPUTS) == []
+    assert caplog.records == []
+
+
+def test_an_id_of_two_different_examples_is_told(caplog):
+    class Sources(FakeInputs):
+        def validation(self, data: Data) -> list[Example]:
+            ours = replace(example("e2"), premise=f"of {data.source}")
+            return [example("e1"), ours]
+
+    first, second = study_examples(failed({"data.source": ["a", "b"]}), Sources())
+    assert (first, second.premise) == (example("e1"), "of a")
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "examples: an id must name one example, got 1 that two sources share; "
+        "the texts are those of the first source"
+    )
+
+
+def test_trials_are_written_last(store, tmp_path, monkeypatch):
+    def refuse(*_: Any) -> None:
+        raise StoreError("full")
+
+    monkeypatch.setattr("tune_distill.records.trials.write_examples", refuse)
+    with pytest.raises(StoreError, match="full"):
+        write_study_tables(tmp_path, "s", [TrialRecord(FAILED, "failed", False)], store, INPUTS)
+    assert not (tmp_path / "trials.parquet").exists()

@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tests.spec.fakes import study_faults
-from tune_distill.spec.domains import Cases, Domain, IntRange, LogUniform, Uniform, Values
+from tune_distill.spec.domains import (
+    Cases,
+    Domain,
+    IntRange,
+    LogUniform,
+    Uniform,
+    Values,
+    outside,
+)
 
 DOMAIN = TypeAdapter(Domain)
 SEEDS = st.integers(0, 2**32)
@@ -34,6 +42,31 @@ def test_a_list_is_values():
 def test_the_type_chooses_the_domain(tag, kind):
     assert isinstance(domain(type=tag, low=1, high=2), kind)
     assert isinstance(domain(type="cases", cases={"a": {"train.num_epochs": 1}}), Cases)
+
+
+@pytest.mark.parametrize(
+    ("raw", "held", "others"),
+    [
+        ({"type": "values", "values": [1, "a", None]}, [1, 1.0, "a", None], [2, "b", "1"]),
+        ({"type": "uniform", "low": 1, "high": 2}, [1, 1.5, 2.0], [0.99, 2.01, "1", None]),
+        ({"type": "loguniform", "low": 1, "high": 2}, [1, 2], [0.5, None]),
+        ({"type": "int", "low": 1, "high": 6, "step": 2}, [1, 3, 5], [2, 6, 7, 3.0, "3", None]),
+        ({"type": "cases", "cases": {"a": {"train.num_epochs": 1}}}, ["a"], ["b", 1, None]),
+    ],
+)
+def test_a_domain_knows_what_it_holds(raw, held, others):
+    ours = domain(**raw)
+    assert [value for value in (*held, *others) if ours.holds(value)] == held
+    assert [outside("here", ours, value) for value in held] == [[]] * len(held)
+    for value in others:
+        (fault,) = outside("here", ours, value)
+        assert fault == (f"here: must be {ours.rule}, got {value!r}; choose another, or widen vary")
+
+
+@given(st.sampled_from(["uniform", "loguniform", "int"]), SEEDS)
+def test_a_domain_holds_what_it_draws(tag, seed):
+    ours = domain(type=tag, low=3, high=17, **({"step": 4} if tag == "int" else {}))
+    assert ours.holds(ours.draw(random.Random(seed)))
 
 
 @given(st.floats(1e-12, 1e6), st.floats(1.0001, 1e6), SEEDS)

@@ -151,6 +151,8 @@ def search_key(vary=RATES, profile=None, **fields):
 def test_a_widened_search_is_the_same_search():
     assert search_key(search=search(num_samples=40)) == search_key()
     assert search_key(question="Really?", replicates=3) == search_key()
+    # The profile's own is the baseline, said or unsaid.
+    assert search_key(baseline={"train.learning_rate": 5e-5}) == search_key()
 
 
 @pytest.mark.parametrize(
@@ -164,6 +166,7 @@ def test_a_widened_search_is_the_same_search():
         {"scheduler": {"type": "asha", "reduction_factor": 2}},
         {"metric": {"name": "eval_loss", "mode": "min"}, "overrides": {"train.num_epochs": 9}},
         {"scheduler": None, "metric": {"name": "rougeL", "mode": "max"}},
+        {"baseline": {"train.learning_rate": 1e-3}},
         {"profile": make_profile(data={"num_validation": 9})},
         {"profile": make_profile(student={"source": "other"})},
     ],

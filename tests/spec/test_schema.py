@@ -97,6 +97,10 @@ def test_a_dumped_study_is_accepted():
         vary("how", {"type": "cases", "cases": {"hot one": {"decode.temperature": 2}}}),
         study(overrides={"data.num_train": None}, profile_overrides={"x": {"decode.top_k": 5}}),
         study(scheduler={"type": "asha"}, metric={"name": "eval_loss", "mode": "min"}),
+        study(baseline={"train.learning_rate": 1e-2}),
+        vary("student.revision", ["v1", None]) | {"baseline": {"student.revision": None}},
+        vary("how", {"type": "cases", "cases": {"hot one": {"decode.temperature": 2}}})
+        | {"baseline": {"how": "hot one"}},
     ],
 )
 def test_studies_that_are_accepted(raw):
@@ -125,6 +129,10 @@ def test_studies_that_are_accepted(raw):
         study(overrides={"train.epochs": 3}),
         study(overrides={"train.num_epochs": 0}),
         study(profile_overrides={"mini": {"train.epochs": 3}}),
+        study(baseline={"train.learing_rate": "1e-3"}),
+        study(baseline={"train.learning_rate": -1}),
+        study(baseline={"learning-rate": "low"}),
+        study(baseline=["train.learning_rate"]),
         study(search={"method": "bayes"}),
         study(search={"num_sample": 3}),
         study(scheduler={"type": "median"}),

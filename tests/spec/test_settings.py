@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 
 from tests.spec.fakes import lines_of, make_profile, make_study
 from tune_distill.spec.errors import StudyFileError
-from tune_distill.spec.profile import Profile, field_paths
+from tune_distill.spec.profile import Profile, absolute_source, field_paths
 from tune_distill.spec.settings import (
     Setting,
+    baseline,
     domains,
     input_profiles,
     setting,
@@ -17,6 +18,7 @@ from tune_distill.spec.settings import (
     study_profile,
     with_fields,
 )
+from tune_distill.spec.yaml_files import load_profile, load_study, shipped_studies
 
 FACTORS = {"type": "loguniform", "low": 0.5, "high": 2, "times_default": True}
 CASES = {
@@ -254,3 +256,118 @@ def test_a_search_prepares_every_corpus_and_pool_it_may_choose():
         ("./esnli", 100),
         ("./esnli", 300),
     }
+
+
+SHIPPED_BASELINES = {
+    "smoothing": {"label_smoothing": 0.1},
+    "temperature": {"temperature": 1.0},
+    "data_size": {"train_fraction": 1.0},
+    "decoding": {"strategy": "greedy"},
+    "learning_rate": {"learning_rate": 2e-3},
+    "sequence_length": {"max_source_length": 128, "max_target_length": 64},
+}
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_every_shipped_study_has_the_profile_as_its_baseline(name):
+    study = load_study(name)
+    profile = study_profile(study, "mini", load_profile("mini"), {})
+    found = baseline(study, profile)
+    assert found.values == SHIPPED_BASELINES[name]
+    assert with_fields(profile, found.fields, "here") == profile
+    if study.search.method == "grid":
+        assert found in settings(study, profile)
+
+
+MIXED = {
+    "strategy": CASES,
+    "train.batch_size": [8, 32],
+    "train.num_epochs": {"type": "int", "low": 1, "high": 7, "step": 2},
+    "train.warmup_fraction": {"type": "uniform", "low": 0, "high": 0.5},
+    "student.revision": ["v1", None],
+}
+
+
+def test_a_baseline_is_the_studys_where_it_says_and_the_profiles_elsewhere():
+    study = make_study(
+        MIXED,
+        search={"method": "random", "num_samples": 2},
+        baseline={"strategy": "beam 2", "train.batch_size": 8, "train.warmup_fraction": 0},
+    )
+    found = baseline(study, make_profile())
+    assert found == Setting(
+        values={
+            "strategy": "beam 2",
+            "batch_size": 8,
+            "num_epochs": 3,
+            "warmup_fraction": 0.0,
+            "revision": None,
+        },
+        fields={
+            "decode.strategy": "beam",
+            "decode.num_beams": 2,
+            "train.batch_size": 8,
+            "train.num_epochs": 3,
+            "train.warmup_fraction": 0.0,
+            "student.revision": None,
+        },
+    )
+    # A range's values are real numbers, however the file writes them: trials are named by them.
+    assert repr(found.values["warmup_fraction"]) == "0.0"
+
+
+def test_a_baseline_is_written_as_the_domain_writes_it():
+    study = make_study({"train.weight_decay": [0, 1]}, baseline={"train.weight_decay": 1.0})
+    own = make_study({"train.weight_decay": [0, 1]})
+    for each in (study, own):
+        found = baseline(each, make_profile(train={"weight_decay": 1.0}))
+        assert repr(found.values["weight_decay"]) == "1"
+
+
+def test_a_baseline_of_case_names_is_that_case_though_another_is_like_the_profile():
+    cases = {"plain": {"train.num_epochs": 3}, "same": {"train.num_epochs": 3}}
+    vary = {"how": {"type": "cases", "cases": cases}}
+    assert baseline(make_study(vary), make_profile()).values == {"how": "plain"}
+    chosen = make_study(vary, baseline={"how": "same"})
+    assert baseline(chosen, make_profile()).values == {"how": "same"}
+
+
+def test_a_directory_is_the_profiles_own_however_it_is_written(tmp_path, monkeypatch):
+    (tmp_path / "ours").mkdir()
+    monkeypatch.chdir(tmp_path)
+    study = make_study({"data.source": ["mini-nli", "./ours"]})
+    found = baseline(study, make_profile(data={"source": "./ours"}))
+    assert found == Setting({"data": "./ours"}, {"data.source": absolute_source("./ours")})
+
+
+@pytest.mark.parametrize(
+    "vary",
+    [
+        {"train.batch_size": [8, 32]},
+        {"train.batch_size": {"type": "int", "low": 8, "high": 32, "step": 16}},
+        {"train.learning_rate": {"type": "loguniform", "low": 1e-3, "high": 1e-2}},
+        {"data.num_validation": {"type": "int", "low": 8, "high": 32}},
+        {"how": {"type": "cases", "cases": {"a": {"train.num_epochs": 3, "decode.top_k": 9}}}},
+        {"train.label_smoothing": [0.0, 0.1], "train.batch_size": [8, 32]},
+    ],
+)
+def test_without_the_profiles_value_in_some_domain_there_is_no_baseline(vary):
+    study = make_study(vary, search={"method": "random", "num_samples": 2})
+    assert baseline(study, make_profile()) is None
+
+
+def test_a_baseline_outside_the_scaled_range_is_told_with_the_profile():
+    study = make_study(
+        {"train.learning_rate": FACTORS},
+        search={"method": "random", "num_samples": 2},
+        baseline={"train.learning_rate": 1.0},
+    )
+    profile = make_profile(train={"learning_rate": 0.25})
+    with pytest.raises(StudyFileError) as caught:
+        domains(study, profile)
+    assert lines_of(caught) == [
+        "study s: baseline.train.learning_rate: must be a number from 0.125 to 0.5, got 1.0; "
+        "choose another, or widen vary"
+    ]
+    wide = make_profile(train={"learning_rate": 0.5})
+    assert baseline(study, wide).values == {"learning_rate": 1.0}

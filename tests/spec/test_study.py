@@ -67,7 +67,7 @@ def test_misspelt_keys_and_fields_get_the_nearest_valid_one_all_at_once():
         "my.yaml: repliactes: unknown key; did you mean 'replicates'?",
         "my.yaml: search.methd: unknown key; did you mean 'method'?",
         "my.yaml: values: unknown key; valid are name, question, vary, search, scheduler, metric, "
-        "replicates, overrides, profile_overrides",
+        "baseline, replicates, overrides, profile_overrides",
         "my.yaml: vary.temperature: unknown field 'temperature'; "
         "did you mean 'decode.temperature'?",
         "my.yaml: vary.train.learing_rate: unknown field 'train.learing_rate'; "
@@ -197,4 +197,56 @@ def test_nothing_varied_is_a_fault():
     assert study_faults(5) == ["my.yaml: vary: must be a mapping, got 5"]
     assert study_faults(replicates=0) == [
         "my.yaml: replicates: must be greater than or equal to 1, got 0"
+    ]
+
+
+VARIED = {
+    "strategy": CASES,
+    "train.num_epochs": {"type": "int", "low": 1, "high": 6, "step": 2},
+    "train.label_smoothing": [0.0, 0.1],
+    "train.learning_rate": {"type": "loguniform", "low": 1e-5, "high": 1e-2},
+    "train.weight_decay": {"type": "uniform", "low": 0.5, "high": 2, "times_default": True},
+}
+RANDOM = {"method": "random", "num_samples": 2}
+
+
+def test_a_baseline_names_some_of_what_varies():
+    values = {
+        "strategy": "beam 2",
+        "train.num_epochs": 5,
+        "train.label_smoothing": 0,
+        "train.learning_rate": 1e-2,
+    }
+    assert make_study(VARIED, search=RANDOM, baseline=values).baseline == values
+    assert make_study().baseline == {}
+
+
+def test_every_fault_of_a_baseline_is_told():
+    told = study_faults(
+        VARIED,
+        search=RANDOM,
+        baseline={
+            "strategy": "beam 3",
+            "train.num_epochs": 2,
+            "train.label_smoothing": 0.2,
+            "train.learning_rate": 1.0,
+            # Factors: what is in range depends on the profile.
+            "train.weight_decay": 5.0,
+            "train.learing_rate": 1e-3,
+            "train.batch_size": 4,
+        },
+    )
+    remedy = "choose another, or widen vary"
+    assert told == [
+        "my.yaml: baseline.strategy: must be the name of a case, 'greedy' or 'beam 2', "
+        f"got 'beam 3'; {remedy}",
+        "my.yaml: baseline.train.num_epochs: must be a whole number from 1 to 6 in steps of 2, "
+        f"got 2; {remedy}",
+        f"my.yaml: baseline.train.label_smoothing: must be one of 0.0, 0.1, got 0.2; {remedy}",
+        "my.yaml: baseline.train.learning_rate: must be a number from 1e-05 to 0.01, "
+        f"got 1.0; {remedy}",
+        "my.yaml: baseline.train.learing_rate: must be a name under vary, "
+        "got 'train.learing_rate'; did you mean 'train.learning_rate'?",
+        "my.yaml: baseline.train.batch_size: must be a name under vary, got 'train.batch_size'; "
+        f"valid are {', '.join(VARIED)}",
     ]

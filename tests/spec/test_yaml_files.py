@@ -11,6 +11,7 @@ from tune_distill.spec.domains import LogUniform, Values
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.plan import planned_trials
 from tune_distill.spec.profile import Profile
+from tune_distill.spec.settings import baseline
 from tune_distill.spec.study import Study
 from tune_distill.spec.yaml_files import (
     STUDY_ORDER,
@@ -267,6 +268,19 @@ def test_a_dumped_random_search_of_factors_runs_the_same_again(tmp_path):
     original = resolved(study, make_profile(train={"learning_rate": 3e-4}))
     again = same_again(original, tmp_path)
     assert isinstance(again.study.vary["train.learning_rate"], LogUniform)
+
+
+def test_a_dumped_baseline_is_kept(tmp_path):
+    study = make_study(
+        {"data.num_train": [50, None], "train.batch_size": [8, 16], "student.revision": ["1e5"]},
+        baseline={"data.num_train": None, "student.revision": "1e5"},
+    )
+    original = resolved(study)
+    again = same_again(original, tmp_path)
+    assert again.study.baseline == study.baseline
+    # Over another profile too, because the dump holds the rest of it.
+    assert baseline(again.study, again.profile) == baseline(study, original.profile)
+    assert baseline(again.study, again.profile).values["batch_size"] == 16
 
 
 def test_a_dumped_study_says_where_it_comes_from():

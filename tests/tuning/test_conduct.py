@@ -26,7 +26,7 @@ class Runner:
     ) -> list[TrialRecord]:
         assert display is DISPLAY
         if plan.asks_optuna:
-            choose(plan.resolved, store, plan.num_new)
+            choose(plan.resolved, store, plan.num_to_run)
             (plan,) = (found for found in plans(plan.resolved, inputs, store) if found.asks_optuna)
         self.ran.append([trial.trial_id for trial in plan.pending])
         self.resources.append(resources)

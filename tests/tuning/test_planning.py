@@ -59,14 +59,37 @@ class TestGrid:
 
 
 class TestOptuna:
-    def test_a_new_search_is_all_yet_to_be_chosen(self, store):
+    def test_a_new_search_tries_its_baseline_and_chooses_the_rest(self, store):
         (plan,) = plans(resolved(SEARCH), INPUTS, store)
+        assert (ids(plan.pending), plan.num_new) == (["learning_rate=0.002,seed=0"], 3)
+        assert (plan.asks_optuna, plan.prunes, plan.num_to_run) == (True, True, 4)
+        assert plan.trials[0].profile == resolved(SEARCH).profile
+
+    def test_a_search_of_one_setting_is_its_baseline(self, store):
+        (plan,) = plans(with_samples(1), INPUTS, store)
+        assert (len(plan.trials), plan.num_new) == (1, 0)
+
+    def test_the_study_may_name_another_baseline(self, store):
+        study = SEARCH.model_copy(update={"baseline": {"train.learning_rate": 0.05}})
+        (plan,) = plans(resolved(study), INPUTS, store)
+        assert (ids(plan.trials), plan.num_new) == (["learning_rate=0.05,seed=0"], 3)
+
+    def test_without_a_baseline_all_is_yet_to_be_chosen(self, store):
+        elsewhere = SEARCH.model_copy(update={"overrides": {"train.learning_rate": 1.0}})
+        (plan,) = plans(resolved(elsewhere), INPUTS, store)
         assert (plan.trials, plan.num_new, plan.num_to_run) == ((), 4, 4)
-        assert (plan.asks_optuna, plan.prunes) == (True, True)
+
+    def test_a_baseline_that_another_study_has_made_is_finished(self, store):
+        (plan,) = plans(resolved(SEARCH), INPUTS, store)
+        finish(store, plan.trials[0])
+        (plan,) = plans(resolved(SEARCH), INPUTS, store)
+        assert plan.finished == {"learning_rate=0.002,seed=0": "complete"}
+        assert (plan.num_new, plan.num_to_run) == (3, 3)
 
     def test_a_search_that_goes_on_knows_its_points(self, store):
         study = resolved(SEARCH)
         configs = choose(study, store, 3)
+        # Begun without its baseline, it keeps what it has.
         (plan,) = plans(study, INPUTS, store)
         rates = [trial.setting.values["learning_rate"] for trial in plan.trials]
         assert rates == [config["values"]["learning_rate"] for config in configs]
@@ -174,7 +197,10 @@ class TestExplanations:
         )
 
     def test_settings_that_optuna_has_yet_to_choose_are_counted(self, store):
-        assert explained(SEARCH, store) == ["4 settings that Optuna has yet to choose"]
+        assert explained(SEARCH, store) == [
+            "learning_rate=0.002,seed=0: no hit, the store has no run",
+            "3 settings that Optuna has yet to choose",
+        ]
         choose(resolved(SEARCH), store, 3)
         lines = explained(SEARCH, store)
         assert (len(lines), lines[-1]) == (4, "1 settings that Optuna has yet to choose")
@@ -226,7 +252,8 @@ class TestStartOver:
         search, replicates = plans(study, INPUTS, store)
         assert (len(search.finished), len(replicates.finished)) == (4, 4)
         start_over(study, INPUTS, store, made=set())
-        assert next(plans(study, INPUTS, store)).num_new == 4
+        fresh = next(plans(study, INPUTS, store))
+        assert (fresh.finished, fresh.num_to_run, fresh.num_new) == ({}, 4, 3)
         trials = [*search.trials, *replicates.trials]
         assert [trial.trial_id for trial in trials if store.has_run(trial.run_key)] == []
 

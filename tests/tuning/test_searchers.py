@@ -1,5 +1,5 @@
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import optuna
 import pytest
@@ -8,7 +8,16 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
-from tests.records.made import METRICS, history, resolved, study_of, trials_of
+from tests.records.made import (
+    METRICS,
+    evaluation_record,
+    history,
+    resolved,
+    run_record,
+    study_of,
+    trials_of,
+)
+from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.profile import Train
 from tune_distill.spec.settings import domains
 from tune_distill.spec.study import Asha, Study
@@ -18,6 +27,7 @@ from tune_distill.tuning.searchers import (
     asha,
     ask_again,
     earlier_search,
+    tell_ended,
 )
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
@@ -37,6 +47,10 @@ def last_result(step: int, eval_loss: float, metrics: Any = None) -> dict[str, A
     return flatten_dict(result)
 
 
+TRIAL = trials_of()[0]
+COMPLETE = TrialRecord(
+    TRIAL, "complete", True, None, run_record(TRIAL), evaluation_record(), history(None, 1.25)
+)
 DONE = last_result(20, 1.25, METRICS)
 PRUNED = last_result(10, 3.0)
 
@@ -254,6 +268,12 @@ class TestStoredOptunaSearch:
 
 
 class TestAskAgain:
+    def test_a_baseline_is_asked_first_of_a_search_that_has_not_begun(self, tmp_path):
+        search = searching(tmp_path, LEARNING_RATE)
+        ask_again(tmp_path / "journal", [{"train.learning_rate": 2e-3}])
+        assert rate_of(search.suggest("a")) == 2e-3
+        assert rate_of(search.suggest("b")) != 2e-3
+
     def test_a_point_left_running_is_asked_exactly_once(self, tmp_path):
         left = searching(tmp_path, LEARNING_RATE).suggest("a")
         for _ in range(2):
@@ -291,6 +311,61 @@ class TestAskAgain:
         ask_again(tmp_path / "journal", points(tmp_path))
         assert search.suggest("b") == left
         assert points(tmp_path) == [{"data.num_train": None, "size": "few"}]
+
+
+class TestTellEnded:
+    POINT: ClassVar = {"train.learning_rate": 1e-3}
+
+    def told(self, folder, study: Study, record: TrialRecord, point=None) -> None:
+        space = domains(study, resolved(study).profile)
+        point = point or self.POINT
+        tell_ended(folder / "journal", space, study.metric.name, [(point, record)])
+
+    def test_a_trial_that_another_study_made_is_one_of_the_search(self, tmp_path):
+        searching(tmp_path, LEARNING_RATE)
+        for _ in range(2):
+            self.told(tmp_path, LEARNING_RATE, COMPLETE)
+        (trial,) = stored(tmp_path)
+        assert (trial.state, trial.value, trial.params) == (TrialState.COMPLETE, 1.25, self.POINT)
+        assert trial.intermediate_values == {20: 1.25}
+        assert earlier_search(tmp_path / "journal").num_chosen == 1
+
+    def test_what_the_search_asked_for_itself_is_left_alone(self, tmp_path):
+        search = searching(tmp_path, LEARNING_RATE)
+        point = {"train.learning_rate": rate_of(search.suggest("a"))}
+        search.on_trial_complete("a", DONE)
+        self.told(tmp_path, LEARNING_RATE, COMPLETE, point)
+        assert len(stored(tmp_path)) == 1
+
+    def test_a_pruned_one_says_how_far_it_came(self, tmp_path):
+        searching(tmp_path, LEARNING_RATE)
+        record = TrialRecord(TRIAL, "pruned", True, history=history(3.0, None, 2.0))
+        self.told(tmp_path, LEARNING_RATE, record)
+        (trial,) = stored(tmp_path)
+        assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {10: 3.0, 30: 2.0})
+
+    @pytest.mark.parametrize(
+        ("metric", "state", "value"),
+        [("label_accuracy", TrialState.COMPLETE, 0.75), ("grounding", TrialState.FAIL, None)],
+    )
+    def test_a_metric_that_comes_last_has_no_reports(self, tmp_path, metric, state, value):
+        study = study_of(
+            {
+                "train.learning_rate": {"type": "uniform", "low": 0.0001, "high": 0.1},
+                "size": {"type": "cases", "cases": {"few": {"train.num_epochs": 1}}},
+                "data.num_train": [100, None],
+                "train.batch_size": {"type": "int", "low": 4, "high": 30, "step": 8},
+            },
+            search={"method": "optuna", "num_samples": 3},
+            metric={"name": metric},
+        )
+        searching(tmp_path, study)
+        point = {**self.POINT, "size": "few", "data.num_train": None, "train.batch_size": 12}
+        self.told(tmp_path, study, COMPLETE, point)
+        (trial,) = stored(tmp_path)
+        assert (trial.state, trial.value, trial.intermediate_values) == (state, value, {})
+        # It is spent all the same, and not asked for again.
+        assert points(tmp_path) == [point]
 
 
 class TestStoredPoints:
@@ -354,12 +429,26 @@ class TestAsha:
 
     @pytest.mark.parametrize("num_train", [1, 2, 8, 9, 1000])
     def test_any_length_of_training_has_a_first_rung(self, num_train):
-        scheduler = asha(ASHA, LEARNING_RATE, num_train, TRAIN, [])
+        scheduler = asha(ASHA, LEARNING_RATE, num_train, TRAIN, [], nothing)
         assert told(scheduler, "new", (1, 9.0)) == CONTINUE
+
+    def test_the_baseline_is_judged_and_spared(self):
+        scheduler = asha(
+            ASHA,
+            LEARNING_RATE,
+            160,
+            TRAIN,
+            [history(*self.GOOD, step=5)],
+            lambda config: config["name"] == "baseline",
+        )
+        assert told(scheduler, "baseline", (5, 9.0)) == CONTINUE
+        assert told(scheduler, "other", (5, 9.5)) == STOP
+        # Its loss stands at the rung all the same, and what is better than the median passes.
+        assert told(scheduler, "third", (5, 5.0)) == CONTINUE
 
     def test_where_more_is_better_the_low_ones_are_pruned(self):
         study = study_of({"train.num_epochs": [1, 2]})
-        scheduler = asha(ASHA, study, 160, TRAIN, [])
+        scheduler = asha(ASHA, study, 160, TRAIN, [], nothing)
         for name, value in (("a", 0.8), ("b", 0.9)):
             tell(scheduler, name, {"step": 5, "label_accuracy": value})
         assert tell(scheduler, "c", {"step": 5, "label_accuracy": 0.1}) == STOP
@@ -406,7 +495,13 @@ def stored(folder) -> list[optuna.trial.FrozenTrial]:
 
 def scheduler_after(*losses: tuple[float | None, ...]) -> Any:
     """ASHA that has seen trials with these losses at steps 5, 10, 15 and 20."""
-    return asha(ASHA, LEARNING_RATE, 160, TRAIN, [history(*row, step=5) for row in losses])
+    earlier = [history(*row, step=5) for row in losses]
+    return asha(ASHA, LEARNING_RATE, 160, TRAIN, earlier, nothing)
+
+
+def nothing(config: Any) -> bool:
+    """Spares no trial."""
+    return False
 
 
 def told(scheduler: Any, name: str, report: tuple[int, float]) -> str:
@@ -415,7 +510,7 @@ def told(scheduler: Any, name: str, report: tuple[int, float]) -> str:
 
 
 def tell(scheduler: Any, name: str, result: dict[str, Any]) -> str:
-    trial = SimpleNamespace(trial_id=name)
+    trial = SimpleNamespace(trial_id=name, config={"name": name})
     if name not in scheduler._trial_info:
         scheduler.on_trial_add(None, trial)
     return scheduler.on_trial_result(None, trial, result)

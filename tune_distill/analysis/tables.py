@@ -10,14 +10,15 @@ import pyarrow as pa
 
 from tune_distill.spec.errors import StoreError
 
-Table = Literal["trials", "history", "predictions"]
-TABLES: tuple[Table, ...] = ("trials", "history", "predictions")
+Table = Literal["trials", "history", "predictions", "examples"]
+TABLES: tuple[Table, ...] = ("trials", "history", "predictions", "examples")
 
 
 def load(study: str, *, results: str | Path = "results", table: Table = "trials") -> pd.DataFrame:
     """A table of a study, as results/README.md documents it.
 
-    `load("smoothing")` gives the trials; `table` may also be "history" or "predictions".
+    `load("smoothing")` gives the trials; `table` may also be "history", "predictions" or
+    "examples".
 
     Raises:
         StoreError: there is no such table in `results`.
@@ -38,3 +39,26 @@ def load(study: str, *, results: str | Path = "results", table: Table = "trials"
             f"{path}: must be a Parquet table, got {error}; "
             f"make it again with python -m tune_distill.study {study}"
         ) from error
+
+
+def load_all(*, results: str | Path = "results", table: Table = "trials") -> pd.DataFrame:
+    """A table of every study in `results`, one below the other, with the column `study`.
+
+    A parameter that a study does not vary is missing (NaN) in its rows.
+
+    Raises:
+        StoreError: there is no such table in `results`.
+    """
+    studies = sorted(path.parent.name for path in Path(results).glob("*/trials.parquet"))
+    if not studies:
+        raise StoreError(
+            f"{results}: must hold the folders of studies, got none; "
+            "make one with python -m tune_distill.study smoothing"
+        )
+    frames = []
+    for study in studies:
+        frame = load(study, results=results, table=table)
+        if "study" not in frame:
+            frame.insert(0, "study", study)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)

@@ -16,6 +16,8 @@ from tune_distill.distill.simulator import Simulator, words
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
 
+    from tune_distill.distill.training import ExampleLoss
+
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL")
 
 _STOP_WORDS = """
@@ -38,7 +40,7 @@ _CACHE_SIZE = 2**16
 
 @dataclass(frozen=True, slots=True)
 class PredictionRow:
-    """One generated text and its scores, all in [0, 1]."""
+    """One generated text and its scores, all in [0, 1], and the loss of its example."""
 
     example_id: str
     sample: int
@@ -56,20 +58,27 @@ class PredictionRow:
     faithful: bool
     grounding: float | None
     """None where the explanation holds no content word."""
+    eval_loss: float
+    """Of the example's own target, a token; all samples of an example repeat it."""
+    num_target_tokens: int
 
 
 def score_predictions(
-    examples: Sequence[Example], predictions: Sequence[Sequence[str]], simulator: Simulator
+    examples: Sequence[Example],
+    predictions: Sequence[Sequence[str]],
+    losses: Sequence[ExampleLoss],
+    simulator: Simulator,
 ) -> list[PredictionRow]:
-    """A row per text, by example and then by sample; `predictions[i][k]` is sample k of example i.
+    """A row per text, by example and then by sample; `predictions[i][k]` is sample k of example i,
+    whose loss is `losses[i]`.
 
     A text is faithful if the simulator, which sees its explanation alone, guesses the label that
     the text itself gives, right or wrong. One without a label, or without a word in its
     explanation, is not: there is nothing to agree with, or nothing to judge by.
     """
     texts = [
-        (example, sample, text, parse_output(text))
-        for example, samples in zip(examples, predictions, strict=True)
+        (example, loss, sample, text, parse_output(text))
+        for example, samples, loss in zip(examples, predictions, losses, strict=True)
         for sample, text in enumerate(samples)
     ]
     guesses = simulator.predict([parsed.explanation for *_, parsed in texts])
@@ -119,7 +128,7 @@ def grounding(explanation: str, premise: str, hypothesis: str) -> float | None:
 
 
 def _row(
-    example: Example, sample: int, text: str, parsed: ParsedOutput, guess: str
+    example: Example, loss: ExampleLoss, sample: int, text: str, parsed: ParsedOutput, guess: str
 ) -> PredictionRow:
     rouge1, rouge2, rouge_l = rouge(example.explanations, parsed.explanation)
     return PredictionRow(
@@ -135,6 +144,8 @@ def _row(
         rougeL=rouge_l,
         faithful=guess == parsed.label and bool(words(parsed.explanation)),
         grounding=grounding(parsed.explanation, example.premise, example.hypothesis),
+        eval_loss=loss.per_token,
+        num_target_tokens=loss.num_tokens,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -48,35 +48,67 @@ def token_losses(
 
     Both float32 scalars; the second carries no gradient.
     """
-    device_type = batch.labels_BT.device.type
-    bf16 = device_type == "cuda" and torch.cuda.is_bf16_supported()
-    with torch.autocast(device_type, torch.bfloat16, enabled=bf16):
-        logits_BTV = model(
-            input_ids=batch.input_ids_BS,
-            attention_mask=batch.attention_mask_BS,
-            decoder_input_ids=model._shift_right(batch.labels_BT),
-            use_cache=False,
-        ).logits
-    flat_NV, labels_N = logits_BTV.float().flatten(0, 1), batch.labels_BT.flatten()
+    flat_NV, labels_N = _logits(model, batch).flatten(0, 1), batch.labels_BT.flatten()
     smoothed = cross_entropy(flat_NV, labels_N, label_smoothing=label_smoothing)
     if label_smoothing == 0:
         return smoothed, smoothed.detach()
     return smoothed, cross_entropy(flat_NV.detach(), labels_N)
 
 
+def _logits(model: T5ForConditionalGeneration, batch: Batch) -> torch.Tensor:
+    """The model's logits at each label, float32 (B, T, V)."""
+    device_type = batch.labels_BT.device.type
+    bf16 = device_type == "cuda" and torch.cuda.is_bf16_supported()
+    with torch.autocast(device_type, torch.bfloat16, enabled=bf16):
+        logits_BTV: torch.Tensor = model(
+            input_ids=batch.input_ids_BS,
+            attention_mask=batch.attention_mask_BS,
+            decoder_input_ids=model._shift_right(batch.labels_BT),
+            use_cache=False,
+        ).logits
+    return logits_BTV.float()
+
+
+@dataclass(frozen=True, slots=True)
+class ExampleLoss:
+    """Cross-entropy of one example's target, without smoothing: the sum over its tokens."""
+
+    total: float
+    num_tokens: int
+
+    @property
+    def per_token(self) -> float:
+        return self.total / self.num_tokens
+
+
 @torch.no_grad()
-def evaluation_loss(model: T5ForConditionalGeneration, pairs: Pairs) -> float:
-    """Cross-entropy a target token over all pairs, without smoothing or dropout."""
+def example_losses(model: T5ForConditionalGeneration, pairs: Pairs) -> list[ExampleLoss]:
+    """The loss of each pair, in the order of the pairs, without smoothing or dropout."""
     was_training = model.training
     model.eval()
-    total, count = 0.0, 0
+    losses: dict[int, ExampleLoss] = {}
     for indices in length_sorted([len(row) for row in pairs.sources], _EVAL_BATCH_SIZE):
         batch = collate(pairs, indices, model)
-        tokens = int((batch.labels_BT != IGNORED_LABEL).sum())
-        total += float(token_losses(model, batch, 0.0)[1]) * tokens
-        count += tokens
+        labels_BT = batch.labels_BT
+        flat_NV, labels_N = _logits(model, batch).flatten(0, 1), labels_BT.flatten()
+        # Ignored labels have a loss of 0.
+        losses_BT = cross_entropy(flat_NV, labels_N, reduction="none").view_as(labels_BT)
+        totals_B = losses_BT.sum(1, dtype=torch.float64)
+        counts_B = (labels_BT != IGNORED_LABEL).sum(1)
+        rows = map(ExampleLoss, totals_B.tolist(), counts_B.tolist())
+        losses |= dict(zip(indices, rows, strict=True))
     model.train(was_training)
-    return total / count
+    return [losses[index] for index in range(len(losses))]
+
+
+def mean_loss(losses: Sequence[ExampleLoss]) -> float:
+    """Cross-entropy a target token over all of the examples: each token weighs alike."""
+    return math.fsum(loss.total for loss in losses) / sum(loss.num_tokens for loss in losses)
+
+
+def evaluation_loss(model: T5ForConditionalGeneration, pairs: Pairs) -> float:
+    """Cross-entropy a target token over all pairs, without smoothing or dropout."""
+    return mean_loss(example_losses(model, pairs))
 
 
 class Training:

@@ -31,7 +31,7 @@ from tune_distill.distill.scoring import PredictionRow, score_predictions, summa
 from tune_distill.distill.students import load_model, load_tokenizer
 from tune_distill.distill.tensors import Pairs
 from tune_distill.distill.tokens import TokenPairs
-from tune_distill.distill.training import Training, evaluation_loss
+from tune_distill.distill.training import Training, example_losses, mean_loss
 from tune_distill.records.store import (
     EvaluationRecord,
     HistoryRow,
@@ -113,7 +113,7 @@ def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
     if evaluation is None:
         model = model or _stored_student(trial.run_key, store)
         assert model is not None
-        evaluation = _evaluate(trial, run, model, inputs, store)
+        evaluation = _evaluate(trial, model, inputs, store)
     yield Progress(
         run.num_steps,
         run.num_steps,
@@ -207,11 +207,7 @@ def _stored_student(run_key: str, store: Store) -> T5ForConditionalGeneration | 
 
 
 def _evaluate(
-    trial: Trial,
-    run: RunRecord,
-    model: T5ForConditionalGeneration,
-    inputs: Inputs,
-    store: Store,
+    trial: Trial, model: T5ForConditionalGeneration, inputs: Inputs, store: Store
 ) -> EvaluationRecord:
     profile = trial.profile
     data = inputs.data_identity(profile.data)
@@ -221,15 +217,15 @@ def _evaluate(
     texts = decode(model, tokenizer, pairs.sources, profile.decode)
     decode_time_s = time.perf_counter() - started
     examples = inputs.validation(profile.data)
-    rows = score_predictions(examples, texts, inputs.simulators[data.pool_digest])
-    same_examples = run.validation_digest == data.validation_digest
+    losses = example_losses(model, pairs)
+    rows = score_predictions(examples, texts, losses, inputs.simulators[data.pool_digest])
     record = EvaluationRecord(
         metrics={
             **_summary(rows),
             "faithfulness_ceiling": inputs.ceiling(profile.data),
             **_bertscore(rows, examples, profile.metrics.bertscore_model),
         },
-        eval_loss=run.eval_loss if same_examples else evaluation_loss(model, pairs),
+        eval_loss=mean_loss(losses),
         num_validation=data.num_validation,
         decode_time_s=decode_time_s,
     )

@@ -24,6 +24,7 @@ class Column:
 
 
 _TEXT, _REAL, _WHOLE, _TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+_TEXTS = pa.list_(_TEXT)
 
 TRIALS_BEFORE_SETTING = (
     Column("study", _TEXT, "Name of the study"),
@@ -103,9 +104,19 @@ SCORED = (
         "faithful", _TRUTH, "Whether the explanation alone leads the simulator to predicted_label"
     ),
     Column("grounding", _REAL, "Share of its content words in the pair; null if it has none"),
+    Column("eval_loss", _REAL, "Cross-entropy a target token of this example, without smoothing"),
+    Column("num_target_tokens", _WHOLE, "Target tokens the loss is the mean of"),
 )
 
 PREDICTIONS = (Column("trial_id", _TEXT, "As in trials"), *SCORED)
+
+EXAMPLES = (
+    Column("example_id", _TEXT, "As in predictions; each once"),
+    Column("premise", _TEXT, "First sentence of the pair"),
+    Column("hypothesis", _TEXT, "Second sentence of the pair"),
+    Column("gold_label", _TEXT, "`entailment`, `neutral` or `contradiction`"),
+    Column("explanations", _TEXTS, "The reference explanations; the loss is that of the first"),
+)
 
 
 def schema(columns: tuple[Column, ...]) -> pa.Schema:

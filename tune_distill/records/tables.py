@@ -1,4 +1,4 @@
-"""Rows become Parquet files that appear whole: trials, history and predictions."""
+"""Rows become Parquet files that appear whole: trials, history, predictions and examples."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from tune_distill.records.files import atomic_file
-from tune_distill.records.schemas import HISTORY, PREDICTIONS, SCORED, Column, schema
+from tune_distill.records.schemas import (
+    EXAMPLES,
+    HISTORY,
+    PREDICTIONS,
+    SCORED,
+    Column,
+    schema,
+)
 from tune_distill.spec.errors import StoreError
 
 
@@ -20,6 +27,25 @@ class Scored(Protocol):
 
     @property
     def example_id(self) -> str: ...
+
+
+class ExampleTexts(Protocol):
+    """A validation example as readers of its answers need it."""
+
+    @property
+    def example_id(self) -> str: ...
+
+    @property
+    def premise(self) -> str: ...
+
+    @property
+    def hypothesis(self) -> str: ...
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def explanations(self) -> Sequence[str]: ...
 
 
 def write_predictions(path: Path, rows: Sequence[Scored]) -> None:
@@ -46,6 +72,22 @@ def write_history(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """`history.parquet` holds these rows."""
     with atomic_file(folder / "history.parquet") as temporary:
         pq.write_table(_table(rows, HISTORY), temporary)
+
+
+def write_examples(folder: Path, examples: Iterable[ExampleTexts]) -> None:
+    """`examples.parquet` holds a row for each of these."""
+    rows = [
+        {
+            "example_id": example.example_id,
+            "premise": example.premise,
+            "hypothesis": example.hypothesis,
+            "gold_label": example.label,
+            "explanations": list(example.explanations),
+        }
+        for example in examples
+    ]
+    with atomic_file(folder / "examples.parquet") as temporary:
+        pq.write_table(_table(rows, EXAMPLES), temporary)
 
 
 def write_all_predictions(folder: Path, parts: Iterable[tuple[str, Path]]) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from tune_distill.records.schemas import trials_columns
 from tune_distill.records.store import (
@@ -15,15 +16,30 @@ from tune_distill.records.store import (
     Store,
     without_eval_loss,
 )
-from tune_distill.records.tables import write_all_predictions, write_history, write_trials
+from tune_distill.records.tables import (
+    ExampleTexts,
+    write_all_predictions,
+    write_examples,
+    write_history,
+    write_trials,
+)
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.keys import canonical_json
-from tune_distill.spec.plan import Trial
+from tune_distill.spec.plan import Plan, Trial
+from tune_distill.spec.profile import Data
+
+logger = logging.getLogger(__name__)
 
 INTERRUPTED = "interrupted; run the same command again to go on"
 """The error of a trial that Ctrl-C kept from its end."""
 
 TrialState = Literal["complete", "pruned", "failed"]
+
+
+class Validation(Protocol):
+    """Says which validation examples a data section names."""
+
+    def validation(self, data: Data) -> Sequence[ExampleTexts]: ...
 
 
 @dataclass(frozen=True)
@@ -55,6 +71,18 @@ def complete_record(trial: Trial, store: Store, reused: bool) -> TrialRecord:
     return TrialRecord(
         trial, "complete", reused, None, run, evaluation, comparable_history(trial, run)
     )
+
+
+def stored_record(trial: Trial, plan: Plan, store: Store) -> TrialRecord:
+    """The record of a trial that the plan found finished.
+
+    Raises:
+        StoreError: the store has lost it since.
+    """
+    if plan.finished[trial.trial_id] == "pruned":
+        history = store.pruned_history(plan.search_key, trial.run_key)
+        return TrialRecord(trial, "pruned", reused=True, history=history)
+    return complete_record(trial, store, reused=True)
 
 
 def comparable_history(trial: Trial, run: RunRecord) -> tuple[HistoryRow, ...]:
@@ -117,10 +145,30 @@ def history_rows(records: Iterable[TrialRecord]) -> list[dict[str, Any]]:
     ]
 
 
+def study_examples(records: Iterable[TrialRecord], inputs: Validation) -> list[ExampleTexts]:
+    """The validation examples of all the trials, each id once.
+
+    Ids are unique within a source. Where two sources of a study give different examples the same
+    id, that is reported, and the first one stands.
+    """
+    found: dict[str, ExampleTexts] = {}
+    clashes = 0
+    for data in dict.fromkeys(record.trial.profile.data for record in records):
+        for example in inputs.validation(data):
+            clashes += found.setdefault(example.example_id, example) != example
+    if clashes:
+        logger.warning(
+            "examples: an id must name one example, got %d that two sources share; "
+            "the texts are those of the first source",
+            clashes,
+        )
+    return list(found.values())
+
+
 def write_study_tables(
-    folder: Path, study: str, records: Sequence[TrialRecord], store: Store
+    folder: Path, study: str, records: Sequence[TrialRecord], store: Store, inputs: Validation
 ) -> list[dict[str, Any]]:
-    """The study's three tables and its CSV are in `folder`; the rows of trials."""
+    """The study's four tables and its CSV are in `folder`; the rows of trials."""
     rows = [trial_row(study, record) for record in records]
     columns = trials_columns([record.trial.setting.values for record in records])
     write_history(folder, history_rows(records))
@@ -132,6 +180,7 @@ def write_study_tables(
             if record.state == "complete"
         ),
     )
-    # Last: a reader who sees a trial here finds its history and predictions.
+    write_examples(folder, study_examples(records, inputs))
+    # Last: a reader who sees a trial here finds its history, predictions and examples.
     write_trials(folder, rows, columns)
     return rows

@@ -46,6 +46,13 @@ class Values(Section):
             seen.append(value)
         return self
 
+    @property
+    def rule(self) -> str:
+        return f"one of {', '.join(map(repr, self.values))}"
+
+    def holds(self, value: Scalar) -> bool:
+        return value in self.values
+
     def draw(self, rng: random.Random) -> Scalar:
         return rng.choice(self.values)
 
@@ -64,6 +71,13 @@ class Range(Section):
         if self.low >= self.high:
             raise ValueError(f"low must be below high, got low {self.low} and high {self.high}")
         return self
+
+    @property
+    def rule(self) -> str:
+        return f"a number from {self.low} to {self.high}"
+
+    def holds(self, value: Scalar) -> bool:
+        return isinstance(value, int | float) and self.low <= value <= self.high
 
     def scaled(self, default: float) -> Range:
         """The same range in the field's own unit: factors become values."""
@@ -114,6 +128,13 @@ class IntRange(Section):
             raise ValueError(f"low must be below high, got low {self.low} and high {self.high}")
         return self
 
+    @property
+    def rule(self) -> str:
+        return f"a whole number from {self.low} to {self.high} in steps of {self.step}"
+
+    def holds(self, value: Scalar) -> bool:
+        return isinstance(value, int) and value in range(self.low, self.high + 1, self.step)
+
     def draw(self, rng: random.Random) -> Scalar:
         return rng.randrange(self.low, self.high + 1, self.step)
 
@@ -132,6 +153,13 @@ class Cases(Section):
             if not fields:
                 raise ValueError(f"case {name!r} sets no field")
         return self
+
+    @property
+    def rule(self) -> str:
+        return f"the name of a case, {' or '.join(map(repr, self.cases))}"
+
+    def holds(self, value: Scalar) -> bool:
+        return value in self.cases
 
     def draw(self, rng: random.Random) -> Scalar:
         return rng.choice(list(self.cases))
@@ -154,3 +182,10 @@ Domain: TypeAlias = Annotated[
     Discriminator(_type_of),
     BeforeValidator(_list_is_values),
 ]
+
+
+def outside(where: str, domain: Domain, value: Scalar) -> list[str]:
+    """The fault of a value that the domain does not hold; none of one that it holds."""
+    if domain.holds(value):
+        return []
+    return [f"{where}: must be {domain.rule}, got {value!r}; choose another, or widen vary"]

@@ -14,10 +14,10 @@ from typing import Any
 
 from tune_distill.spec.profile import Profile
 
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 """Raise it when training code changes its results: stored runs are then not found any more."""
 
-EVALUATION_VERSION = 1
+EVALUATION_VERSION = 2
 """Raise it when decoding or scoring changes its results."""
 
 SIMULATOR_VERSION = 1

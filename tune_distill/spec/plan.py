@@ -19,6 +19,7 @@ from tune_distill.spec.keys import (
 from tune_distill.spec.profile import Data, Profile, Student
 from tune_distill.spec.settings import (
     Setting,
+    baseline,
     domains,
     extremes,
     setting,
@@ -95,17 +96,20 @@ class ResolvedStudy:
     def search_key(self, identities: Identities) -> str:
         """The identity of the search: what earlier decisions of Optuna and ASHA are valid for.
 
-        The number of samples is left out, so that a widened search goes on.
+        The number of samples is left out, so that a widened search goes on. The baseline is part
+        of it: Optuna chooses its points after that one, and ASHA spares it.
         """
         space = domains(self.study, self.profile)
-        baseline = self.trial(Setting({}, {}), self.study.search.seed, identities)
+        spared = baseline(self.study, self.profile)
+        own = self.trial(Setting({}, {}), self.study.search.seed, identities)
         return key_of(
             {
                 "vary": {name: domain.model_dump() for name, domain in space.items()},
                 "search": self.study.search.model_dump(exclude={"num_samples"}),
                 "scheduler": self.study.scheduler and self.study.scheduler.model_dump(),
                 "metric": self.study.metric.model_dump(),
-                "baseline": baseline.evaluation_identity | {"run_key": baseline.run_key},
+                "baseline": spared and spared.values,
+                "profile": own.evaluation_identity | {"run_key": own.run_key},
             }
         )
 

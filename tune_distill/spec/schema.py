@@ -44,13 +44,17 @@ def study_schema() -> dict[str, Any]:
     del properties["overrides"]["additionalProperties"]
     properties["overrides"] |= _FIELDS
     properties["profile_overrides"]["additionalProperties"] = _FIELDS
+    # Any other name is that of cases: a plain word.
+    names = {"anyOf": [{"enum": list(field_paths())}, {"pattern": r"^[A-Za-z_][A-Za-z0-9_]*$"}]}
     properties["vary"] |= {
         "properties": {path: _domain_of(path) for path in field_paths()},
-        # Any other name is that of cases: a plain word.
-        "propertyNames": {
-            "anyOf": [{"enum": list(field_paths())}, {"pattern": r"^[A-Za-z_][A-Za-z0-9_]*$"}]
-        },
+        "propertyNames": names,
         "additionalProperties": {"$ref": "#/$defs/Cases"},
+    }
+    properties["baseline"] |= {
+        "properties": {path: _field(path) for path in field_paths()},
+        "propertyNames": names,
+        "additionalProperties": {"type": "string"},
     }
     return {"$schema": _DIALECT, **schema, "$defs": definitions}
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from tune_distill.spec.domains import Cases, Domain, IntRange, Range, Scalar, Values
+from tune_distill.spec.domains import Cases, Domain, IntRange, Range, Scalar, Values, outside
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import describe, nearest, raise_faults
 from tune_distill.spec.keys import flatten
@@ -83,7 +83,8 @@ def domains(study: Study, profile: Profile) -> dict[str, Domain]:
     """The study's domains with ranges in the field's own unit.
 
     Raises:
-        StudyFileError: a value of some domain that its field does not allow; every fault at once.
+        StudyFileError: a value of some domain that its field does not allow, or a baseline
+            outside its range; every fault at once.
     """
     defaults = flatten(profile.model_dump())
     scaled: dict[str, Domain] = {}
@@ -104,6 +105,9 @@ def domains(study: Study, profile: Profile) -> dict[str, Domain]:
                 with_fields(profile, _fields(name, domain, value), f"study {study.name}: vary")
             except StudyFileError as error:
                 faults += str(error).splitlines()
+        if name in study.baseline:
+            where = f"study {study.name}: baseline.{name}"
+            faults += outside(where, domain, study.baseline[name])
     raise_faults(list(dict.fromkeys(faults)))
     return scaled
 
@@ -164,6 +168,38 @@ def input_profiles(study: Study, profile: Profile) -> list[Profile]:
             f"study {study.name}: vary",
         )
         for point in itertools.product(*chosen.values())
+    ]
+
+
+def baseline(study: Study, profile: Profile) -> Setting | None:
+    """The setting that the study's others are compared with: `profile`'s own, where the study
+    names no other. None if some varied name has no such value in its domain.
+    """
+    own = flatten(profile.model_dump())
+    space = domains(study, profile)
+    point: dict[str, Scalar] = {}
+    for name, domain in space.items():
+        values = _baseline_values(name, domain, study, own)
+        if not values:
+            return None
+        point[name] = values[0]
+    return setting(study, space, point)
+
+
+def _baseline_values(
+    name: str, domain: Domain, study: Study, own: Mapping[str, Scalar]
+) -> list[Scalar]:
+    """The domain's values that do as the baseline, the best first, as the domain writes them."""
+    if isinstance(domain, Range | IntRange):
+        value = study.baseline.get(name, own[name])
+        if not domain.holds(value):
+            return []
+        # As a search would choose it: the name of a trial tells 1 from 1.0.
+        return [float(value) if isinstance(domain, Range) else value]  # type: ignore[arg-type]
+    if name in study.baseline:
+        return [value for value in _listed(domain) if value == study.baseline[name]]
+    return [
+        value for value in _listed(domain) if _fields(name, domain, value).items() <= own.items()
     ]
 
 

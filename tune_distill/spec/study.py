@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from tune_distill.spec.domains import Cases, Domain, IntRange, Scalar, Values
+from tune_distill.spec.domains import Cases, Domain, IntRange, Range, Scalar, Values, outside
 from tune_distill.spec.faults import FaultsError, nearest, raise_value_faults
 from tune_distill.spec.profile import Section, column_name, field_paths
 
@@ -105,6 +105,11 @@ class Study(Section):
     search: Search = Search.model_validate({})
     scheduler: Asha | None = None
     metric: Metric = Metric.model_validate({})
+    baseline: dict[str, Scalar] = Field(
+        default_factory=dict,
+        description="Varied name: its value in the setting that the others are compared with; "
+        "the profile's own where it says nothing",
+    )
     replicates: int = Field(1, ge=1, description="Seeds of each setting; --seeds sets it too")
     overrides: dict[str, Scalar] = Field(
         default_factory=dict, description="Dotted profile fields that this study sets"
@@ -188,8 +193,27 @@ class Study(Section):
                 f"which trials report while training, got {self.metric.name}; "
                 "change it, or remove the scheduler"
             )
-        raise_value_faults(faults)
+        raise_value_faults(faults + _baseline_faults(self.baseline, self.vary))
         return self
+
+
+def _baseline_faults(baseline: dict[str, Scalar], vary: dict[str, Domain]) -> list[str]:
+    """A fault for each name that is not varied, and each value that its domain does not hold.
+
+    Factors on the profile's own value are left to `settings.domains`, which knows the profile.
+    """
+    faults = []
+    for name, value in baseline.items():
+        if name not in vary:
+            faults.append(
+                f"baseline.{name}: must be a name under vary, got {name!r}"
+                f"{nearest(name, list(vary))}"
+            )
+            continue
+        domain = vary[name]
+        if not isinstance(domain, Range) or not domain.times_default:
+            faults += outside(f"baseline.{name}", domain, value)
+    return faults
 
 
 def _columns(vary: dict[str, Domain]) -> dict[str, str]:

@@ -27,7 +27,7 @@ STUDY_ORDER = (
     "sequence_length",
 )
 """The shipped studies, in the order that `all` runs them: smoothing makes the run that
-temperature, decoding and sequence_length share."""
+temperature, decoding, sequence_length and learning_rate share."""
 
 Model = TypeVar("Model", bound=BaseModel)
 

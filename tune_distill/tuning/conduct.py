@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.students import num_parameters
 from tune_distill.records.store import Store
-from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record
+from tune_distill.records.trials import INTERRUPTED, TrialRecord, stored_record
 from tune_distill.spec.domains import Cases, Domain, Scalar, Values
-from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
+from tune_distill.spec.plan import Plan, ResolvedStudy
 from tune_distill.spec.settings import input_profiles
 from tune_distill.spec.study import Study
 from tune_distill.tuning.events import Display
@@ -35,7 +35,7 @@ def conduct(
     for plan in plans(resolved, inputs, store):
         for trial in plan.trials:
             if trial.trial_id in plan.finished:
-                records[trial.trial_id] = _stored_record(trial, plan, store)
+                records[trial.trial_id] = stored_record(trial, plan, store)
         if plan.num_to_run:
             ran = _run(plan, inputs, store, request, display, start_ray)
             records |= {record.trial.trial_id: record for record in ran}
@@ -63,13 +63,6 @@ def _run(
     num_runs = len({trial.run_key for trial in plan.trials}) + plan.num_new
     largest = max(num_parameters(profile.student) for profile in profiles)
     return run_plan(plan, inputs, store, fit(nodes, num_runs, largest, request), display)
-
-
-def _stored_record(trial: Trial, plan: Plan, store: Store) -> TrialRecord:
-    if plan.finished[trial.trial_id] == "pruned":
-        history = store.pruned_history(plan.search_key, trial.run_key)
-        return TrialRecord(trial, "pruned", reused=True, history=history)
-    return complete_record(trial, store, reused=True)
 
 
 def _in_order(study: Study, records: Iterable[TrialRecord]) -> list[TrialRecord]:

@@ -16,7 +16,7 @@ from tune_distill.spec.plan import (
     planned_trials,
     require_effect,
 )
-from tune_distill.spec.settings import domains, setting
+from tune_distill.spec.settings import baseline, domains, setting
 
 
 def plans(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Iterator[Plan]:
@@ -46,17 +46,18 @@ def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
     # Optuna is imported only where a study asks for it.
     from tune_distill.tuning.searchers import earlier_search
 
-    study = resolved.study
-    assert study.search.num_samples is not None
+    study, num_samples = resolved.study, resolved.study.search.num_samples
+    assert num_samples is not None
     require_effect(resolved, inputs)
     search_key = resolved.search_key(inputs)
     space = domains(study, resolved.profile)
     earlier = earlier_search(store.journal_path(search_key))
-    points = earlier.points[: study.search.num_samples]
-    trials = [
-        resolved.trial(setting(study, space, point), resolved.seeds[0], inputs) for point in points
-    ]
-    num_new = max(0, study.search.num_samples - earlier.num_chosen)
+    chosen = [setting(study, space, point) for point in earlier.points[:num_samples]]
+    num_new = max(0, num_samples - earlier.num_chosen)
+    if not chosen and (first := baseline(study, resolved.profile)):
+        # What the others are compared with must be there, and Optuna might never choose it.
+        chosen, num_new = [first], num_samples - 1
+    trials = [resolved.trial(each, resolved.seeds[0], inputs) for each in chosen]
     return make_plan(resolved, search_key, trials, store, asks_optuna=True, num_new=num_new)
 
 

@@ -14,12 +14,24 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from tune_distill.distill.inputs import Inputs
 from tune_distill.records.store import HistoryRow, Store
-from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record
+from tune_distill.records.trials import (
+    INTERRUPTED,
+    TrialRecord,
+    complete_record,
+    stored_record,
+)
 from tune_distill.spec.plan import Plan, Trial
-from tune_distill.spec.settings import domains
+from tune_distill.spec.settings import baseline, domains
 from tune_distill.tuning.events import Display
 from tune_distill.tuning.resources import TrialResources
-from tune_distill.tuning.searchers import PlanSearch, StoredOptunaSearch, asha, ask_again
+from tune_distill.tuning.searchers import (
+    PlanSearch,
+    Spares,
+    StoredOptunaSearch,
+    asha,
+    ask_again,
+    tell_ended,
+)
 from tune_distill.tuning.trainable import Context, StudyTrainable, trial_of
 
 logger = logging.getLogger(__name__)
@@ -146,16 +158,18 @@ def _searcher(plan: Plan, inputs: Inputs, store: Store) -> PlanSearch | StoredOp
         return PlanSearch(plan.pending, store.has_run)
     store.begin_search(plan.search_key)
     journal = store.journal_path(plan.search_key)
-    seed = plan.resolved.seeds[0]
+    seed, space = plan.resolved.seeds[0], domains(study, plan.resolved.profile)
+    answered = [(_point(record.trial, plan), record) for record in _stored_records(plan, store)]
     search = StoredOptunaSearch(
         study,
-        domains(study, plan.resolved.profile),
+        space,
         seed,
         journal,
         len(plan.trials),
-        [_point(trial, plan) for trial in plan.trials if trial.trial_id in plan.finished],
+        [point for point, _ in answered],
         lambda setting: plan.resolved.trial(setting, seed, inputs).run_key,
     )
+    tell_ended(journal, space, study.metric.name, answered)
     ask_again(journal, [_point(trial, plan) for trial in plan.pending])
     return search
 
@@ -164,15 +178,26 @@ def _scheduler(plan: Plan, inputs: Inputs, store: Store) -> Any:
     study, profile = plan.resolved.study, plan.resolved.profile
     if study.scheduler is None or not plan.prunes:
         return None
-    earlier = [
-        store.pruned_history(plan.search_key, trial.run_key)
-        if plan.finished[trial.trial_id] == "pruned"
-        else complete_record(trial, store, reused=True).history
-        for trial in plan.trials
-        if trial.trial_id in plan.finished
-    ]
+    earlier = [record.history for record in _stored_records(plan, store)]
     num_train = inputs.data_identity(profile.data).num_train
-    return asha(study.scheduler, study, num_train, profile.train, earlier)
+    spares = _spares_baseline(plan, inputs)
+    return asha(study.scheduler, study, num_train, profile.train, earlier, spares)
+
+
+def _spares_baseline(plan: Plan, inputs: Inputs) -> Spares:
+    """Spares whatever trains the baseline: pruned, it would leave nothing to compare with."""
+    resolved = plan.resolved
+    spared = baseline(resolved.study, resolved.profile)
+    if spared is None:
+        return lambda config: False
+    runs = {resolved.trial(spared, seed, inputs).run_key for seed in resolved.seeds}
+    return lambda config: trial_of(config, resolved, inputs).run_key in runs
+
+
+def _stored_records(plan: Plan, store: Store) -> list[TrialRecord]:
+    """The records of the plan's finished trials."""
+    finished = [trial for trial in plan.trials if trial.trial_id in plan.finished]
+    return [stored_record(trial, plan, store) for trial in finished]
 
 
 def _point(trial: Trial, plan: Plan) -> Mapping[str, Any]:

@@ -11,18 +11,22 @@ from typing import Any
 import optuna
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
-from ray.tune.schedulers import ASHAScheduler
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from tune_distill.distill.batches import num_steps
 from tune_distill.records.store import HistoryRow
+from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.domains import Cases, Domain, IntRange, LogUniform, Scalar, Uniform, Values
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Train
 from tune_distill.spec.settings import Setting, setting
-from tune_distill.spec.study import Asha, Study
+from tune_distill.spec.study import PROGRESS_METRICS, Asha, MetricName, Study
 from tune_distill.tuning.trainable import trial_config
+
+Spares = Callable[[Mapping[str, Any]], bool]
+"""Whether a trial of this config goes on, however bad it is."""
 
 _STUDY_NAME = "tune_distill"
 
@@ -84,6 +88,20 @@ class PlanSearch(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
+
+
+class SparingAsha(ASHAScheduler):  # type: ignore[misc]
+    """ASHA that judges every trial, and stops none whose config it is told to spare."""
+
+    def __init__(self, spares: Spares, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._spares = spares
+
+    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        decision = str(super().on_trial_result(controller, trial, result))
+        if decision == TrialScheduler.STOP and self._spares(trial.config):
+            return str(TrialScheduler.CONTINUE)
+        return decision
 
 
 class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
@@ -212,16 +230,55 @@ def ask_again(journal: Path, points: Iterable[Mapping[str, Scalar]]) -> None:
             study.enqueue_trial(dict(point))
 
 
+def tell_ended(
+    journal: Path,
+    space: Mapping[str, Domain],
+    metric: MetricName,
+    answered: Iterable[tuple[Mapping[str, Scalar], TrialRecord]],
+) -> None:
+    """The search knows how the trials at these points ended, also where it never asked for them:
+    another study may have made its baseline."""
+    study = optuna.load_study(study_name=_STUDY_NAME, storage=_storage(journal))
+    known = [trial.params for trial in study.get_trials(deepcopy=False)]
+    for point, record in answered:
+        if dict(point) not in known:
+            study.add_trial(_ended_trial(space, metric, point, record))
+
+
+def _ended_trial(
+    space: Mapping[str, Domain],
+    metric: MetricName,
+    point: Mapping[str, Scalar],
+    record: TrialRecord,
+) -> FrozenTrial:
+    value, state = None, TrialState.PRUNED
+    if record.evaluation is not None:
+        values = {**record.evaluation.metrics, "eval_loss": record.evaluation.eval_loss}
+        value = values[metric]
+        # As `tell` would: a metric without a value is no result.
+        state = TrialState.FAIL if value is None else TrialState.COMPLETE
+    reports = {row.step: row.eval_loss for row in record.history if row.eval_loss is not None}
+    return optuna.trial.create_trial(
+        state=state,
+        value=value,
+        params=dict(point),
+        distributions={name: _distribution(domain) for name, domain in space.items()},
+        intermediate_values=reports if metric in PROGRESS_METRICS else {},
+    )
+
+
 def asha(
     settings: Asha,
     study: Study,
     num_train: int,
     train: Train,
     earlier: Iterable[tuple[HistoryRow, ...]],
-) -> ASHAScheduler:
+    spares: Spares,
+) -> SparingAsha:
     """ASHA over training steps that has already seen the histories of `earlier` trials."""
     total = num_steps(num_train, train)
-    scheduler = ASHAScheduler(
+    scheduler = SparingAsha(
+        spares,
         time_attr="step",
         metric=study.metric.name,
         mode=study.metric.mode,
@@ -236,9 +293,9 @@ def asha(
         scheduler.on_trial_add(None, trial)
         for row in history:
             if row.eval_loss is not None:
-                scheduler.on_trial_result(
-                    None, trial, {"step": row.step, study.metric.name: row.eval_loss}
-                )
+                report = {"step": row.step, study.metric.name: row.eval_loss}
+                # ASHA's own: these have ended, and there is nothing to spare.
+                ASHAScheduler.on_trial_result(scheduler, None, trial, report)
         scheduler.on_trial_remove(None, trial)
     return scheduler
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ def trial_config(setting: Setting, seed: int) -> dict[str, Any]:
     return {"values": dict(setting.values), "fields": dict(setting.fields), "seed": seed}
 
 
-def trial_of(config: dict[str, Any], resolved: ResolvedStudy, inputs: Inputs) -> Trial:
+def trial_of(config: Mapping[str, Any], resolved: ResolvedStudy, inputs: Inputs) -> Trial:
     """The trial that a Tune config names."""
     return resolved.trial(Setting(config["values"], config["fields"]), config["seed"], inputs)
 
