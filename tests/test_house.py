@@ -35,7 +35,11 @@ TOP = 5
 HEAVY = {"datasets", "pandas", "ray", "torch", "transformers"}
 
 # Distributions whose package has another name.
-IMPORT_NAMES = {"pyyaml": "yaml", "scikit_learn": "sklearn"}
+IMPORT_NAMES = {
+    "pyyaml": "yaml",
+    "scikit_learn": "sklearn",
+    "vl_convert_python": "vl_convert",
+}
 
 
 def imports(path: Path) -> set[str]:

@@ -12,6 +12,8 @@ from typing import Literal, TypeAlias
 Value: TypeAlias = float | str
 """A number, or the name of a category."""
 
+Marker: TypeAlias = Literal["circle", "open", "triangle", "open triangle", "diamond"]
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -48,7 +50,7 @@ class Series:
     along: Literal["x", "y"] = "y"
     texts: tuple[str, ...] = ()
     annotated: bool = False
-    marker: Literal["circle", "open", "triangle", "diamond"] = "circle"
+    marker: Marker = "circle"
     dashed: bool = False
     offset: float = 0.0
     shade: float | None = None
