@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tune_distill.analysis.tables import load
+    from tune_distill.analysis.reports import verdict
+    from tune_distill.analysis.tables import load, load_all
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["__version__", "load", "load_all", "verdict"]
+
+_HOMES = {
+    "load": "tune_distill.analysis.tables",
+    "load_all": "tune_distill.analysis.tables",
+    "verdict": "tune_distill.analysis.reports",
+}
 
 
 def __getattr__(name: str) -> Any:
     # pandas and pyarrow cost half a second that `--help` need not pay.
-    if name == "load":
-        from tune_distill.analysis.tables import load
-
-        return load
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

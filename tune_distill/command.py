@@ -109,6 +109,13 @@ class Command:
             if row["state"] == "failed":
                 self.say(f"failed: {row['trial_id']}: {row['error']}")
 
+    def tell_verdict(self, summary: Mapping[str, Any]) -> None:
+        """What the statistics say of a study, in three lines."""
+        if self.options.json:
+            print(json.dumps({"event": "verdict", **summary}))
+        for line in summary["lines"]:
+            self.say(line)
+
     def conclude(self, total: Counts, elapsed_s: float) -> None:
         """The last line: what was run, and how many trials needed no training."""
         if self.options.json:

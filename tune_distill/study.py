@@ -74,6 +74,7 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
 
 def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
     """The study's tables are in results and its summary on the console; its counts."""
+    from tune_distill.analysis.reports import report_study
     from tune_distill.analysis.summary import count, footnotes, summary_table
     from tune_distill.records.environment import write_environment
     from tune_distill.records.files import write_text
@@ -93,7 +94,7 @@ def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
     command.made |= {record.trial.run_key for record in records if not record.reused}
     command.tell_dropped()
     folder = command.results / study.name
-    rows = write_study_tables(folder, study.name, records, store)
+    rows = write_study_tables(folder, study.name, records, store, command.inputs)
     write_text(folder / "study.yaml", dump_study(resolved))
     if command.nodes:
         write_environment(folder, {"nodes": command.nodes})
@@ -102,11 +103,13 @@ def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
     for note in footnotes(rows):
         command.say(note)
     command.show_failures(rows)
+    command.tell_verdict(report_study(folder))
     command.interrupted = any(record.error == INTERRUPTED for record in records)
     return count(rows)
 
 
 def _run_all(options: Options) -> int:
+    from tune_distill.analysis.reports import report_overview
     from tune_distill.analysis.summary import Counts
     from tune_distill.command import Command
     from tune_distill.preview import preview
@@ -126,6 +129,7 @@ def _run_all(options: Options) -> int:
             total += run_study(command, study)
             if command.interrupted:
                 break
+        report_overview(command.results, {})
         command.conclude(total, time.monotonic() - started)
     return EXIT_SOME_FAILED if total.failed else EXIT_COMPLETE
 

@@ -1,0 +1,131 @@
+"""Axes and series that several figures share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from tune_distill.analysis.panels import Axis, Series, Value
+from tune_distill.analysis.resampling import Estimate
+from tune_distill.analysis.results import SettingValues, words
+from tune_distill.analysis.shapes import numeric_column
+from tune_distill.analysis.summary import setting_text
+from tune_distill.analysis.verdict import Verdict
+from tune_distill.analysis.wording import METRIC_UNITS
+from tune_distill.spec.domains import LogUniform
+
+_UNITS = {
+    "train_fraction": "share of the pool",
+    "num_train": "examples",
+    "max_source_length": "tokens",
+    "max_target_length": "tokens",
+}
+
+
+def setting_positions(verdict: Verdict) -> dict[int, Value]:
+    """Where each setting stands on the setting axis."""
+    results, column = verdict.results, numeric_column(verdict.results)
+    if column is None:
+        return {index: axis_name(point) for index, point in enumerate(results.settings)}
+    return {index: number(point[column]) for index, point in enumerate(results.settings)}
+
+
+def setting_axis(verdict: Verdict) -> Axis:
+    results = verdict.results
+    label = column_label(verdict)
+    column = numeric_column(results)
+    if column is None:
+        names = tuple(axis_name(results.settings[setting]) for setting in results.measured())
+        return Axis(label, "category", names)
+    [domain] = results.study.vary.values()
+    values = [number(point[column]) for point in results.settings]
+    wide = min(values) > 0 and max(values) / min(values) > 50
+    return Axis(label, "log" if isinstance(domain, LogUniform) or wide else "linear")
+
+
+def column_label(verdict: Verdict) -> str:
+    """The varied columns, in the order of the values in `axis_name`."""
+    columns = verdict.results.columns
+    unit = _UNITS.get(columns[0]) if len(columns) == 1 else None
+    names = ", ".join(words(column) for column in columns)
+    return f"{names} ({unit})" if unit else names
+
+
+def axis_name(setting: SettingValues) -> str:
+    """A setting as an axis names it, whose label has the columns: `128, 64`."""
+    return ", ".join(setting_text(value) for value in setting.values())
+
+
+def metric_axis(metric: str, scale: str = "linear") -> Axis:
+    """The metric's own axis, under a title that names the metric."""
+    return Axis(METRIC_UNITS[metric], "log" if scale == "log" else "linear")
+
+
+def unit_text(metric: str) -> str:
+    return f" ({METRIC_UNITS[metric]})"
+
+
+def level_intervals(verdict: Verdict, name: str, levels: Sequence[tuple[int, Estimate]]) -> Series:
+    positions = setting_positions(verdict)
+    return Series(
+        name,
+        "intervals",
+        tuple(positions[setting] for setting, _ in levels),
+        tuple(level.value for _, level in levels),
+        tuple(level.low for _, level in levels),
+        tuple(level.high for _, level in levels),
+        texts=tuple(level_text(verdict.results.text(setting), level) for setting, level in levels),
+    )
+
+
+def dotted(intervals: Series) -> tuple[Series, Series]:
+    """The intervals, and a point in the middle of each, which carries the texts."""
+    points = replace(intervals, kind="points", low=(), high=())
+    return replace(intervals, texts=(), annotated=False), points
+
+
+def level_text(name: str, level: Estimate) -> str:
+    return f"{name}: {level.value:.3f} [{level.low:.3f}, {level.high:.3f}]"
+
+
+def seed_points(points: Iterable[tuple[Value, float, str]]) -> Series:
+    listed = list(points)
+    return Series(
+        "one seed",
+        "points",
+        tuple(x for x, _, _ in listed),
+        tuple(float(y) for _, y, _ in listed),
+        texts=tuple(text for _, _, text in listed),
+        marker="open",
+        offset=0.15,
+        faint=True,
+    )
+
+
+def seed_texts(complete: pd.DataFrame) -> list[str]:
+    return [f"seed {seed}" for seed in complete["seed"]]
+
+
+def spans_decades(values: Iterable[float]) -> bool:
+    """Whether the values are so far apart that only a logarithmic axis shows them all."""
+    listed = [float(value) for value in values]
+    return min(listed) > 0 and max(listed) > 4 * min(listed)
+
+
+def number(value: object) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def size_caption(verdict: Verdict) -> str:
+    seeds = "1 seed" if verdict.num_seeds == 1 else f"{verdict.num_seeds} seeds"
+    results = verdict.results
+    baseline = "" if results.baseline is None else f"; baseline {results.text(results.baseline)}"
+    return f"n = {verdict.num_examples:,} validation examples, {seeds}{baseline}."
+
+
+def trials_caption(verdict: Verdict) -> str:
+    counts = verdict.results.trials["state"].value_counts()
+    return f"n = {', '.join(f'{count} {state}' for state, count in counts.items())} trials."

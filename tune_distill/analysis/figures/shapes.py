@@ -1,0 +1,243 @@
+"""Figures of what a kind of study is asked: scaling, sensitivity, trade-offs, truncation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from tune_distill.analysis.figures.pieces import (
+    dotted,
+    level_intervals,
+    level_text,
+    metric_axis,
+    number,
+    seed_points,
+    seed_texts,
+    setting_axis,
+    size_caption,
+    spans_decades,
+)
+from tune_distill.analysis.panels import Axis, Figure, Marker, Panel, Rule, Series
+from tune_distill.analysis.resampling import Estimate
+from tune_distill.analysis.results import setting_phrase
+from tune_distill.analysis.shapes import numeric_column
+from tune_distill.analysis.verdict import Verdict
+from tune_distill.analysis.wording import METRIC_NAMES
+
+
+def scaling_figure(verdict: Verdict) -> Figure | None:
+    """The metric and the training time against data size, with the fitted law."""
+    law, results = verdict.scaling, verdict.results
+    if law is None:
+        return None
+    complete = results.complete
+    sizes = complete.groupby("setting")["num_train"].mean()
+    levels = verdict.found.levels[verdict.metric]
+    x, y, low, high = (tuple(column) for column in zip(*law.curve, strict=True))
+    settings = list(levels)
+    means = Series(
+        "mean, 95 % interval",
+        "intervals",
+        tuple(float(sizes[setting]) for setting in settings),
+        tuple(levels[setting].value for setting in settings),
+        tuple(levels[setting].low for setting in settings),
+        tuple(levels[setting].high for setting in settings),
+        texts=tuple(
+            level_text(f"{sizes[setting]:,.0f} examples", levels[setting]) for setting in settings
+        ),
+    )
+    seeds = seed_points(
+        zip(complete["num_train"], complete[verdict.metric], seed_texts(complete), strict=True)
+    )
+    axis = Axis("training examples", "log")
+    quality = Panel(
+        METRIC_NAMES[verdict.metric],
+        axis,
+        metric_axis(verdict.metric),
+        (
+            Series("power law, 95 % interval", "band", x, y, low, high),
+            Series("power law, 95 % interval", "line", x, y),
+            seeds,
+            *dotted(means),
+        ),
+        (Rule("x", float(max(sizes)), "largest measured"),),
+    )
+    time = Panel(
+        "Training time",
+        axis,
+        Axis("seconds"),
+        (
+            seed_points(
+                zip(
+                    complete["num_train"],
+                    complete["training_time_s"],
+                    seed_texts(complete),
+                    strict=True,
+                )
+            ),
+        ),
+    )
+    low_b, high_b = law.exponent
+    floor = law.law.floor
+    ceiling = "" if floor == 0 else f", levelling off {floor:.3f} short"
+    caption = (
+        f"Power law of what is missing, exponent {law.law.exponent:.2f} [{low_b:.2f}, "
+        f"{high_b:.2f}]{ceiling}; {law.conclusion}. {size_caption(verdict)}"
+    )
+    return Figure("data_scaling", f"{results.name}: data scaling", caption, (quality, time))
+
+
+def sensitivity_figure(verdict: Verdict) -> Figure | None:
+    """The metric over the one number that varies, pruned trials where they stopped."""
+    results, metric = verdict.results, verdict.metric
+    column, levels = numeric_column(results), verdict.found.levels.get(metric, {})
+    if column is None or verdict.scaling is not None or not levels or len(results.settings) < 3:
+        return None
+    settings = sorted(levels, key=lambda setting: number(results.settings[setting][column]))
+    x = tuple(number(results.settings[setting][column]) for setting in settings)
+    complete = results.complete
+    points = zip(
+        (number(value) for value in complete[column]),
+        complete[metric],
+        seed_texts(complete),
+        strict=True,
+    )
+    series = [
+        Series("mean, 95 % interval", "line", x, tuple(levels[s].value for s in settings)),
+        seed_points(points),
+        *dotted(
+            level_intervals(verdict, "mean, 95 % interval", [(s, levels[s]) for s in settings])
+        ),
+    ]
+    pruned = verdict.censored if metric == "eval_loss" else []
+    if pruned:
+        series.append(
+            Series(
+                "pruned: loss when it was stopped",
+                "points",
+                tuple(number(results.settings[one.setting][column]) for one in pruned),
+                tuple(one.eval_loss for one in pruned),
+                texts=tuple(
+                    f"{results.text(one.setting)}, seed {one.seed}, pruned at step {one.step}"
+                    for one in pruned
+                ),
+                marker="open triangle",
+            )
+        )
+    span = verdict.good_range
+    rules = []
+    if span is not None and span.low < span.high:
+        rules = [Rule("x", span.low, "as good"), Rule("x", span.high, "as the best")]
+    values = [number(value) for one in series for value in one.y]
+    y = metric_axis(metric, "log" if metric == "eval_loss" and spans_decades(values) else "linear")
+    caption = (
+        "Between the two rules no measured setting is detectably worse than the best. "
+        if rules
+        else ""
+    )
+    return Figure(
+        "sensitivity",
+        f"{results.name}: sensitivity",
+        f"{caption}{size_caption(verdict)}",
+        (Panel(METRIC_NAMES[metric], setting_axis(verdict), y, tuple(series), tuple(rules)),),
+    )
+
+
+def tradeoff_figure(verdict: Verdict) -> Figure | None:
+    """Quality against cost, the Pareto front marked."""
+    metric, results = verdict.metric, verdict.results
+    points = sorted(verdict.tradeoffs, key=lambda one: one.cost_s)
+    if len(points) < 2 or not verdict.has_tradeoff:
+        return None
+    levels = verdict.found.levels[metric]
+
+    def marked(name: str, marker: Marker, on_front: bool) -> tuple[Series, Series]:
+        chosen = [one for one in points if one.on_front == on_front]
+        intervals = Series(
+            name,
+            "intervals",
+            tuple(one.cost_s for one in chosen),
+            tuple(one.quality for one in chosen),
+            tuple(levels[one.setting].low for one in chosen),
+            tuple(levels[one.setting].high for one in chosen),
+            texts=tuple(results.text(one.setting) for one in chosen),
+            annotated=True,
+            marker=marker,
+        )
+        return dotted(intervals)
+
+    front = [one for one in points if one.on_front]
+    line = Series(
+        "not beaten in both",
+        "line",
+        tuple(one.cost_s for one in front),
+        tuple(one.quality for one in front),
+    )
+    series = [line, *marked("not beaten in both", "diamond", True)]
+    if len(front) < len(points):
+        series += marked("beaten in both", "open", False)
+    what = "decoding" if verdict.decodes_only else "training and decoding"
+    panel = Panel(
+        f"{METRIC_NAMES[metric]} against cost",
+        Axis(f"seconds of {what} a trial"),
+        metric_axis(metric),
+        tuple(series),
+    )
+    return Figure(
+        "pareto", f"{results.name}: quality against cost", size_caption(verdict), (panel,)
+    )
+
+
+def truncation_figure(verdict: Verdict) -> Figure | None:
+    """Quality against the share of texts that the maximum lengths cut."""
+    metric, results = verdict.metric, verdict.results
+    levels, complete = verdict.found.levels.get(metric, {}), verdict.results.complete
+    panels = []
+    for side in ("source", "target"):
+        column = f"{side}_truncated_fraction"
+        if f"max_{side}_length" not in results.columns:
+            continue
+        cut = complete.groupby("setting")[column].mean()
+        others = [name for name in results.columns if name != f"max_{side}_length"]
+        groups: dict[str, list[int]] = {}
+        for setting in sorted(levels, key=lambda setting: cut[setting]):
+            point = {name: results.settings[setting][name] for name in others}
+            groups.setdefault(setting_phrase(point), []).append(setting)
+        series = [
+            part
+            for name, settings in groups.items()
+            for part in dotted(_over(name, settings, cut, levels, verdict))
+        ]
+        panels.append(
+            Panel(
+                f"{side.capitalize()}s cut",
+                Axis(f"share of training {side}s cut"),
+                metric_axis(metric),
+                tuple(series),
+            )
+        )
+    if not panels or len(levels) < 2:
+        return None
+    return Figure(
+        "truncation", f"{results.name}: what cutting costs", size_caption(verdict), tuple(panels)
+    )
+
+
+def _over(
+    name: str,
+    settings: Sequence[int],
+    position: pd.Series[float],
+    levels: Mapping[int, Estimate],
+    verdict: Verdict,
+) -> Series:
+    """The levels of these settings, each at its position."""
+    return Series(
+        name or "mean, 95 % interval",
+        "intervals",
+        tuple(float(position[setting]) for setting in settings),
+        tuple(levels[setting].value for setting in settings),
+        tuple(levels[setting].low for setting in settings),
+        tuple(levels[setting].high for setting in settings),
+        texts=tuple(verdict.results.text(setting) for setting in settings),
+    )

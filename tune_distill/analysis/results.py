@@ -1,0 +1,197 @@
+"""A study's results folder, read back whole: the study, its trials, and scores an example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from pydantic import ValidationError
+
+from tune_distill.analysis.scores import Scores, read_scores
+from tune_distill.analysis.summary import setting_text
+from tune_distill.analysis.tables import load
+from tune_distill.spec.domains import Scalar
+from tune_distill.spec.errors import StoreError, StudyFileError
+from tune_distill.spec.faults import describe
+from tune_distill.spec.profile import Profile
+from tune_distill.spec.settings import baseline
+from tune_distill.spec.study import Study
+from tune_distill.spec.yaml_files import load_study
+
+SettingValues = dict[str, Scalar]
+"""A setting as tables show it: each varied column and its value."""
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """What one study left.
+
+    `trials` is its table, one row a trial; `settings` are its settings in the table's order, and
+    `trials["setting"]` says which of them a trial has. `baseline` is the position of the one that
+    the others are compared with, none where no trial is complete; `baseline_note` says so where
+    it is not the one that the study means.
+    """
+
+    folder: Path
+    study: Study
+    profile: Profile
+    trials: pd.DataFrame
+    settings: list[SettingValues]
+    baseline: int | None
+    baseline_note: str
+
+    @property
+    def name(self) -> str:
+        return self.study.name
+
+    @property
+    def columns(self) -> list[str]:
+        """The varied columns."""
+        return list(self.study.columns.values())
+
+    @cached_property
+    def complete(self) -> pd.DataFrame:
+        """The complete trials, numbered as `scores` numbers them."""
+        return self.trials[self.trials["state"] == "complete"].reset_index(drop=True)
+
+    @cached_property
+    def scores(self) -> Scores:
+        """What the complete trials answered, as numbers."""
+        return read_scores(self.folder / "predictions.parquet", list(self.complete["trial_id"]))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """The history table, with the setting and seed of each row."""
+        history = load(self.folder.name, results=self.folder.parent, table="history")
+        named = self.trials[["trial_id", "setting", "seed", "state"]]
+        return history.merge(named, on="trial_id", how="inner")
+
+    def trials_of(self, setting: int) -> dict[int, int]:
+        """Each seed of a setting's complete trials, and where it is in `scores`."""
+        chosen = self.complete[self.complete["setting"] == setting]
+        return {int(seed): int(row) for row, seed in zip(chosen.index, chosen["seed"], strict=True)}
+
+    def measured(self) -> list[int]:
+        """Settings with a complete trial."""
+        return sorted({int(setting) for setting in self.complete["setting"]})
+
+    def text(self, setting: int) -> str:
+        """The setting as a reader writes it."""
+        return setting_name(self.settings[setting])
+
+
+def read_results(folder: Path) -> StudyResults:
+    """The results of the study in `folder`, wherever it was copied from.
+
+    Raises:
+        StoreError: a table or study.yaml is missing or not one of ours.
+    """
+    path = folder / "study.yaml"
+    if not path.is_file():
+        raise StoreError(
+            f"{folder}: must hold study.yaml beside its tables, got none; copy the whole folder, "
+            "or run the study again"
+        )
+    study = load_study(str(path))
+    profile = _profile(study, path)
+    trials = load(folder.name, results=folder.parent)
+    columns = list(study.columns.values())
+    missing = [name for name in columns if name not in trials.columns]
+    if missing:
+        raise StoreError(
+            f"{folder}: trials.parquet must have the columns that study.yaml varies, "
+            f"got none for {', '.join(missing)}; copy the whole folder, or run the study again"
+        )
+    settings, numbers = _settings(trials, columns)
+    trials = trials.assign(setting=numbers)
+    chosen, note = _baseline(study, profile, trials, settings)
+    return StudyResults(folder, study, profile, trials, settings, chosen, note)
+
+
+def setting_name(values: SettingValues) -> str:
+    """`0.1`; with several parameters `max source length 32, max target length 16`."""
+    if len(values) == 1:
+        return setting_text(next(iter(values.values())))
+    return setting_phrase(values)
+
+
+def setting_phrase(values: SettingValues) -> str:
+    """`label smoothing 0.1`: the setting with its parameters, as a sentence needs it."""
+    return ", ".join(f"{words(column)} {setting_text(value)}" for column, value in values.items())
+
+
+def words(column: str) -> str:
+    """A column's name in words."""
+    return column.replace("_", " ")
+
+
+def _profile(study: Study, path: Path) -> Profile:
+    """The profile that a resolved study writes down in full."""
+    raw: dict[str, dict[str, Scalar]] = {}
+    for field, value in study.overrides.items():
+        section, name = field.split(".")
+        raw.setdefault(section, {})[name] = value
+    try:
+        return Profile.model_validate(raw)
+    except ValidationError as error:
+        faults = "\n".join(describe(error, Profile, f"{path}: overrides"))
+        raise StudyFileError(faults) from error
+
+
+def _settings(
+    trials: pd.DataFrame, columns: Sequence[str]
+) -> tuple[list[SettingValues], list[int]]:
+    """The settings in order, and each trial's number among them."""
+    known: dict[tuple[Scalar, ...], int] = {}
+    rows = trials[list(columns)].itertuples(index=False)
+    points = [tuple(_scalar(value) for value in row) for row in rows]
+    numbers = [known.setdefault(point, len(known)) for point in points]
+    return [dict(zip(columns, values, strict=True)) for values in known], numbers
+
+
+def _scalar(value: Any) -> Scalar:
+    """A cell as the study file has it: NaN stands for null, numpy's numbers for Python's."""
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return None
+    plain: Scalar = value.item() if isinstance(value, np.generic) else value
+    return plain
+
+
+def _baseline(
+    study: Study, profile: Profile, trials: pd.DataFrame, settings: list[SettingValues]
+) -> tuple[int | None, str]:
+    """The setting that others are compared with, and what a reader must know of the choice."""
+    measured = sorted(set(trials.loc[trials["state"] == "complete", "setting"]))
+    if not measured:
+        return None, ""
+    meant = baseline(study, profile)
+    if meant is not None and meant.values in settings:
+        number = settings.index(meant.values)
+        if number in measured:
+            return number, ""
+    stand_in = _nearest(meant.values if meant else {}, settings, measured)
+    name = setting_name(settings[stand_in])
+    if meant is None:
+        return stand_in, f"The profile's own setting is not in the study; {name} stands in for it."
+    return stand_in, (
+        f"The baseline {setting_name(meant.values)} has no complete trial; {name} stands in for it."
+    )
+
+
+def _nearest(meant: SettingValues, settings: list[SettingValues], measured: Sequence[int]) -> int:
+    """The measured setting nearest to the one meant; the first where nearness means nothing."""
+    if len(meant) != 1:
+        return measured[0]
+    [(column, value)] = meant.items()
+    numbers = {index: settings[index][column] for index in measured}
+    if not isinstance(value, int | float) or value <= 0:
+        return measured[0]
+    positive = {i: n for i, n in numbers.items() if isinstance(n, int | float) and n > 0}
+    if not positive:
+        return measured[0]
+    return min(positive, key=lambda index: abs(np.log(positive[index] / value)))

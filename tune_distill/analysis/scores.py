@@ -1,0 +1,183 @@
+"""What the trials of a study answered, as arrays: one number an example, metric and trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from tune_distill.distill.examples import LABELS
+from tune_distill.spec.errors import StoreError
+
+Real = NDArray[np.float64]
+
+UNPARSED = "unparsed"
+ANSWERS = (*LABELS, UNPARSED)
+"""What a student may answer: a label, or something that starts with none."""
+
+# Of each metric: the column of the predictions table it is the mean of, and of which its weight.
+_SOURCES = {
+    "label_accuracy": "correct",
+    "parse_rate": "predicted_label",
+    "rouge1": "rouge1",
+    "rouge2": "rouge2",
+    "rougeL": "rougeL",
+    "faithfulness": "faithful",
+    "grounding": "grounding",
+    "eval_loss": "eval_loss",
+}
+_WEIGHTS = {"eval_loss": "num_target_tokens"}
+
+METRICS = tuple(_SOURCES)
+"""Metrics that have a number for each example."""
+
+LOWER_IS_BETTER = frozenset({"eval_loss"})
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Numbers of T trials on E examples.
+
+    `values[metric]` (T, E) averages over a trial's examples to the trial's metric; NaN where the
+    trial has no such example. A mean of ratios, such as the loss a token, is made a plain mean by
+    linearising it about the trial's own value (Taylor; Cochran 1977, ch. 6). A metric that no
+    trial has is not there. `answers` (T, 3, 4) counts gold label by answer; `num_samples` is the
+    largest number of answers to one example.
+    """
+
+    trial_ids: list[str]
+    example_ids: list[str]
+    values: dict[str, Real]
+    answers: NDArray[np.int64]
+    num_samples: int
+
+
+def read_scores(path: Path, trial_ids: Sequence[str]) -> Scores:
+    """The scores of these trials in a predictions table, one part of it in memory at a time.
+
+    Raises:
+        StoreError: the table is missing, is not one of ours, or lacks one of the trials.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            return _read(file, path, list(trial_ids))
+    except (OSError, pa.ArrowException, KeyError) as error:
+        raise StoreError(
+            f"{path}: must be a predictions table, got {' '.join(str(error).split())[:300]}; "
+            "copy the whole folder, or run the study again"
+        ) from error
+
+
+def _read(file: pq.ParquetFile, path: Path, trial_ids: list[str]) -> Scores:
+    names = set(file.schema_arrow.names)
+    metrics = [metric for metric, column in _SOURCES.items() if column in names]
+    example_ids = _example_ids(file)
+    shape = (len(trial_ids), len(example_ids))
+    totals = {metric: np.zeros(shape) for metric in metrics}
+    # Metrics without a weight or a null of their own share how many answers there are.
+    counts = {metric: np.zeros(shape) for metric in ("", *_WEIGHTS, "grounding")}
+    answers = np.zeros((len(trial_ids), len(LABELS), len(ANSWERS)), np.int64)
+    trials = {trial_id: number for number, trial_id in enumerate(trial_ids)}
+    examples = {example_id: number for number, example_id in enumerate(example_ids)}
+    for trial_id, part in _parts(file, metrics):
+        trial = trials.get(trial_id)
+        if trial is None:
+            continue
+        where = _positions(part.column("example_id"), examples)
+        counts[""][trial] += np.bincount(where, minlength=shape[1])
+        for metric in metrics:
+            value, weight = _summed(part, metric)
+            totals[metric][trial] += np.bincount(where, value * weight, minlength=shape[1])
+            if metric in counts:
+                counts[metric][trial] += np.bincount(where, weight, minlength=shape[1])
+        answers[trial] += _answers(part)
+    _require_all(path, trial_ids, counts[""])
+    values = {}
+    for metric in metrics:
+        count = counts.get(metric, counts[""])
+        if count.any():
+            # Popped: at a hundred settings each of these is tens of megabytes.
+            values[metric] = _linearised(totals.pop(metric), count, counts[""] > 0)
+    num_samples = int(counts[""].max()) if counts[""].size else 0
+    return Scores(trial_ids, example_ids, values, answers, num_samples)
+
+
+def _example_ids(file: pq.ParquetFile) -> list[str]:
+    """Every example of the table, in order of first appearance."""
+    seen: dict[str, None] = {}
+    for number in range(file.num_row_groups):
+        column = file.read_row_group(number, columns=["example_id"]).column("example_id")
+        seen |= dict.fromkeys(column.unique().to_pylist())
+    return list(seen)
+
+
+def _parts(file: pq.ParquetFile, metrics: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each trial; a trial may come in several parts."""
+    wanted = {_SOURCES[metric] for metric in metrics} | {
+        _WEIGHTS[metric] for metric in metrics if metric in _WEIGHTS
+    }
+    columns = ["trial_id", "example_id", "gold_label", "predicted_label", *sorted(wanted)]
+    for number in range(file.num_row_groups):
+        table = file.read_row_group(number, columns=list(dict.fromkeys(columns)))
+        for trial_id in table.column("trial_id").unique().to_pylist():
+            yield trial_id, table.filter(pc.equal(table.column("trial_id"), trial_id))
+
+
+def _positions(column: pa.ChunkedArray, known: dict[str, int]) -> NDArray[np.intp]:
+    encoded = column.combine_chunks().dictionary_encode()
+    numbers = np.array([known[text] for text in encoded.dictionary.to_pylist()], np.intp)
+    return np.asarray(numbers[encoded.indices.to_numpy(zero_copy_only=False)], np.intp)
+
+
+def _summed(part: pa.Table, metric: str) -> tuple[Real, Real]:
+    """What each answer adds to the metric, and how much it counts."""
+    column = part.column(_SOURCES[metric])
+    present = pc.is_valid(column)
+    if metric == "parse_rate":
+        return _real(present), np.ones(part.num_rows)
+    weight = _real(present)
+    if metric in _WEIGHTS:
+        weight = weight * _real(pc.fill_null(part.column(_WEIGHTS[metric]), 0))
+    return np.nan_to_num(_real(column)), weight
+
+
+def _real(column: pa.ChunkedArray) -> Real:
+    return np.asarray(pc.cast(column, pa.float64()).to_numpy(), np.float64)
+
+
+def _answers(part: pa.Table) -> NDArray[np.int64]:
+    """Counts (3, 4) of gold label by answer."""
+    gold = pc.index_in(part.column("gold_label"), pa.array(LABELS))
+    given = pc.index_in(part.column("predicted_label"), pa.array(LABELS))
+    codes = np.asarray(gold) * len(ANSWERS) + np.asarray(pc.fill_null(given, len(LABELS)))
+    counts = np.bincount(codes, minlength=len(LABELS) * len(ANSWERS))
+    return counts.reshape(len(LABELS), len(ANSWERS))
+
+
+def _linearised(total_TE: Real, count_TE: Real, present_TE: NDArray[np.bool_]) -> Real:
+    """Values whose plain mean over a trial's examples is its sum of totals over sum of counts."""
+    num_examples_T = present_TE.sum(axis=1, keepdims=True)
+    count_T = count_TE.sum(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        ratio_T = total_TE.sum(axis=1, keepdims=True) / count_T
+        values_TE = ratio_T + (total_TE - ratio_T * count_TE) * (num_examples_T / count_T)
+    linearised: Real = np.where(present_TE, values_TE, np.nan)
+    return linearised
+
+
+def _require_all(path: Path, trial_ids: Sequence[str], counts_TE: Real) -> None:
+    lacking = [
+        trial_id for trial_id, row in zip(trial_ids, counts_TE, strict=True) if not row.any()
+    ]
+    if lacking:
+        raise StoreError(
+            f"{path}: must hold the answers of every complete trial, got none of {lacking[0]}"
+            f"{f' and {len(lacking) - 1} more' if len(lacking) > 1 else ''}; copy the whole "
+            "folder, or run the study again"
+        )

@@ -1,0 +1,43 @@
+"""Is a difference real: exact McNemar, and Holm's correction for asking several times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+ALPHA = 0.05
+"""Chance of a false claim that a study's verdict may take."""
+
+POWER = 0.8
+"""Chance of finding a difference of the size that a study is said to be able to detect."""
+
+
+def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    """The two-sided p-value that two paired answer sheets (n each) are equally often right.
+
+    1 where they never differ. Source: McNemar 1947, exact form: a sign test of the pairs that
+    differ.
+    """
+    only_first = int(np.sum(first & ~second))
+    only_second = int(np.sum(~first & second))
+    if only_first + only_second == 0:
+        return 1.0
+    return float(binomtest(only_first, only_first + only_second).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """The p-values adjusted so that, at any level, some false claim is made at most so often.
+
+    Source: Holm 1979, step-down.
+    """
+    count = len(p_values)
+    order = sorted(range(count), key=lambda index: p_values[index])
+    adjusted = [0.0] * count
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (count - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted

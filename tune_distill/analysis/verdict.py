@@ -1,0 +1,215 @@
+"""What a study says: is there a difference, how large, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from tune_distill.analysis.comparisons import (
+    Comparison,
+    Comparisons,
+    compare,
+    improvement,
+)
+from tune_distill.analysis.results import StudyResults
+from tune_distill.analysis.scaling import Scaling, scaling
+from tune_distill.analysis.scores import LOWER_IS_BETTER
+from tune_distill.analysis.shapes import (
+    Censored,
+    GoodRange,
+    Tradeoff,
+    censored,
+    decodes_only,
+    equally_good,
+    good_range,
+    setting_costs,
+    tradeoffs,
+)
+
+Outcome = Literal["better", "worse", "no difference detected", "cannot tell"]
+
+_SAME_COST = 1.1
+"""Costs within a tenth of each other are the machine's noise."""
+
+_CHEAPER = 0.8
+"""A share of the baseline's cost that is worth telling of."""
+
+_TOLERATED = 0.05
+"""A loss of quality that the interval must rule out, before a cheaper setting is worth telling of:
+five points, or 5 % of a loss."""
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A setting that could not be compared, and why."""
+
+    setting: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the statistics say of a study.
+
+    `outcome`: some setting is detectably better than the baseline; none is, but some are worse;
+    nothing differs detectably; or there was nothing to compare. `recommended` is a setting, none
+    only where no trial is complete. `cheaper` is one that costs clearly less than the recommended
+    baseline and is not much worse, if it is worse.
+    """
+
+    results: StudyResults
+    found: Comparisons
+    outcome: Outcome
+    recommended: int | None
+    cheaper: Comparison | None
+    left_out: list[LeftOut]
+
+    @property
+    def metric(self) -> str:
+        return self.results.study.metric.name
+
+    @property
+    def primary(self) -> list[Comparison]:
+        """The comparisons with the baseline in the study's metric: what the verdict rests on."""
+        return self.found.of(self.metric)
+
+    @property
+    def best(self) -> int | None:
+        return self.found.best
+
+    @property
+    def num_seeds(self) -> int:
+        """Seeds with a complete trial."""
+        return len(set(self.results.complete["seed"]))
+
+    @property
+    def num_examples(self) -> int:
+        """Validation examples that a complete trial answered."""
+        return len(self.results.scores.example_ids) if len(self.results.complete) else 0
+
+    @property
+    def smallest_detectable(self) -> float | None:
+        """The difference that would have been found in every one of the comparisons."""
+        return max((one.smallest_detectable for one in self.primary), default=None)
+
+    @property
+    def open_question(self) -> Comparison | None:
+        """The most promising of the differences that were not detected."""
+        undecided = [one for one in self.primary if not one.detectable and one.gain != 0]
+        return max(undecided, key=lambda one: one.gain, default=None)
+
+    @property
+    def of_best(self) -> Comparison | None:
+        """The best setting's comparison with the baseline, where it is not the baseline."""
+        return next((one for one in self.primary if one.setting == self.best), None)
+
+    @cached_property
+    def costs(self) -> dict[int, float]:
+        """Seconds a trial of each measured setting."""
+        return setting_costs(self.results)
+
+    @property
+    def decodes_only(self) -> bool:
+        """Whether the settings share their students, and cost no training of their own."""
+        return decodes_only(self.results)
+
+    @property
+    def has_tradeoff(self) -> bool:
+        """Whether quality is to be weighed against cost: in decoding, and where costs differ."""
+        costs = self.costs.values()
+        if len(costs) < 2 or self.scaling is not None:
+            return False
+        return self.decodes_only or min(costs) <= max(costs) * _CHEAPER
+
+    @cached_property
+    def equally_good(self) -> list[int]:
+        return equally_good(self.results, self.found)
+
+    @cached_property
+    def scaling(self) -> Scaling | None:
+        """The law of the study's metric and data size, where the study varies the data."""
+        varied = self.results.study.varied_fields()
+        if not varied <= {"data.train_fraction", "data.num_train"}:
+            return None
+        return scaling(self.results, self.found)
+
+    @cached_property
+    def good_range(self) -> GoodRange | None:
+        return good_range(self.results, self.found)
+
+    @cached_property
+    def censored(self) -> list[Censored]:
+        return censored(self.results, self.found)
+
+    @cached_property
+    def tradeoffs(self) -> list[Tradeoff]:
+        return tradeoffs(self.results, self.found)
+
+
+def judge(results: StudyResults) -> Verdict:
+    """The verdict on a study."""
+    found = compare(results)
+    primary = found.of(results.study.metric.name)
+    outcome = _outcome(primary)
+    recommended, cheaper = _recommended(results, found, primary)
+    return Verdict(results, found, outcome, recommended, cheaper, _left_out(results, found))
+
+
+def _outcome(primary: list[Comparison]) -> Outcome:
+    if not primary:
+        return "cannot tell"
+    if any(one.better for one in primary):
+        return "better"
+    return "worse" if any(one.worse for one in primary) else "no difference detected"
+
+
+def _recommended(
+    results: StudyResults, found: Comparisons, primary: list[Comparison]
+) -> tuple[int | None, Comparison | None]:
+    """The baseline unless something is detectably better; of the equally good, the cheapest."""
+    costs = setting_costs(results)
+    better = {one.setting: one for one in primary if one.better}
+    if better:
+        as_good = [setting for setting in equally_good(results, found) if setting in better]
+        # The best may owe its place to noise, and a better-measured one be the detectable one.
+        candidates = as_good or sorted(better, key=lambda setting: -better[setting].gain)
+        least = min(costs[setting] for setting in candidates)
+        return next(one for one in candidates if costs[one] <= least * _SAME_COST), None
+    if results.baseline is None:
+        return None, None
+    limit = costs[results.baseline] * _CHEAPER
+    savers = [
+        one
+        for one in primary
+        if not one.worse and costs[one.setting] <= limit and _nearly_as_good(found, one)
+    ]
+    return results.baseline, min(savers, key=lambda one: costs[one.setting], default=None)
+
+
+def _nearly_as_good(found: Comparisons, one: Comparison) -> bool:
+    """Whether the interval rules out that the setting is much worse than the baseline."""
+    level = found.level(one.metric, one.reference)
+    assert level is not None
+    unit = level.value if one.metric in LOWER_IS_BETTER else 1.0
+    ends = (one.estimate.low, one.estimate.high)
+    return min(improvement(one.metric, end) for end in ends) > -_TOLERATED * unit
+
+
+def _left_out(results: StudyResults, found: Comparisons) -> list[LeftOut]:
+    """Every setting that took no part in the comparisons, so that none is lost silently."""
+    measured = set(results.measured())
+    left = [
+        LeftOut(setting, _state_reason(results, setting))
+        for setting in range(len(results.settings))
+        if setting not in measured
+    ]
+    return left + [LeftOut(setting, reason) for setting, reason in found.not_compared.items()]
+
+
+def _state_reason(results: StudyResults, setting: int) -> str:
+    trials = results.trials[results.trials["setting"] == setting]
+    failed = trials[trials["state"] == "failed"]
+    if len(failed):
+        return f"failed: {failed['error'].iloc[0]}"
+    return "pruned before its end"

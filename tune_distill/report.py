@@ -1,0 +1,76 @@
+"""Front door: `python -m tune_distill.report results/`. Verdicts, figures and reports from tables.
+
+Needs nothing but the tables: also those of a folder that was copied from a cluster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tune_distill.spec.errors import StoreError, TuneDistillError
+
+EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
+
+_EXAMPLES = """\
+examples:
+  python -m tune_distill.report results/
+  python -m tune_distill.report results/smoothing
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0 all reported, 1 some study's folder could not be read, 2 usage."""
+    parser = argparse.ArgumentParser(
+        prog="python -m tune_distill.report",
+        description="Make the reports of a results folder: verdicts, figures, report.html and "
+        "report.md of each study, and of all of them together. What would not change is kept.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "results",
+        nargs="?",
+        default="results",
+        help="a results folder, or one study's folder in it (results)",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        return _report(Path(options.results))
+    except TuneDistillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def _report(folder: Path) -> int:
+    # pandas and scipy cost a second that `--help` need not pay.
+    from tune_distill.analysis.reports import report_overview, report_results, report_study
+
+    folder = folder.absolute()
+    if (folder / "trials.parquet").is_file():
+        _show(folder, report_study(folder)["lines"])
+        report_overview(folder.parent, {})
+        return EXIT_COMPLETE
+    summaries, unread = report_results(folder)
+    if not summaries and not unread:
+        raise StoreError(
+            f"{folder}: must hold the folders of studies, or be one, got no trials.parquet; "
+            "run python -m tune_distill.study smoothing, or name another folder"
+        )
+    for summary in summaries:
+        _show(folder / summary["study"], summary["lines"])
+    for reason in unread.values():
+        print(f"error: {reason}", file=sys.stderr)
+    print(f"all studies: {folder / 'report.html'}")
+    return EXIT_SOME_FAILED if unread else EXIT_COMPLETE
+
+
+def _show(folder: Path, lines: Sequence[str]) -> None:
+    print(f"{folder.name}: {folder / 'report.html'}")
+    print(*(f"  {line}" for line in lines), sep="\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
