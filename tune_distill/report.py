@@ -6,6 +6,7 @@ Needs nothing but the tables: also those of a folder that was copied from a clus
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,12 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(folder: Path) -> int:
     # pandas and scipy cost a second that `--help` need not pay.
-    from tune_distill.analysis.reports import report_overview, report_results, report_study
+    from tune_distill.analysis.reports import report_results, report_study
 
-    folder = folder.absolute()
+    # Its name is told, and '..' is none.
+    folder = Path(os.path.abspath(folder))
     if (folder / "trials.parquet").is_file():
         _show(folder, report_study(folder)["lines"])
-        report_overview(folder.parent, {})
+        report_results(folder.parent)
         return EXIT_COMPLETE
     summaries, unread = report_results(folder)
     if not summaries and not unread:

@@ -109,7 +109,7 @@ def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
 
 
 def _run_all(options: Options) -> int:
-    from tune_distill.analysis.reports import report_overview
+    from tune_distill.analysis.reports import report_results
     from tune_distill.analysis.summary import Counts
     from tune_distill.command import Command
     from tune_distill.preview import preview
@@ -129,7 +129,7 @@ def _run_all(options: Options) -> int:
             total += run_study(command, study)
             if command.interrupted:
                 break
-        report_overview(command.results, {})
+        report_results(command.results)
         command.conclude(total, time.monotonic() - started)
     return EXIT_SOME_FAILED if total.failed else EXIT_COMPLETE
 

@@ -19,7 +19,7 @@ from tune_distill.analysis.page import (
     TableBlock,
 )
 from tune_distill.analysis.panels import Figure
-from tune_distill.analysis.results import setting_name
+from tune_distill.analysis.results import short_name
 from tune_distill.analysis.wording import METRIC_NAMES
 
 Summary = Mapping[str, Any]
@@ -107,4 +107,4 @@ def _verdicts(summaries: Sequence[Summary]) -> TableBlock:
 
 
 def _setting(values: dict[str, Any] | None) -> Cell:
-    return Cell("") if values is None else Cell(setting_name(values))
+    return Cell("") if values is None else Cell(short_name(values))

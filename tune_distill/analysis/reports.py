@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import os
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tune_distill.analysis.figures.overview import effects_figure
 from tune_distill.analysis.figures.study import study_figures
@@ -14,7 +15,7 @@ from tune_distill.analysis.results import read_results
 from tune_distill.analysis.tables import load
 from tune_distill.analysis.verdict import judge
 from tune_distill.analysis.verdict_json import Summary, summary_of
-from tune_distill.records.files import write_text
+from tune_distill.records.files import explained, write_text
 from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.keys import canonical_json
 from tune_distill.spec.yaml_files import STUDY_ORDER
@@ -73,42 +74,51 @@ def verdict(study: str, *, results: str | Path = "results") -> Summary:
     }
 
 
-def report_overview(results: Path, unread: Mapping[str, str]) -> None:
-    """report.html, report.md and summary.json tell of every study that has a summary."""
+def report_results(results: Path) -> tuple[list[Summary], dict[str, str]]:
+    """Every study's report is up to date, and the one over all of them.
+
+    Returns the summaries, with the names of their folders, and why other folders could not be read.
+    Where there are no studies, nothing is written.
+    """
+    summaries: list[Summary] = []
+    unread: dict[str, str] = {}
+    for path in sorted(results.glob("*/trials.parquet"), key=_rank):
+        folder = path.parent
+        try:
+            # A folder that was copied beside the first holds a study of the same name.
+            summaries.append(report_study(folder) | {"study": folder.name})
+        except TuneDistillError as error:
+            unread[folder.name] = str(error)
+    if summaries or unread:
+        _report_overview(results, summaries, unread)
+    return summaries, unread
+
+
+def _report_overview(
+    results: Path, summaries: Sequence[Summary], unread: Mapping[str, str]
+) -> None:
+    """report.html, report.md and summary.json tell of these studies."""
     from tune_distill.analysis.draw import save
     from tune_distill.analysis.markdown import render_markdown
     from tune_distill.analysis.overview_report import key_findings, overview_page
     from tune_distill.analysis.page import render_page
 
-    summaries = [
-        json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(results.glob("*/summary.json"), key=_rank)
-        if path.parent.name not in unread
-    ]
-    parts = [REPORT_VERSION, dict(unread), [summary["made_from"] for summary in summaries]]
+    # The same words wherever the folder lies.
+    reasons = {name: why.replace(f"{results}{os.sep}", "") for name, why in unread.items()}
+    made = [[summary["study"], summary["made_from"]] for summary in summaries]
+    parts = [REPORT_VERSION, results.name, reasons, made]
     made_from = hashlib.sha256(canonical_json(parts).encode()).hexdigest()
     if _up_to_date(results, made_from) is not None:
         return
     figure = effects_figure(summaries)
+    _clear(results / "figures", {figure.name} if figure else set())
     if figure is not None:
         save(figure, results / "figures")
-    page = overview_page(results.name, summaries, unread, figure)
+    page = overview_page(results.name, summaries, reasons, figure)
     write_text(results / "report.html", render_page(page))
     write_text(results / "report.md", render_markdown(page))
     findings = {"key_findings": key_findings(summaries), "made_from": made_from}
     _write_summary(results, findings)
-
-
-def report_results(results: Path) -> tuple[list[Summary], dict[str, str]]:
-    """Every study's report, and the one over all; summaries, and why folders could not be read."""
-    summaries, unread = [], {}
-    for path in sorted(results.glob("*/trials.parquet"), key=_rank):
-        try:
-            summaries.append(report_study(path.parent))
-        except TuneDistillError as error:
-            unread[path.parent.name] = str(error)
-    report_overview(results, unread)
-    return summaries, unread
 
 
 def _rank(path: Path) -> tuple[int, str]:
@@ -121,7 +131,7 @@ def _digest(folder: Path) -> str:
     """SHA-256 of everything that the report depends on."""
     found = hashlib.sha256(f"report {REPORT_VERSION}".encode())
     # Whether a run was in the store already says nothing of its numbers.
-    trials = load(folder.name, results=folder.parent).drop(columns="reused")
+    trials = load(folder.name, results=folder.parent).drop(columns="reused", errors="ignore")
     found.update(trials.to_json(orient="split", double_precision=15).encode())
     for name in _TABLES:
         path = folder / name
@@ -134,13 +144,16 @@ def _digest(folder: Path) -> str:
 
 
 def _up_to_date(folder: Path, made_from: str) -> Summary | None:
-    """The summary on disk, where it and the report are of these very tables."""
-    path = folder / "summary.json"
-    if not (path.is_file() and (folder / "report.html").is_file()):
-        return None
+    """The summary on disk, where it and the report are of these very tables, and all there."""
     try:
-        summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        text = (folder / "report.md").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        # Missing or damaged: it is made again.
+        return None
+    pictures = re.findall(r"^!\[.*\]\((figures/.+)\)$", text, re.MULTILINE)
+    parts = [folder / name for name in ("report.html", *pictures)]
+    if not isinstance(summary, dict) or not all(path.is_file() for path in parts):
         return None
     return summary if summary.get("made_from") == made_from else None
 
@@ -154,4 +167,5 @@ def _clear(folder: Path, kept: set[str]) -> None:
     """No figure of an earlier report is left that this one does not make."""
     for path in folder.glob("*"):
         if path.suffix in (".png", ".svg") and path.stem not in kept:
-            path.unlink()
+            with explained(path):
+                path.unlink()

@@ -120,6 +120,11 @@ def setting_name(values: SettingValues) -> str:
     return setting_phrase(values)
 
 
+def short_name(values: SettingValues) -> str:
+    """`0.1`; with several parameters `128, 64`, beside a heading that names them."""
+    return ", ".join(setting_text(value) for value in values.values())
+
+
 def setting_phrase(values: SettingValues) -> str:
     """`label smoothing 0.1`: the setting with its parameters, as a sentence needs it."""
     return ", ".join(f"{words(column)} {setting_text(value)}" for column, value in values.items())

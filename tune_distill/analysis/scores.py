@@ -96,7 +96,7 @@ def _read(file: pq.ParquetFile, path: Path, trial_ids: list[str]) -> Scores:
             totals[metric][trial] += np.bincount(where, value * weight, minlength=shape[1])
             if metric in counts:
                 counts[metric][trial] += np.bincount(where, weight, minlength=shape[1])
-        answers[trial] += _answers(part)
+        answers[trial] += _answers(path, part)
     _require_all(path, trial_ids, counts[""])
     values = {}
     for metric in metrics:
@@ -151,9 +151,15 @@ def _real(column: pa.ChunkedArray) -> Real:
     return np.asarray(pc.cast(column, pa.float64()).to_numpy(), np.float64)
 
 
-def _answers(part: pa.Table) -> NDArray[np.int64]:
+def _answers(path: Path, part: pa.Table) -> NDArray[np.int64]:
     """Counts (3, 4) of gold label by answer."""
     gold = pc.index_in(part.column("gold_label"), pa.array(LABELS))
+    if gold.null_count:
+        others = sorted(set(part.column("gold_label").to_pylist()) - set(LABELS), key=str)
+        raise StoreError(
+            f"{path}: gold_label must be one of {', '.join(LABELS)}, got {others[0]!r}; "
+            "copy the whole folder, or run the study again"
+        )
     given = pc.index_in(part.column("predicted_label"), pa.array(LABELS))
     codes = np.asarray(gold) * len(ANSWERS) + np.asarray(pc.fill_null(given, len(LABELS)))
     counts = np.bincount(codes, minlength=len(LABELS) * len(ANSWERS))

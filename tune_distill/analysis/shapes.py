@@ -78,6 +78,25 @@ def tradeoffs(results: StudyResults, found: Comparisons) -> list[Tradeoff]:
     ]
 
 
+# Hyperparameters that cost nothing, whatever their value.
+_FREE = frozenset(
+    f"train.{name}"
+    for name in (
+        "learning_rate",
+        "label_smoothing",
+        "weight_decay",
+        "warmup_fraction",
+        "max_grad_norm",
+        "ce_weight",
+    )
+)
+
+
+def costs_vary(results: StudyResults) -> bool:
+    """Whether settings can differ in cost: that of a learning rate's values differs by noise."""
+    return not results.study.varied_fields() <= _FREE
+
+
 def decodes_only(results: StudyResults) -> bool:
     """Whether the settings differ in decoding alone, and share their students."""
     return all(path.startswith("decode.") for path in results.study.varied_fields())

@@ -24,7 +24,7 @@ from tune_distill.analysis.page import (
 )
 from tune_distill.analysis.panels import Figure
 from tune_distill.analysis.resampling import NUM_RESAMPLES, Estimate
-from tune_distill.analysis.results import words
+from tune_distill.analysis.results import short_name, words
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import (
@@ -144,7 +144,8 @@ def _comparison_table(
     exact = max(len(one.mcnemar) for one in comparisons) > 1
     if exact:
         more = (*more, "exact McNemar of each seed")
-    first = ("setting", "against", *(("metric",) if several else ()))
+    setting = ", ".join(words(name) for name in results.columns)
+    first = (setting, "against", *(("metric",) if several else ()))
     columns = [Column(name, name in numeric) for name in (*first, *names, *more)]
     rows = []
     for one in comparisons:
@@ -153,8 +154,8 @@ def _comparison_table(
         seeds = None if one.detectable else one.seeds_needed
         rows.append(
             (
-                Cell(results.text(one.setting)),
-                Cell(results.text(one.reference)),
+                Cell(short_name(results.settings[one.setting])),
+                Cell(short_name(results.settings[one.reference])),
                 *((Cell(METRIC_NAMES[one.metric]),) if several else ()),
                 Cell(f"{ours.value:+.3f}", ours.value),
                 Cell(f"[{ours.low:+.3f}, {ours.high:+.3f}]", ours.low),

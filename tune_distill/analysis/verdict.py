@@ -20,6 +20,7 @@ from tune_distill.analysis.shapes import (
     GoodRange,
     Tradeoff,
     censored,
+    costs_vary,
     decodes_only,
     equally_good,
     good_range,
@@ -116,11 +117,8 @@ class Verdict:
 
     @property
     def has_tradeoff(self) -> bool:
-        """Whether quality is to be weighed against cost: in decoding, and where costs differ."""
-        costs = self.costs.values()
-        if len(costs) < 2 or self.scaling is not None:
-            return False
-        return self.decodes_only or min(costs) <= max(costs) * _CHEAPER
+        """Whether quality is to be weighed against cost; a data size's law says more."""
+        return len(self.costs) > 1 and self.scaling is None and costs_vary(self.results)
 
     @cached_property
     def equally_good(self) -> list[int]:
@@ -168,16 +166,18 @@ def _recommended(
     results: StudyResults, found: Comparisons, primary: list[Comparison]
 ) -> tuple[int | None, Comparison | None]:
     """The baseline unless something is detectably better; of the equally good, the cheapest."""
-    costs = setting_costs(results)
+    costs = setting_costs(results) if costs_vary(results) else {}
     better = {one.setting: one for one in primary if one.better}
     if better:
         as_good = [setting for setting in equally_good(results, found) if setting in better]
         # The best may owe its place to noise, and a better-measured one be the detectable one.
         candidates = as_good or sorted(better, key=lambda setting: -better[setting].gain)
+        if not costs:
+            return candidates[0], None
         least = min(costs[setting] for setting in candidates)
         return next(one for one in candidates if costs[one] <= least * _SAME_COST), None
-    if results.baseline is None:
-        return None, None
+    if results.baseline is None or not costs:
+        return results.baseline, None
     limit = costs[results.baseline] * _CHEAPER
     savers = [
         one

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tune_distill.analysis.comparisons import Comparison
-from tune_distill.analysis.results import setting_phrase, words
+from tune_distill.analysis.results import setting_phrase, short_name, words
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.spec.profile import Profile
@@ -34,7 +36,7 @@ METRIC_UNITS = {
 
 
 _WORTH = 50
-"""So many times the examples, or so many seeds, are the most that anybody settles a question with."""
+"""So many times the examples, or so many seeds, are the most that anybody will settle it with."""
 
 
 def verdict_sentence(verdict: Verdict) -> str:
@@ -139,7 +141,7 @@ def findings(verdict: Verdict) -> list[str]:
         found.append(_range_text(verdict))
     front = [one for one in verdict.tradeoffs if one.on_front]
     if verdict.has_tradeoff:
-        names = ", ".join(_short(verdict, one.setting) for one in front)
+        names = _listed(verdict, [one.setting for one in front])
         found.append(f"Not beaten in both {metric} and seconds a trial: {names}.")
     behind = [one.behind for one in verdict.censored if one.behind is not None]
     if verdict.censored:
@@ -164,8 +166,7 @@ def notes(verdict: Verdict) -> list[str]:
     for left in verdict.left_out:
         reasons.setdefault(left.reason, []).append(left.setting)
     found += [
-        f"Not compared, because it {_sentence(reason)}: "
-        f"{', '.join(_short(verdict, setting) for setting in settings)}."
+        f"Not compared, because it {_sentence(reason)}: {_listed(verdict, settings)}."
         for reason, settings in reasons.items()
     ]
     whole = {one.estimate.num_seeds for one in verdict.primary} | {verdict.num_seeds}
@@ -328,7 +329,15 @@ def _named(verdict: Verdict, setting: int | None) -> str:
 
 
 def _short(verdict: Verdict, setting: int) -> str:
-    return verdict.results.text(setting)
+    return short_name(verdict.results.settings[setting])
+
+
+def _listed(verdict: Verdict, settings: Sequence[int]) -> str:
+    """Settings by their short names, after the names of what they are values of."""
+    columns = [words(column) for column in verdict.results.columns]
+    comma = "; " if len(columns) > 1 else ", "
+    names = comma.join(_short(verdict, setting) for setting in settings)
+    return f"({', '.join(columns)}) {names}" if len(columns) > 1 else names
 
 
 def _are(count: int) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tune_distill.analysis.figures.pieces import axis_name, dotted, unit_text
+from tune_distill.analysis.figures.pieces import dotted, unit_text
 from tune_distill.analysis.panels import Axis, Figure, Panel, Rule, Series
+from tune_distill.analysis.results import short_name
 from tune_distill.analysis.wording import METRIC_NAMES
 
 EFFECT_METRIC = "label_accuracy"
@@ -37,7 +38,7 @@ def effects_figure(summaries: Sequence[Mapping[str, Any]]) -> Figure | None:
     series: list[Series] = []
     for summary in shown:
         compared = effects(summary)
-        own = [f"{summary['study']} {axis_name(one['setting'])}" for one in compared]
+        own = [f"{summary['study']} {short_name(one['setting'])}" for one in compared]
         names += own
         series += dotted(
             Series(

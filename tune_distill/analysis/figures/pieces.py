@@ -9,9 +9,8 @@ import pandas as pd
 
 from tune_distill.analysis.panels import Axis, Series, Value
 from tune_distill.analysis.resampling import Estimate
-from tune_distill.analysis.results import SettingValues, words
+from tune_distill.analysis.results import short_name, words
 from tune_distill.analysis.shapes import numeric_column
-from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import METRIC_UNITS
 from tune_distill.spec.domains import LogUniform
@@ -28,7 +27,7 @@ def setting_positions(verdict: Verdict) -> dict[int, Value]:
     """Where each setting stands on the setting axis."""
     results, column = verdict.results, numeric_column(verdict.results)
     if column is None:
-        return {index: axis_name(point) for index, point in enumerate(results.settings)}
+        return {index: short_name(point) for index, point in enumerate(results.settings)}
     return {index: number(point[column]) for index, point in enumerate(results.settings)}
 
 
@@ -37,7 +36,7 @@ def setting_axis(verdict: Verdict) -> Axis:
     label = column_label(verdict)
     column = numeric_column(results)
     if column is None:
-        names = tuple(axis_name(results.settings[setting]) for setting in results.measured())
+        names = tuple(short_name(results.settings[setting]) for setting in results.measured())
         return Axis(label, "category", names)
     [domain] = results.study.vary.values()
     values = [number(point[column]) for point in results.settings]
@@ -46,16 +45,11 @@ def setting_axis(verdict: Verdict) -> Axis:
 
 
 def column_label(verdict: Verdict) -> str:
-    """The varied columns, in the order of the values in `axis_name`."""
+    """The varied columns, in the order of the values in a short name."""
     columns = verdict.results.columns
     unit = _UNITS.get(columns[0]) if len(columns) == 1 else None
     names = ", ".join(words(column) for column in columns)
     return f"{names} ({unit})" if unit else names
-
-
-def axis_name(setting: SettingValues) -> str:
-    """A setting as an axis names it, whose label has the columns: `128, 64`."""
-    return ", ".join(setting_text(value) for value in setting.values())
 
 
 def metric_axis(metric: str, scale: str = "linear") -> Axis:

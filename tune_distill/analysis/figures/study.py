@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from tune_distill.analysis.comparisons import Comparison
 from tune_distill.analysis.figures.curves import curves_figure
 from tune_distill.analysis.figures.pieces import (
-    axis_name,
     column_label,
     dotted,
     level_intervals,
@@ -26,7 +25,7 @@ from tune_distill.analysis.figures.shapes import (
     truncation_figure,
 )
 from tune_distill.analysis.panels import Axis, Figure, Grid, Panel, Rule, Series
-from tune_distill.analysis.results import SettingValues, words
+from tune_distill.analysis.results import SettingValues, short_name, words
 from tune_distill.analysis.scores import ANSWERS
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
@@ -88,7 +87,7 @@ def differences_figure(verdict: Verdict) -> Figure | None:
     if not verdict.primary:
         return None
     results, metric = verdict.results, verdict.metric
-    names = tuple(axis_name(results.settings[one.setting]) for one in verdict.primary)
+    names = tuple(short_name(results.settings[one.setting]) for one in verdict.primary)
     groups = {
         "detectably better": [one for one in verdict.primary if one.better],
         "detectably worse": [one for one in verdict.primary if one.worse],
@@ -198,7 +197,7 @@ def _differences(verdict: Verdict, name: str, members: Sequence[Comparison]) -> 
         name,
         "intervals",
         tuple(one.estimate.value for one in members),
-        tuple(axis_name(results.settings[one.setting]) for one in members),
+        tuple(short_name(results.settings[one.setting]) for one in members),
         tuple(one.estimate.low for one in members),
         tuple(one.estimate.high for one in members),
         along="x",
