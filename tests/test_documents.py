@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tune_distill import report
 from tune_distill.options import parse_arguments
 from tune_distill.spec.yaml_files import shipped_studies
 from tune_distill.study import resolve
@@ -16,17 +17,18 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "results" / "README.md", *(ROOT / "docs").glob("*.md")]
 
 
-def commands() -> list[str]:
-    """Every study command in a fenced block of a document."""
+def commands(module: str) -> list[str]:
+    """Every command of the module in a fenced block of a document, or between backticks."""
     found = []
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
         for block in re.findall(r"^```(?:ba)?sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            found += [line for line in block.splitlines() if "tune_distill.study" in line]
+            found += [line for line in block.splitlines() if module in line]
+        found += re.findall(rf"`(python -m {re.escape(module)} [^`\n]+)`", text)
     return found
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", commands("tune_distill.study"))
 def test_a_shown_command_is_one_that_runs(command: str) -> None:
     arguments = shlex.split(command)
     options = parse_arguments(arguments[arguments.index("tune_distill.study") + 1 :])
@@ -35,6 +37,14 @@ def test_a_shown_command_is_one_that_runs(command: str) -> None:
         # A file of the reader's own is not here.
         if name in shipped_studies() and not options.profile.endswith(".yaml"):
             resolve(name, options)
+
+
+@pytest.mark.parametrize("command", commands("tune_distill.report"))
+def test_a_shown_report_command_is_one_that_runs(command: str) -> None:
+    arguments = shlex.split(command)
+    options = report.parse_arguments(arguments[arguments.index("tune_distill.report") + 1 :])
+    # Reports are of the folder that studies write, or of one in it.
+    assert Path(options.results).parts[0] == parse_arguments(["smoothing"]).results
 
 
 def test_the_readme_has_the_two_commands() -> None:

@@ -32,7 +32,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 FLOORS = {"spec": 1, "distill": 2, "records": 2, "tuning": 3, "analysis": 3, "service": 4}
 TOP = 5
 
-HEAVY = {"datasets", "pandas", "ray", "torch", "transformers"}
+HEAVY = {"datasets", "matplotlib", "pandas", "ray", "scipy", "torch", "transformers"}
 
 # Distributions whose package has another name.
 IMPORT_NAMES = {
@@ -129,12 +129,14 @@ def test_the_specification_needs_little():
             assert roots(module) <= allowed, module
 
 
-@pytest.mark.parametrize("flag", ["--help", "--list"])
-def test_help_and_list_import_nothing_heavy(flag):
+@pytest.mark.parametrize(
+    ("command", "flag"), [("study", "--help"), ("study", "--list"), ("report", "--help")]
+)
+def test_help_and_list_import_nothing_heavy(command, flag):
     script = (
         "import runpy, sys\n"
-        f"sys.argv = ['study', {flag!r}]\n"
-        "try:\n    runpy.run_module('tune_distill.study', run_name='__main__')\n"
+        f"sys.argv = [{command!r}, {flag!r}]\n"
+        f"try:\n    runpy.run_module('tune_distill.{command}', run_name='__main__')\n"
         "except SystemExit as end:\n    assert not end.code\n"
         f"print('heavy:', *sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)\n"
     )

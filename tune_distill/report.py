@@ -24,6 +24,16 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 all reported, 1 some study's folder could not be read, 2 usage."""
+    options = parse_arguments(arguments)
+    try:
+        return _report(Path(options.results))
+    except TuneDistillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """What the command line asks for; ends the process with 2 where it is not right."""
     parser = argparse.ArgumentParser(
         prog="python -m tune_distill.report",
         description="Make the reports of a results folder: verdicts, figures, report.html and "
@@ -37,12 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default="results",
         help="a results folder, or one study's folder in it (results)",
     )
-    options = parser.parse_args(arguments)
-    try:
-        return _report(Path(options.results))
-    except TuneDistillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
+    return parser.parse_args(arguments)
 
 
 def _report(folder: Path) -> int:

@@ -2,7 +2,8 @@ import pandas as pd
 import pytest
 
 import tune_distill
-from tune_distill.analysis.tables import TABLES, load
+from tune_distill.analysis.reports import verdict
+from tune_distill.analysis.tables import TABLES, load, load_all
 from tune_distill.spec.errors import StoreError
 
 
@@ -59,8 +60,81 @@ def test_load_knows_its_tables(results):
     )
 
 
-def test_the_package_exposes_load_and_nothing_else():
+def test_load_all_puts_the_studies_one_below_the_other(results):
+    frame = load_all(results=str(results))
+    assert frame.to_dict("records") == [
+        {"study": "decoding", "table": "trials"},
+        {"study": "smoothing", "table": "trials"},
+    ]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_load_all_names_the_study_where_the_table_does_not(results, table):
+    for study in ("smoothing", "decoding"):
+        pd.DataFrame({"value": [1, 2]}).to_parquet(results / study / f"{table}.parquet")
+    frame = load_all(results=results, table=table)
+    assert list(frame.columns) == ["study", "value"]
+    assert list(frame["study"]) == ["decoding"] * 2 + ["smoothing"] * 2
+    assert list(frame.index) == [0, 1, 2, 3]
+
+
+def test_load_all_leaves_out_what_a_study_does_not_vary(tmp_path):
+    for study, column in (("smoothing", "label_smoothing"), ("temperature", "temperature")):
+        (tmp_path / study).mkdir()
+        frame = pd.DataFrame({"study": [study], column: [0.5]})
+        frame.to_parquet(tmp_path / study / "trials.parquet")
+    frame = load_all(results=tmp_path).set_index("study")
+    assert frame.loc["smoothing", "label_smoothing"] == 0.5
+    assert pd.isna(frame.loc["smoothing", "temperature"])
+
+
+def test_load_all_reads_what_studies_write(studies, tmp_path):
+    folders = [studies.copy(name, tmp_path) for name in ("one seed", "samples")]
+    whole = load_all(results=tmp_path / "results")
+    counts = {folder.name: len(pd.read_parquet(folder / "trials.parquet")) for folder in folders}
+    assert whole["study"].value_counts().to_dict() == counts
+    assert whole.groupby("study")["temperature"].count().to_dict() == {
+        "smoothing": 0,
+        "temperature": 12,
+    }
+    answers = load_all(results=tmp_path / "results", table="predictions")
+    assert answers["study"].value_counts().to_dict() == {"smoothing": 180, "temperature": 2400}
+
+
+def test_load_all_looks_in_results_by_default(results, monkeypatch):
+    (results / "results").mkdir()
+    (results / "smoothing").rename(results / "results" / "smoothing")
+    monkeypatch.chdir(results)
+    assert len(load_all()) == 1
+
+
+def test_load_all_says_where_there_is_nothing(tmp_path):
+    with pytest.raises(StoreError) as caught:
+        load_all(results=tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: must hold the folders of studies, got none; "
+        "make one with python -m tune_distill.study smoothing"
+    )
+
+
+def test_load_all_names_a_table_that_a_study_lacks(results):
+    (results / "smoothing" / "history.parquet").unlink()
+    with pytest.raises(StoreError, match=r"smoothing/history\.parquet: no such table"):
+        load_all(results=results, table="history")
+
+
+def test_a_damaged_table_is_named(results):
+    path = results / "smoothing" / "trials.parquet"
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(StoreError, match=r"trials\.parquet: must be a Parquet table") as caught:
+        load("smoothing", results=results)
+    assert "make it again with python -m tune_distill.study smoothing" in str(caught.value)
+
+
+def test_the_package_exposes_its_readers_and_nothing_else():
     assert tune_distill.load is load
-    assert set(tune_distill.__all__) == {"__version__", "load"}
+    assert tune_distill.load_all is load_all
+    assert tune_distill.verdict is verdict
+    assert set(tune_distill.__all__) == {"__version__", "load", "load_all", "verdict"}
     with pytest.raises(AttributeError, match="module 'tune_distill' has no attribute 'laod'"):
         _ = tune_distill.laod

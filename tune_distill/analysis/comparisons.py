@@ -40,8 +40,8 @@ class Comparison:
     """A setting's metric less the reference's, on the examples and seeds that both have.
 
     `mcnemar` are the exact p-values of the single seeds, where answers are simply right or wrong;
-    with one seed its is `p_value`. `num_compared` is the size of the family that `p_adjusted` is
-    corrected for.
+    with one seed, and no other to show seed noise, its is `p_value`. `num_compared` is the size of
+    the family that `p_adjusted` is corrected for.
     """
 
     setting: int
@@ -227,25 +227,30 @@ def _pair(results: StudyResults, metric: str, setting: int, reference: int | Non
     ours = results.trials_of(setting)
     theirs = results.trials_of(reference) if reference is not None else ours
     seeds = sorted(ours.keys() & theirs.keys())
-    first, second = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
-    first_RE, second_RE = values_TE[first], values_TE[second]
-    examples = np.flatnonzero(~np.isnan(first_RE + second_RE).any(axis=0))
-    if not len(seeds) or not len(examples):
+    absent_RE = np.isnan(
+        values_TE[[ours[seed] for seed in seeds]] + values_TE[[theirs[seed] for seed in seeds]]
+    )
+    # A trial may lack a metric altogether, the loss of an older evaluation say.
+    kept = np.flatnonzero(~absent_RE.all(axis=1))
+    examples = np.flatnonzero(~absent_RE[kept].any(axis=0))
+    if not len(kept) or not len(examples):
         return None
+    seeds = [seeds[row] for row in kept]
+    first, second = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
     exact: tuple[float, ...] = ()
     if reference is not None and metric == "label_accuracy" and results.scores.num_samples == 1:
-        rows = zip(first_RE[:, examples] > 0.5, second_RE[:, examples] > 0.5, strict=True)
-        exact = tuple(mcnemar(one, other) for one, other in rows)
+        exact = tuple(
+            mcnemar(values_TE[one, examples] > 0.5, values_TE[other, examples] > 0.5)
+            for one, other in zip(first, second, strict=True)
+        )
     return _Pair(setting, reference, metric, first, second, examples, exact)
 
 
 def _same_runs(results: StudyResults, setting: int, reference: int) -> bool:
-    """Whether two settings decode the same students."""
-    runs = [
-        set(results.complete.loc[results.complete["setting"] == one, "run_key"])
-        for one in (setting, reference)
-    ]
-    return runs[0] == runs[1]
+    """Whether two settings decode the same students, with every seed that they share."""
+    ours, theirs = results.trials_of(setting), results.trials_of(reference)
+    keys = results.complete["run_key"]
+    return all(keys[ours[seed]] == keys[theirs[seed]] for seed in ours.keys() & theirs.keys())
 
 
 def _best(
@@ -269,7 +274,10 @@ def _noise(results: StudyResults, metric: str, paired: int) -> SeedNoise | None:
     seeds = sorted(set(complete["seed"]))
     means_SR = np.full((len(results.settings), len(seeds)), np.nan)
     rows = (complete["setting"].to_numpy(), complete["seed"].map(seeds.index).to_numpy())
-    means_SR[rows] = np.nanmean(values_TE, axis=1)
+    present = ~np.isnan(values_TE).all(axis=1)
+    means_T = np.full(len(values_TE), np.nan)
+    means_T[present] = np.nanmean(values_TE[present], axis=1)
+    means_SR[rows] = means_T
     return pooled_seed_noise(means_SR[~np.isnan(means_SR).all(axis=1)], bool(paired))
 
 
@@ -278,7 +286,8 @@ def _comparison(pair: _Pair, ours: Estimate, baseline: int | None, study_metric:
     family: Family = "other metrics"
     if pair.metric == study_metric:
         family = "baseline" if pair.reference == baseline else "best"
-    exact = len(pair.mcnemar) == 1
+    # McNemar's test knows of no seed noise: it is for a study that has none to show.
+    exact = len(pair.mcnemar) == 1 and ours.parts.seed is None
     return Comparison(
         setting=pair.setting,
         reference=pair.reference,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -34,14 +35,16 @@ def overview_page(
         for state in ("complete", "pruned", "failed")
     }
     ended = ", ".join(f"{count:,} {state}" for state, count in counts.items())
-    blocks: list[Block] = [Callout("clear", ("Key findings", *key_findings(summaries)))]
+    blocks: list[Block] = []
+    if summaries:
+        blocks.append(Callout("clear", ("Key findings", *key_findings(summaries))))
     if unread:
         reasons = [f"{name}: {reason}" for name, reason in unread.items()]
         blocks.append(Callout("warning", ("Not in this report", *reasons)))
     if figure is not None:
         blocks += [Heading("What matters most"), ChartBlock(figure)]
-    blocks.append(Heading("Verdicts"))
-    blocks.append(_verdicts(summaries))
+    if summaries:
+        blocks += [Heading("Verdicts"), _verdicts(summaries)]
     for summary in summaries:
         blocks += [Heading(summary["study"], 3), Paragraph(summary["question"])]
         told = (summary["evidence"], *summary["findings"], *summary["notes"])
@@ -52,12 +55,11 @@ def overview_page(
             "Everything here is in the studies' summary.json; each study's own report says "
             "how its numbers are made."
         ),
-        CodeBlock(f"python -m tune_distill.report {results}/"),
+        CodeBlock(f"python -m tune_distill.report {shlex.quote(results)}"),
     ]
     links = [(summary["study"], f"{summary['study']}/report.html") for summary in summaries]
-    return Page(
-        "All studies", f"{len(summaries)} studies; trials: {ended}.", tuple(blocks), tuple(links)
-    )
+    size = "1 study" if len(summaries) == 1 else f"{len(summaries)} studies"
+    return Page("All studies", f"{size}; trials: {ended}.", tuple(blocks), tuple(links))
 
 
 def key_findings(summaries: Sequence[Summary]) -> list[str]:

@@ -104,7 +104,10 @@ def _report_overview(
     from tune_distill.analysis.page import render_page
 
     # The same words wherever the folder lies.
-    reasons = {name: why.replace(f"{results}{os.sep}", "") for name, why in unread.items()}
+    reasons = {
+        name: why.replace(f"{results}{os.sep}", "").replace(str(results), results.name)
+        for name, why in unread.items()
+    }
     made = [[summary["study"], summary["made_from"]] for summary in summaries]
     parts = [REPORT_VERSION, results.name, reasons, made]
     made_from = hashlib.sha256(canonical_json(parts).encode()).hexdigest()

@@ -86,9 +86,12 @@ class Estimate:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, that the mean is zero; with one seed that of the paired t-test."""
+        """Two-sided, that the mean is zero; with one seed that of the paired t-test.
+
+        Where all values are the same, that of the sign test.
+        """
         if self.standard_error == 0:
-            return 1.0 if self.value == 0 else 0.0
+            return 1.0 if self.value == 0 else 2.0 ** (1 - self.num_examples)
         return float(2 * stats.t.sf(abs(self.value) / self.standard_error, self.df))
 
 

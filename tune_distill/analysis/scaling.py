@@ -1,8 +1,10 @@
 """How a metric grows with training data: a power law with its interval.
 
-What is fitted is the shortfall: 1 - metric, or the loss itself. It falls as `a n^-b + c`, where c
-is what no amount of data removes (Hestness et al. 2017, arXiv 1712.00409). The simplest law that
-the numbers do not reject is taken: c is 0 unless without it the fit fails.
+What is fitted is the shortfall: 1 - metric, or the loss itself. It falls as `a n^-b + c`, where
+c is what no amount of data removes (Hestness et al. 2017, arXiv 1712.00409). The simplest law that
+the numbers do not reject is taken: c is 0 unless without it the fit fails. But a few sizes that do
+not reject c = 0 do not show it either, and whether more data helps hangs on it. So intervals hold
+with and without a floor.
 """
 
 from __future__ import annotations
@@ -51,9 +53,10 @@ class PowerLaw:
 class Scaling:
     """A study's law, and what it says of more data.
 
-    Pairs are 95 % intervals. `curve` maps sizes to the metric and its interval: (n, value, low,
-    high). `gain` is what the metric improves by when the largest size is doubled, positive for the
-    better. `fit_p_value` tests the law against the means, none where it passes through all.
+    Pairs are 95 % intervals, wide enough for laws with a floor and without, where the latter fits.
+    `curve` maps sizes to the metric and its interval: (n, value, low, high). `gain` is what the
+    metric improves by when the largest size is doubled, positive for the better. `fit_p_value`
+    tests the law against the means, none where it passes through all.
     """
 
     metric: str
@@ -114,22 +117,26 @@ def _scaling(metric: str, sizes: Real, values: Real, replicates_BK: Real) -> Sca
     shortfalls, replicated = _shortfall(metric, values), _shortfall(metric, replicates_BK)
     law, p_value = fit_power_law(sizes, shortfalls, np.cov(replicated.T))
     whiten = _whitener(np.cov(replicated.T))
-    refits = _fits(
-        sizes / law.unit, replicated[:_NUM_REFITS], whiten, floored=law.floor > 0 or p_value is None
+    # Refits (L, B, 3) of each law that the numbers allow.
+    refits = np.stack(
+        [
+            _fits(sizes / law.unit, replicated[:_NUM_REFITS], whiten, floored=floored)
+            for floored in ([True, False] if law.floor == 0 and p_value is not None else [True])
+        ]
     )
+    scales, exponents, floors = np.moveaxis(refits, -1, 0)
     relative = np.geomspace(float(sizes.min()) / law.unit, 2.0, 49)
-    curves = refits[:, :1] * relative[None] ** -refits[:, 1:2] + refits[:, 2:]
-    ends = np.quantile(curves, [_TAIL, 1 - _TAIL], axis=0)
+    curves = scales[..., None] * relative ** -exponents[..., None] + floors[..., None]
+    ends = _interval(curves)
     center = law.shortfall(relative * law.unit)
-    gains = refits[:, 0] * (1 - 2.0 ** -refits[:, 1])
     gain = float(law.shortfall(law.unit) - law.shortfall(2 * law.unit))
-    interval = _interval(gains)
+    interval = _pair(_interval(scales * (1 - 2.0**-exponents)))
     margin = SMALL_GAIN * (float(law.shortfall(law.unit)) if metric in LOWER_IS_BETTER else 1.0)
     low, high = _ends(metric, ends[0], ends[1])
     return Scaling(
         metric=metric,
         law=law,
-        exponent=_interval(refits[:, 1]),
+        exponent=_pair(_interval(exponents)),
         gain=gain,
         gain_interval=interval,
         conclusion=conclude(interval, margin),
@@ -166,9 +173,14 @@ def _shortfall(metric: str, values: Real) -> Real:
     return values if metric in LOWER_IS_BETTER else 1 - values
 
 
-def _interval(values: Real) -> tuple[float, float]:
-    low, high = np.quantile(values, [_TAIL, 1 - _TAIL])
-    return float(low), float(high)
+def _interval(values_LB: Real) -> Real:
+    """The ends (2, ...) of the refits' intervals under each law (L, B, ...), the outermost."""
+    low, high = np.quantile(values_LB, [_TAIL, 1 - _TAIL], axis=1)
+    return np.stack([low.min(axis=0), high.max(axis=0)])
+
+
+def _pair(ends: Real) -> tuple[float, float]:
+    return float(ends[0]), float(ends[1])
 
 
 def _whitener(covariance: Real) -> Real:

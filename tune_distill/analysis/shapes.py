@@ -14,10 +14,10 @@ from tune_distill.analysis.scores import LOWER_IS_BETTER
 
 @dataclass(frozen=True)
 class GoodRange:
-    """The values about the best one between which no measured setting is detectably worse.
+    """The values about the best one that were compared with it and are not detectably worse.
 
-    `below` and `above` are the nearest settings outside, which are worse or have no end; none
-    where the study went no further.
+    `below` and `above` are the nearest settings outside, which are worse or were not compared;
+    none where the study went no further.
     """
 
     column: str
@@ -122,14 +122,19 @@ def numeric_column(results: StudyResults) -> str | None:
 
 
 def good_range(results: StudyResults, found: Comparisons) -> GoodRange | None:
-    """The range as good as the best, where one number varies and three values were tried."""
+    """The range as good as the best, where one number varies and three values were tried.
+
+    None where nothing could be compared with the best.
+    """
     column = numeric_column(results)
     if column is None or found.best is None or len(results.settings) < 3:
         return None
     values = {index: _number(setting[column]) for index, setting in enumerate(results.settings)}
     ordered = sorted(values, key=lambda index: values[index])
-    worse = {one.setting for one in _against_best(results, found) if one.worse}
-    good = {index for index in results.measured() if index not in worse}
+    rivals = _against_best(results, found)
+    if not rivals:
+        return None
+    good = {one.setting for one in rivals if not one.worse}
     first = last = ordered.index(found.best)
     while first > 0 and ordered[first - 1] in good:
         first -= 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -26,6 +28,7 @@ from tune_distill.analysis.panels import Figure
 from tune_distill.analysis.resampling import NUM_RESAMPLES, Estimate
 from tune_distill.analysis.results import short_name, words
 from tune_distill.analysis.summary import setting_text
+from tune_distill.analysis.tables import load
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import (
     METRIC_NAMES,
@@ -37,6 +40,7 @@ from tune_distill.analysis.wording import (
     recommendation,
     verdict_sentence,
 )
+from tune_distill.spec.errors import StoreError
 
 _SHOWN = ("label_accuracy", "parse_rate", "rouge1", "rouge2", "rougeL", "faithfulness")
 _ALSO_SHOWN = ("grounding", "eval_loss")
@@ -63,7 +67,8 @@ def study_page(verdict: Verdict, figures: Sequence[Figure]) -> Page:
         blocks.append(Callout("warning", ("To bear in mind", *notes(verdict))))
     blocks += _settings(verdict)
     blocks += _comparisons(verdict)
-    blocks += [Heading("Figures"), *(ChartBlock(figure) for figure in figures)]
+    if figures:
+        blocks += [Heading("Figures"), *(ChartBlock(figure) for figure in figures)]
     blocks += _examples(verdict)
     blocks += _unfinished(verdict)
     blocks += _cost(verdict)
@@ -103,6 +108,11 @@ def _settings(verdict: Verdict) -> Iterator[Block]:
         tuple(columns),
         tuple(rows),
     )
+    lacking = [METRIC_NAMES[name] for name in (*_SHOWN, *_ALSO_SHOWN) if name not in metrics]
+    if lacking and metrics:
+        yield Paragraph(
+            f"Without {', '.join(lacking)}: predictions.parquet has no such number of an example."
+        )
 
 
 def _comparisons(verdict: Verdict) -> Iterator[Block]:
@@ -202,6 +212,11 @@ def _examples(verdict: Verdict) -> Iterator[Block]:
         f"Answers of the best setting, {results.text(verdict.best)}, with seed {seed}. Unfaithful: "
         "from the explanation alone the simulator guesses another label than the student's."
     )
+    if not (results.folder / "examples.parquet").is_file():
+        yield Paragraph(
+            "Their texts are not known: the folder has no examples.parquet. Run the study again to "
+            "have it."
+        )
     for kind, chosen in kinds.items():
         yield Heading(f"{kind}: {len(chosen):,} of {len(answers):,}", 3)
         for answer in chosen.head(_NUM_EXAMPLES).to_dict("records"):
@@ -214,12 +229,11 @@ def _answers(verdict: Verdict, trial_id: str) -> pd.DataFrame:
     table = pq.read_table(folder / "predictions.parquet", filters=[("trial_id", "=", trial_id)])
     answers: pd.DataFrame = table.to_pandas()
     answers = answers[answers["sample"] == 0]
-    texts = folder / "examples.parquet"
-    if not texts.is_file():
+    if not (folder / "examples.parquet").is_file():
         return answers.assign(premise="", hypothesis="")
-    columns = ["example_id", "premise", "hypothesis"]
-    examples: pd.DataFrame = pq.read_table(texts, columns=columns).to_pandas()
-    return answers.merge(examples, on="example_id", how="left").fillna(
+    examples = load(folder.name, results=folder.parent, table="examples")
+    texts = examples[["example_id", "premise", "hypothesis"]]
+    return answers.merge(texts, on="example_id", how="left").fillna(
         {"premise": "", "hypothesis": ""}
     )
 
@@ -270,8 +284,10 @@ def _unfinished(verdict: Verdict) -> Iterator[Block]:
         )
     yield Heading("Trials without an end")
     yield TableBlock(
-        "A pruned trial's losses are those of its last evaluation; what it would have reached is "
-        "not known, only that it was behind.",
+        "A pruned trial's loss is that of its last evaluation; what it would have reached is not "
+        "known."
+        if (others["state"] == "pruned").any()
+        else "",
         columns,
         tuple(rows),
     )
@@ -306,14 +322,14 @@ def _cost(verdict: Verdict) -> Iterator[Block]:
 
 def _reproduce(verdict: Verdict) -> Iterator[Block]:
     results = verdict.results
-    folder, name = results.folder, results.name
     # As from the folder that holds the results, wherever they are copied to.
-    parent = folder.parent.name
+    name, parent = results.folder.name, results.folder.parent.name
+    path = shlex.quote(f"{parent}/{name}")
     yield Heading("How to reproduce each number")
     yield Paragraph("The trials, from the study as it was resolved; the report, from the tables:")
     yield CodeBlock(
-        f"python -m tune_distill.study {parent}/{folder.name}/study.yaml --results {parent}\n"
-        f"python -m tune_distill.report {parent}/{folder.name}"
+        f"python -m tune_distill.study {path}/study.yaml --results {shlex.quote(parent)}\n"
+        f"python -m tune_distill.report {path}"
     )
     yield Paragraph(
         "Settings: means of predictions.parquet. Comparisons: the same verdict as a DataFrame. "
@@ -327,7 +343,7 @@ def _reproduce(verdict: Verdict) -> Iterator[Block]:
         'comparisons = pd.DataFrame(verdict["comparisons"])\n'
         f"trials = tune_distill.load({name!r}, results={parent!r})\n"
         'complete = trials[trials["state"] == "complete"]\n'
-        f"means = complete.groupby({results.columns!r})[{metrics!r}].mean()"
+        f"means = complete.groupby({results.columns!r}, dropna=False)[{metrics!r}].mean()"
     )
     yield Paragraph(
         f"Intervals: {NUM_RESAMPLES:,} paired resamples of the examples, the same ones for all "
@@ -335,18 +351,27 @@ def _reproduce(verdict: Verdict) -> Iterator[Block]:
         "(random seed 0). With one seed and one answer an example, p of label accuracy is exact "
         "McNemar's; otherwise it is that of the bootstrap's standard error."
     )
-    environment = folder / "environment.json"
+    environment = results.folder / "environment.json"
     if environment.is_file():
-        made = json.loads(environment.read_text(encoding="utf-8"))
-        packages = {name: version for name, version in made.get("packages", {}).items() if version}
-        rows = [("python", made.get("python")), ("commit", made.get("git_commit"))]
-        rows += [("machine", f"{made.get('platform')}, {made.get('num_cpus')} CPUs")]
-        rows += list(packages.items())
+        rows = _environment(environment)
         yield TableBlock(
             "Where it ran",
             (Column("what"), Column("which")),
             tuple((Cell(what), Cell(str(which))) for what, which in rows if which),
         )
+
+
+def _environment(path: Path) -> list[tuple[str, object]]:
+    try:
+        made = json.loads(path.read_text(encoding="utf-8"))
+        packages = list(made["packages"].items())
+        rows = [("python", made["python"]), ("commit", made["git_commit"])]
+        return [*rows, ("machine", f"{made['platform']}, {made['num_cpus']} CPUs"), *packages]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{path}: must be as tune_distill.study wrote it, got {type(error).__name__}: {error}; "
+            "copy it again, or remove it"
+        ) from error
 
 
 def _numeric(verdict: Verdict, column: str) -> bool:

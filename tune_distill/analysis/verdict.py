@@ -30,8 +30,8 @@ from tune_distill.analysis.shapes import (
 
 Outcome = Literal["better", "worse", "no difference detected", "cannot tell"]
 
-_SAME_COST = 1.1
-"""Costs within a tenth of each other are the machine's noise."""
+_SAME_COST = 1.25
+"""Costs within a quarter of each other are the noise of a busy machine."""
 
 _CHEAPER = 0.8
 """A share of the baseline's cost that is worth telling of."""

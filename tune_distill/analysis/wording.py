@@ -101,8 +101,9 @@ def recommendation(verdict: Verdict) -> str:
         if chosen == verdict.results.baseline
         else f"Use {_named(verdict, chosen)}"
     ]
-    if chosen not in (verdict.best, verdict.results.baseline):
-        parts.append(f"it is as good as {_named(verdict, verdict.best)} and costs less")
+    if chosen not in (verdict.best, verdict.results.baseline) and chosen in verdict.equally_good:
+        less = " and costs less" if verdict.has_tradeoff else ""
+        parts.append(f"it is as good as {_named(verdict, verdict.best)}{less}")
     if verdict.cheaper is not None:
         parts.append(_cheaper_text(verdict, verdict.cheaper))
     settle = settle_text(verdict)
@@ -145,10 +146,13 @@ def findings(verdict: Verdict) -> list[str]:
         found.append(f"Not beaten in both {metric} and seconds a trial: {names}.")
     behind = [one.behind for one in verdict.censored if one.behind is not None]
     if verdict.censored:
-        ahead = f", on average {sum(behind) / len(behind):.3g} behind" if behind else ""
+        ahead = ""
+        if behind:
+            mean = sum(behind) / len(behind)
+            ahead = f", on average {mean:.3g} behind the best setting's loss at the same step"
         found.append(
-            f"{_count(len(verdict.censored), 'trial')} pruned before the end{ahead} the best "
-            "setting's loss at the same step; what they would have reached is not known."
+            f"{_count(len(verdict.censored), 'trial')} pruned before the end{ahead}; what they "
+            "would have reached is not known."
         )
     return found
 
@@ -174,7 +178,7 @@ def notes(verdict: Verdict) -> list[str]:
         found += [
             f"{_named(verdict, one.setting)} is compared on "
             f"{_count(one.estimate.num_seeds, 'seed')} of {verdict.num_seeds}: the others lack a "
-            "complete trial."
+            f"complete trial{_unmeasured(one)}."
             for one in verdict.primary
             if one.estimate.num_seeds < verdict.num_seeds
         ]
@@ -279,7 +283,7 @@ def _range_text(verdict: Verdict) -> str:
     ]
     tail = f"; {' and '.join(outside)}" if outside else ", all that was tried"
     if span.low == span.high:
-        return f"No other {name} is as good as {setting_text(span.best)}{tail}."
+        return f"No neighbouring {name} is as good as {setting_text(span.best)}{tail}."
     return (
         f"Not detectably worse than the best: {name} from {setting_text(span.low)} to "
         f"{setting_text(span.high)}{tail}."
@@ -289,7 +293,11 @@ def _range_text(verdict: Verdict) -> str:
 def _fate(verdict: Verdict, setting: int) -> str:
     """Why a setting is outside the range of the good ones."""
     reasons = {left.setting: left.reason for left in verdict.left_out}
-    return _sentence(reasons[setting]) if setting in reasons else "is detectably worse"
+    if setting in reasons:
+        return _sentence(reasons[setting])
+    against = verdict.found.with_best if verdict.found.with_best else verdict.primary
+    compared = setting in {one.setting for one in against}
+    return "is detectably worse" if compared else "shares no seed with it"
 
 
 def _cheaper_text(verdict: Verdict, one: Comparison) -> str:
@@ -315,6 +323,10 @@ def _why_not(verdict: Verdict) -> str:
 
 def _seed_warning(verdict: Verdict) -> str:
     return " (one seed: seed noise is not measured)" if verdict.num_seeds == 1 else ""
+
+
+def _unmeasured(one: Comparison) -> str:
+    return ", and seed noise is not measured" if one.estimate.parts.seed is None else ""
 
 
 def _states(verdict: Verdict) -> str:

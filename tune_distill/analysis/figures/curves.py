@@ -18,14 +18,14 @@ def curves_figure(verdict: Verdict) -> Figure | None:
     """Losses over the steps of training, a line a setting."""
     results = verdict.results
     history = results.history
-    if history.empty:
-        return None
+    # What a failed trial left is no curve of its setting: a loss that ran away hides the others.
+    ended = history[history["state"] != "failed"]
     panels = []
     for column, title in (
         ("unsmoothed_train_loss", "Training loss, without smoothing"),
         ("eval_loss", "Evaluation loss"),
     ):
-        rows = history[history[column].notna()] if column in history else history.iloc[:0]
+        rows = ended[ended[column].notna()] if column in ended else ended.iloc[:0]
         if len(rows):
             axis = Axis(
                 f"loss{unit_text('eval_loss')}", "log" if spans_decades(rows[column]) else "linear"
@@ -36,12 +36,16 @@ def curves_figure(verdict: Verdict) -> Figure | None:
     if not panels:
         return None
     shades = _shade_ends(verdict) if _shaded(verdict) else None
-    ended = "; dashed: pruned before the end" if (history["state"] == "pruned").any() else ""
-    caption = f"Means over the seeds, thin lines single seeds{ended}. {trials_caption(verdict)}"
-    if shades:
-        caption = f"Means over the seeds{ended}. {trials_caption(verdict)}"
+    dashed = "; dashed: pruned before the end" if (history["state"] == "pruned").any() else ""
+    lines = "A line a trial"
+    if verdict.num_seeds > 1:
+        lines = "Means over the seeds" + ("" if shades else ", thin lines single seeds")
     return Figure(
-        "learning_curves", f"{results.name}: learning curves", caption, tuple(panels), shades
+        "learning_curves",
+        f"{results.name}: learning curves",
+        f"{lines}{dashed}. {trials_caption(verdict)}",
+        tuple(panels),
+        shades,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 
 from tune_distill.analysis.panels import Axis, Series, Value
@@ -85,7 +86,8 @@ def level_text(name: str, level: Estimate) -> str:
 
 
 def seed_points(points: Iterable[tuple[Value, float, str]]) -> Series:
-    listed = list(points)
+    """A point a trial; none where it has no such number, as without words to be grounded."""
+    listed = [point for point in points if not np.isnan(point[1])]
     return Series(
         "one seed",
         "points",

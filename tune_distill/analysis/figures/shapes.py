@@ -25,6 +25,9 @@ from tune_distill.analysis.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import METRIC_NAMES
 
+_NAMED = 20
+"""Points of a figure that can all have a name beside them."""
+
 
 def scaling_figure(verdict: Verdict) -> Figure | None:
     """The metric and the training time against data size, with the fitted law."""
@@ -162,7 +165,8 @@ def tradeoff_figure(verdict: Verdict) -> Figure | None:
             tuple(levels[one.setting].low for one in chosen),
             tuple(levels[one.setting].high for one in chosen),
             texts=tuple(results.text(one.setting) for one in chosen),
-            annotated=True,
+            # So many names are not legible; those of the front are what is looked for.
+            annotated=on_front or len(points) <= _NAMED,
             marker=marker,
         )
         return dotted(intervals)

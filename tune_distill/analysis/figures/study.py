@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
 
 from tune_distill.analysis.comparisons import Comparison
 from tune_distill.analysis.figures.curves import curves_figure
@@ -32,6 +34,9 @@ from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import METRIC_NAMES, difference_text
 from tune_distill.distill.examples import LABELS
 from tune_distill.spec.domains import Scalar
+
+_TICKS = 9
+"""Of one of the parallel axes, that can be told apart."""
 
 _SHOWN = ("label_accuracy", "rouge1", "rougeL", "faithfulness", "grounding", "eval_loss")
 
@@ -64,7 +69,9 @@ def metrics_figure(verdict: Verdict) -> Figure | None:
         levels = found.levels.get(metric, {})
         if not levels:
             continue
-        measured = [(setting, levels[setting]) for setting in results.measured()]
+        measured = [
+            (setting, levels[setting]) for setting in results.measured() if setting in levels
+        ]
         points = seeds[["setting", "seed", metric]].itertuples(index=False)
         panels.append(
             Panel(
@@ -143,7 +150,7 @@ def parallel_figure(verdict: Verdict) -> Figure | None:
             )
         )
     series += [
-        _ticks(axis, {setting_text(value): height for value, height in heights[column].items()})
+        _ticks(axis, _named(heights[column]))
         for axis, column in zip(axes, results.columns, strict=True)
     ]
     series.append(_ticks(name, {f"{low:.3f}": 0.0, f"{high:.3f}": 1.0} if high > low else {}))
@@ -217,6 +224,13 @@ def _ticks(axis: str, heights: dict[str, float]) -> Series:
         marker="open",
         faint=True,
     )
+
+
+def _named(heights: Mapping[Scalar, float]) -> dict[str, float]:
+    """Values that there is room to name beside their axis, the ends among them."""
+    values = sorted(heights, key=lambda value: heights[value])
+    places = np.linspace(0, len(values) - 1, min(len(values), _TICKS)).round().astype(int)
+    return {setting_text(values[place]): heights[values[place]] for place in places}
 
 
 def _heights(settings: Sequence[SettingValues], column: str) -> dict[Scalar, float]:

@@ -1,0 +1,129 @@
+"""What the statistics promise, held against studies whose truth is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.analysis.planted import Plant, plant, planted_settings, simulated, true_means
+from tune_distill.analysis.results import read_results
+from tune_distill.analysis.scores import METRICS
+from tune_distill.analysis.verdict import judge
+
+ALIKE = Plant(accuracy=(0.7, 0.7, 0.7), num_seeds=3, num_examples=500, seed_sd=0.01)
+"""Three settings with no true difference; the one in the middle is the baseline."""
+
+TEN_POINTS = replace(
+    ALIKE, accuracy=(0.7, 0.7, 0.8), quality=(0.5, 0.5, 0.55), loss=(1.0, 1.0, 0.9)
+)
+"""The last is truly ten points better."""
+
+KNOWN = ("label_accuracy", "rougeL", "eval_loss")
+"""Metrics with a known truth."""
+
+
+def verdicts(what, seeds):
+    return [judge(results) for results in simulated(what, seeds)]
+
+
+def coverage(what, found):
+    """Of each metric, how often the interval of a difference holds the truth, and of how many."""
+    held = {metric: [] for metric in KNOWN}
+    for verdict in found:
+        for one in verdict.found.with_baseline:
+            truth = true_means(what, one.metric)
+            difference = truth[one.setting] - truth[one.reference]
+            held[one.metric].append(one.estimate.low <= difference <= one.estimate.high)
+    return held
+
+
+@pytest.fixture(scope="module")
+def alike():
+    """Studies without a difference: a thousand, to know the rate to half a percent."""
+    return verdicts(ALIKE, range(1000))
+
+
+@pytest.fixture(scope="module")
+def ten_points():
+    return verdicts(TEN_POINTS, range(200))
+
+
+@pytest.mark.slow
+def test_a_difference_is_seldom_claimed_where_there_is_none(alike):
+    claimed = [verdict.outcome in ("better", "worse") for verdict in alike]
+    assert np.mean(claimed) <= 0.05
+    kept = [verdict.recommended == 1 for verdict in alike]
+    assert np.mean(kept) >= 0.975
+
+
+@pytest.mark.slow
+def test_ten_points_are_found(ten_points):
+    found = [verdict.outcome == "better" and verdict.recommended == 2 for verdict in ten_points]
+    assert np.mean(found) >= 0.9
+
+
+@pytest.mark.slow
+def test_intervals_hold_the_truth(alike, ten_points):
+    among_alike, among_ten = coverage(ALIKE, alike), coverage(TEN_POINTS, ten_points)
+    for metric in KNOWN:
+        held = among_alike[metric] + among_ten[metric]
+        assert len(held) == 2400
+        assert 0.93 <= np.mean(held) <= 0.97, metric
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("num_seeds", "seed_sd"), [(2, 0.01), (2, 0.03), (3, 0.0), (3, 0.03), (5, 0.02)]
+)
+def test_claims_are_seldom_however_much_seeds_differ(num_seeds, seed_sd):
+    what = replace(ALIKE, num_seeds=num_seeds, seed_sd=seed_sd)
+    found = verdicts(what, range(300))
+    claimed = [verdict.outcome in ("better", "worse") for verdict in found]
+    # Of 300 studies, 5 % is up to 7.5 % by chance.
+    assert np.mean(claimed) <= 0.075
+    accuracy = coverage(what, found)["label_accuracy"]
+    assert np.mean(accuracy) >= 0.92
+
+
+def test_simulated_studies_are_those_of_the_folders(tmp_path):
+    what = replace(TEN_POINTS, num_examples=40)
+    [results] = simulated(what, [7])
+    read = read_results(plant(tmp_path, what, seed=7))
+    assert results.settings == read.settings == planted_settings(what)
+    assert results.baseline == read.baseline == 1
+    assert results.scores.trial_ids == read.scores.trial_ids
+    for metric in KNOWN:
+        assert results.scores.values[metric] == pytest.approx(read.scores.values[metric])
+    ours, theirs = judge(results), judge(read)
+    assert [one.estimate.value for one in ours.primary] == pytest.approx(
+        [one.estimate.value for one in theirs.primary]
+    )
+    assert (ours.outcome, ours.recommended) == (theirs.outcome, theirs.recommended)
+
+
+def test_simulated_means_are_near_the_truth():
+    what = replace(TEN_POINTS, num_examples=20_000, num_seeds=8)
+    [results] = simulated(what, [0])
+    for metric in KNOWN:
+        means = results.scores.values[metric].reshape(3, 8, -1).mean(axis=(1, 2))
+        assert means == pytest.approx(true_means(what, metric), abs=0.015)
+
+
+def test_planted_tables_agree_with_each_other(tmp_path):
+    what = replace(TEN_POINTS, num_examples=50, states={(0, 1): "failed"})
+    results = read_results(plant(tmp_path, what))
+    assert len(results.trials) == 9
+    for metric in METRICS:
+        assert results.complete[metric].to_numpy() == pytest.approx(
+            np.nanmean(results.scores.values[metric], axis=1)
+        )
+
+
+def test_the_same_seed_plants_the_same_folder(tmp_path):
+    what = replace(ALIKE, num_examples=30)
+    first, second, other = (
+        plant(tmp_path / name, what, seed) for name, seed in [("a", 1), ("b", 1), ("c", 2)]
+    )
+    name = "predictions.parquet"
+    assert (first / name).read_bytes() == (second / name).read_bytes()
+    assert (first / name).read_bytes() != (other / name).read_bytes()
