@@ -291,7 +291,10 @@ class TestAll:
     ) -> None:
         ended = run("all", *SMALL, "--json", "--results", str(folder))
         assert ended.returncode == 0
-        (end,) = [json.loads(line) for line in ended.stdout.splitlines()]
+        *verdicts, end = [json.loads(line) for line in ended.stdout.splitlines()]
+        assert [(event["event"], event["study"]) for event in verdicts] == [
+            ("verdict", name) for name in shipped_studies()
+        ]
         assert end["trainings"] == 0
         assert end["reused"] == 34
         for name, before in tables.items():

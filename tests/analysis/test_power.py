@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from tune_distill.analysis.power import (
@@ -78,6 +79,14 @@ def test_seeds_needed_counts_the_degrees_of_freedom_they_bring():
     noisy = replace(THREE_SEEDS, value=0.08, parts=Parts(seed=0.01, example=0.02, noise=0.1))
     few, many = seeds_needed(replace(noisy, df=2.0), 2), seeds_needed(noisy, 2)
     assert few > many > 3
+
+    def shows(count):
+        t = stats.t(count - 1)
+        gap = t.isf(ALPHA / 2 / 2) + t.ppf(POWER)
+        return gap**2 * variance(noisy, count, 200) <= 0.08**2
+
+    # Three seeds had two degrees of freedom, so more have one less than there are of them.
+    assert few == next(count for count in range(3, 1000) if shows(count))
 
 
 def test_where_nothing_varied_the_interval_says_what_could_be_seen():

@@ -282,6 +282,23 @@ def test_where_seeds_are_all_the_noise_it_is_their_t_test():
     assert found.df == pytest.approx(3)
 
 
+def test_few_seeds_have_students_interval():
+    seeds = np.random.default_rng(1).normal(0.1, 0.1, 6)
+    values = np.repeat(seeds[:, None], 50, axis=1)
+    found = estimated(values, own_seed_noise(values, True))
+    expected = stats.ttest_1samp(seeds, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=0.1)
+
+
+def test_answers_that_balance_each_other_are_not_surer_than_noise():
+    # Each example is 1 for one seed and 0 for the other: means over seeds do not vary at all.
+    values = np.array([[1.0, 0.0] * 20, [0.0, 1.0] * 20])
+    found = estimated(values, own_seed_noise(values, True))
+    residual = 2 * 40 * 0.25 / 39
+    assert found.standard_error == pytest.approx(np.sqrt(residual / 80))
+    assert found.parts.example == 0
+
+
 def test_one_seed_uses_the_noise_that_other_settings_show():
     rng = np.random.default_rng(7)
     values = two_way(rng, 1, 200, 0, 0, 0.3)

@@ -115,6 +115,15 @@ def test_a_cheaper_setting_that_is_worse_is_not_told_of(tmp_path):
     assert (verdict.outcome, verdict.recommended, verdict.cheaper) == ("worse", 2, None)
 
 
+def test_a_cheaper_setting_that_is_worse_by_little_is_not_told_of_as_good(tmp_path):
+    what = replace(TEMPERATURE, accuracy=(0.675, 0.675, 0.7, 0.7), num_examples=6000, seed_sd=0.001)
+    verdict = verdict_on(tmp_path, what)
+    first = verdict.primary[0]
+    assert first.worse
+    assert first.estimate.low > -0.05
+    assert verdict.cheaper is None
+
+
 def test_of_a_loss_a_twentieth_is_much(tmp_path):
     study = study_of({"train.num_epochs": [1, 3]}, metric={"name": "eval_loss", "mode": "min"})
     cheap = Plant(study=study, loss=(100.0, 100.0), num_examples=400, seed_sd=0.001)

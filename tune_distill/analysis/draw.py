@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,7 +131,13 @@ def sheet_of(figure: Figure) -> Sheet:
 @contextmanager
 def _style() -> Iterator[None]:
     # Over matplotlib's own defaults: nobody's matplotlibrc changes our figures.
-    with _style_in_use, matplotlib.style.context(["default", _STYLE]):
+    with (
+        _style_in_use,
+        matplotlib.style.context(["default", _STYLE]),
+        warnings.catch_warnings(),
+    ):
+        # A name in letters that the font lacks: boxes in the PNG, and right in the SVG.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         yield
 
 

@@ -23,7 +23,13 @@ from tune_distill.spec.yaml_files import STUDY_ORDER
 REPORT_VERSION = 1
 """Raise it when statistics, figures or report change: reports are then made again."""
 
-_TABLES = ("study.yaml", "examples.parquet", "history.parquet", "predictions.parquet")
+_FILES = (
+    "study.yaml",
+    "environment.json",
+    "examples.parquet",
+    "history.parquet",
+    "predictions.parquet",
+)
 _CHUNK = 1 << 20
 
 
@@ -132,11 +138,13 @@ def _rank(path: Path) -> tuple[int, str]:
 
 def _digest(folder: Path) -> str:
     """SHA-256 of everything that the report depends on."""
-    found = hashlib.sha256(f"report {REPORT_VERSION}".encode())
+    # The commands that a report shows name its folder.
+    named = canonical_json([REPORT_VERSION, folder.absolute().parent.name, folder.name])
+    found = hashlib.sha256(named.encode())
     # Whether a run was in the store already says nothing of its numbers.
     trials = load(folder.name, results=folder.parent).drop(columns="reused", errors="ignore")
     found.update(trials.to_json(orient="split", double_precision=15).encode())
-    for name in _TABLES:
+    for name in _FILES:
         path = folder / name
         found.update(name.encode())
         if path.is_file():

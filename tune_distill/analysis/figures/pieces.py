@@ -100,6 +100,11 @@ def seed_points(points: Iterable[tuple[Value, float, str]]) -> Series:
     )
 
 
+def beside_means(verdict: Verdict, seeds: Series) -> tuple[Series, ...]:
+    """The seeds' points, where there are several: one seed's are the means themselves."""
+    return (seeds,) if verdict.num_seeds > 1 else ()
+
+
 def seed_texts(complete: pd.DataFrame) -> list[str]:
     return [f"seed {seed}" for seed in complete["seed"]]
 

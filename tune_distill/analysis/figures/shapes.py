@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from tune_distill.analysis.figures.pieces import (
+    beside_means,
     dotted,
     level_intervals,
     level_text,
@@ -61,8 +62,8 @@ def scaling_figure(verdict: Verdict) -> Figure | None:
         (
             Series("power law, 95 % interval", "band", x, y, low, high),
             Series("power law, 95 % interval", "line", x, y),
-            seeds,
             *dotted(means),
+            *beside_means(verdict, seeds),
         ),
         (Rule("x", float(max(sizes)), "largest measured"),),
     )
@@ -108,10 +109,10 @@ def sensitivity_figure(verdict: Verdict) -> Figure | None:
     )
     series = [
         Series("mean, 95 % interval", "line", x, tuple(levels[s].value for s in settings)),
-        seed_points(points),
         *dotted(
             level_intervals(verdict, "mean, 95 % interval", [(s, levels[s]) for s in settings])
         ),
+        *beside_means(verdict, seed_points(points)),
     ]
     pruned = verdict.censored if metric == "eval_loss" else []
     if pruned:

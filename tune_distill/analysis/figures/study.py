@@ -9,6 +9,7 @@ import numpy as np
 from tune_distill.analysis.comparisons import Comparison
 from tune_distill.analysis.figures.curves import curves_figure
 from tune_distill.analysis.figures.pieces import (
+    beside_means,
     column_label,
     dotted,
     level_intervals,
@@ -79,8 +80,11 @@ def metrics_figure(verdict: Verdict) -> Figure | None:
                 setting_axis(verdict),
                 metric_axis(metric),
                 (
-                    seed_points([(positions[s], v, f"seed {seed}") for s, seed, v in points]),
                     *dotted(level_intervals(verdict, "mean, 95 % interval", measured)),
+                    *beside_means(
+                        verdict,
+                        seed_points([(positions[s], v, f"seed {seed}") for s, seed, v in points]),
+                    ),
                 ),
             )
         )
