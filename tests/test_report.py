@@ -26,7 +26,7 @@ def results(planted, tmp_path, monkeypatch):
         folder.mkdir(exist_ok=True)
         (folder / f"{figure.name}.png").write_text(figure.name)
 
-    monkeypatch.setattr("tune_distill.analysis.draw.save", save)
+    monkeypatch.setattr("tune_distill.analysis.drawing.draw.save", save)
     monkeypatch.chdir(tmp_path)
     return shutil.copytree(planted, tmp_path / "results")
 

@@ -23,6 +23,7 @@ from tune_distill.distill.trial import configure_torch, run_trial
 from tune_distill.options import parse_arguments
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import planned_trials
+from tune_distill.spec.yaml_files import shipped_studies
 from tune_distill.study import main, resolve
 from tune_distill.tuning.searchers import earlier_search
 

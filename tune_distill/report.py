@@ -52,7 +52,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _report(folder: Path) -> int:
     # pandas and scipy cost a second that `--help` need not pay.
-    from tune_distill.analysis.reports import report_results, report_study
+    from tune_distill.analysis.reporting.reports import report_results, report_study
 
     # Its name is told, and '..' is none.
     folder = Path(os.path.abspath(folder))

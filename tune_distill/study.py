@@ -74,7 +74,7 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
 
 def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
     """The study's tables are in results and its summary on the console; its counts."""
-    from tune_distill.analysis.reports import report_study
+    from tune_distill.analysis.reporting.reports import report_study
     from tune_distill.analysis.summary import count, footnotes, summary_table
     from tune_distill.records.environment import write_environment
     from tune_distill.records.files import write_text
@@ -109,7 +109,7 @@ def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
 
 
 def _run_all(options: Options) -> int:
-    from tune_distill.analysis.reports import report_results
+    from tune_distill.analysis.reporting.reports import report_results
     from tune_distill.analysis.summary import Counts
     from tune_distill.command import Command
     from tune_distill.preview import preview

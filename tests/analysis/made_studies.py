@@ -8,9 +8,9 @@ from typing import Any
 
 from tests.analysis.planted import Plant, plant
 from tests.records.made import study_of
+from tune_distill.analysis.drawing.panels import Figure
 from tune_distill.analysis.figures.study import study_figures
-from tune_distill.analysis.page import Page
-from tune_distill.analysis.panels import Figure
+from tune_distill.analysis.reporting.page import Page
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.verdict import Verdict, judge
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from tune_distill.analysis.comparisons import (
+from tune_distill.analysis.results import StudyResults
+from tune_distill.analysis.scores import LOWER_IS_BETTER
+from tune_distill.analysis.statistics.comparisons import (
     Comparison,
     Comparisons,
     compare,
     improvement,
 )
-from tune_distill.analysis.results import StudyResults
-from tune_distill.analysis.scaling import Scaling, scaling
-from tune_distill.analysis.scores import LOWER_IS_BETTER
-from tune_distill.analysis.shapes import (
+from tune_distill.analysis.statistics.scaling import Scaling, scaling
+from tune_distill.analysis.statistics.shapes import (
     Censored,
     GoodRange,
     Tradeoff,

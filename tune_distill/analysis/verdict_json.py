@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tune_distill.analysis.comparisons import Comparison
-from tune_distill.analysis.resampling import Estimate
 from tune_distill.analysis.results import StudyResults
-from tune_distill.analysis.scaling import Scaling
+from tune_distill.analysis.statistics.comparisons import Comparison
+from tune_distill.analysis.statistics.resampling import Estimate
+from tune_distill.analysis.statistics.scaling import Scaling
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import (
     evidence_sentence,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tune_distill.analysis.comparisons import Comparison
 from tune_distill.analysis.results import setting_phrase, short_name, words
+from tune_distill.analysis.statistics.comparisons import Comparison
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.spec.profile import Profile

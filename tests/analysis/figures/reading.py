@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tune_distill.analysis.panels import Figure, Grid, Panel, Series, Value
+from tune_distill.analysis.drawing.panels import Figure, Grid, Panel, Series, Value
 
 
 def panel(shown: Figure, title: str) -> Panel:

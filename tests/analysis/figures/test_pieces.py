@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from tune_distill.analysis.drawing.panels import Axis, Series
 from tune_distill.analysis.figures.pieces import (
     column_label,
     dotted,
@@ -14,7 +15,6 @@ from tune_distill.analysis.figures.pieces import (
     spans_decades,
     trials_caption,
 )
-from tune_distill.analysis.panels import Axis, Series
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ from sklearn.metrics import confusion_matrix
 
 from tests.analysis.figures.reading import intervals, panel, panels, points, series
 from tests.analysis.made_studies import HARD_NAMES, PLANTS, SHIPPED
+from tune_distill.analysis.drawing.panels import Grid
 from tune_distill.analysis.figures.study import confusion_figure, metrics_figure
-from tune_distill.analysis.panels import Grid
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.scores import ANSWERS
 from tune_distill.analysis.verdict import judge

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from tune_distill.analysis.drawing.panels import Axis, Figure, Panel, Series
 from tune_distill.analysis.figures.pieces import spans_decades, trials_caption, unit_text
-from tune_distill.analysis.panels import Axis, Figure, Panel, Series
 from tune_distill.analysis.verdict import Verdict
 
 # More settings than a legend can name are told apart by shade, and lose the lines of single seeds.

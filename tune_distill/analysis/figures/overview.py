@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tune_distill.analysis.drawing.panels import Axis, Figure, Panel, Rule, Series
 from tune_distill.analysis.figures.pieces import dotted, unit_text
-from tune_distill.analysis.panels import Axis, Figure, Panel, Rule, Series
 from tune_distill.analysis.results import short_name
 from tune_distill.analysis.wording import METRIC_NAMES
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from tune_distill.analysis.panels import Axis, Series, Value
-from tune_distill.analysis.resampling import Estimate
+from tune_distill.analysis.drawing.panels import Axis, Series, Value
 from tune_distill.analysis.results import short_name, words
-from tune_distill.analysis.shapes import numeric_column
+from tune_distill.analysis.statistics.resampling import Estimate
+from tune_distill.analysis.statistics.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import METRIC_UNITS
 from tune_distill.spec.domains import LogUniform

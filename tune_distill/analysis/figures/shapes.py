@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from tune_distill.analysis.drawing.panels import Axis, Figure, Marker, Panel, Rule, Series
 from tune_distill.analysis.figures.pieces import (
     beside_means,
     dotted,
@@ -19,10 +20,9 @@ from tune_distill.analysis.figures.pieces import (
     size_caption,
     spans_decades,
 )
-from tune_distill.analysis.panels import Axis, Figure, Marker, Panel, Rule, Series
-from tune_distill.analysis.resampling import Estimate
 from tune_distill.analysis.results import setting_phrase
-from tune_distill.analysis.shapes import numeric_column
+from tune_distill.analysis.statistics.resampling import Estimate
+from tune_distill.analysis.statistics.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import METRIC_NAMES
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from tune_distill.analysis.comparisons import Comparison
+from tune_distill.analysis.drawing.panels import Axis, Figure, Grid, Panel, Rule, Series
 from tune_distill.analysis.figures.curves import curves_figure
 from tune_distill.analysis.figures.pieces import (
     beside_means,
@@ -27,9 +27,9 @@ from tune_distill.analysis.figures.shapes import (
     tradeoff_figure,
     truncation_figure,
 )
-from tune_distill.analysis.panels import Axis, Figure, Grid, Panel, Rule, Series
 from tune_distill.analysis.results import SettingValues, short_name, words
 from tune_distill.analysis.scores import ANSWERS
+from tune_distill.analysis.statistics.comparisons import Comparison
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import METRIC_NAMES, difference_text

@@ -1,0 +1,317 @@
+"""Every setting of a study against its baseline, and against the best, pair by pair.
+
+Two questions, so two families of comparisons, each with Holm's correction: does a setting differ
+from the baseline, and which settings are as good as the best? For the second the best setting is
+picked by the same numbers; asking all others keeps the truly best one among the equally good all
+the same (Hsu 1996, multiple comparisons with the best). The other metrics are a third family, of
+all their comparisons with the baseline together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_distill.analysis.results import StudyResults
+from tune_distill.analysis.scores import LOWER_IS_BETTER, Scores
+from tune_distill.analysis.statistics.power import (
+    examples_needed,
+    seeds_needed,
+    smallest_detectable,
+)
+from tune_distill.analysis.statistics.resampling import (
+    Estimate,
+    SeedNoise,
+    estimate,
+    own_seed_noise,
+    pooled_seed_noise,
+    resampled_means,
+)
+from tune_distill.analysis.statistics.significance import ALPHA, holm, mcnemar
+
+Real = NDArray[np.float64]
+Family = Literal["baseline", "best", "other metrics"]
+
+_UNBOUNDED = LOWER_IS_BETTER
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A setting's metric less the reference's, on the examples and seeds that both have.
+
+    `mcnemar` are the exact p-values of the single seeds, where answers are simply right or wrong;
+    with one seed, and no other to show seed noise, its is `p_value`. `num_compared` is the size of
+    the family that `p_adjusted` is corrected for.
+    """
+
+    setting: int
+    reference: int
+    metric: str
+    family: Family
+    estimate: Estimate
+    test: Literal["exact McNemar", "paired bootstrap"]
+    p_value: float
+    mcnemar: tuple[float, ...] = ()
+    p_adjusted: float = 1.0
+    num_compared: int = 1
+
+    @property
+    def detectable(self) -> bool:
+        return self.p_adjusted < ALPHA
+
+    @property
+    def gain(self) -> float:
+        """The difference, positive where the setting is better."""
+        return improvement(self.metric, self.estimate.value)
+
+    @property
+    def better(self) -> bool:
+        return self.detectable and self.gain > 0
+
+    @property
+    def worse(self) -> bool:
+        return self.detectable and self.gain < 0
+
+    @property
+    def smallest_detectable(self) -> float:
+        return smallest_detectable(self.estimate, self.num_compared)
+
+    @property
+    def examples_needed(self) -> int | None:
+        return examples_needed(self.estimate, self.num_compared)
+
+    @property
+    def seeds_needed(self) -> int | None:
+        return seeds_needed(self.estimate, self.num_compared)
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """What a study's numbers say.
+
+    `levels[metric][setting]` are the means with their intervals. `best` has the best mean of the
+    study's metric, none where nothing was measured. `resampled[setting]` (B) are its means of the
+    study's metric over resamples of the examples, the same ones for all settings. `not_compared`
+    says of settings why they were not.
+    """
+
+    levels: dict[str, dict[int, Estimate]]
+    best: int | None
+    with_baseline: list[Comparison]
+    with_best: list[Comparison]
+    not_compared: dict[int, str]
+    resampled: dict[int, Real]
+    seed_noise: dict[str, SeedNoise | None]
+
+    def of(self, metric: str) -> list[Comparison]:
+        """The comparisons with the baseline in this metric."""
+        return [one for one in self.with_baseline if one.metric == metric]
+
+    def level(self, metric: str, setting: int) -> Estimate | None:
+        return self.levels.get(metric, {}).get(setting)
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What a comparison or a level is the mean of: R trials, less those of the reference.
+
+    The values are gathered when asked for: those of a hundred settings are a gigabyte.
+    """
+
+    setting: int
+    reference: int | None
+    metric: str
+    ours: list[int]
+    theirs: list[int]
+    examples: NDArray[np.intp]
+    mcnemar: tuple[float, ...] = ()
+
+    def values(self, scores: Scores) -> Real:
+        """The values (R, E) on these examples."""
+        values_TE = scores.values[self.metric]
+        ours_RE = values_TE[self.ours][:, self.examples]
+        if self.reference is None:
+            return ours_RE
+        return np.asarray(ours_RE - values_TE[self.theirs][:, self.examples])
+
+
+def compare(results: StudyResults) -> Comparisons:
+    """All comparisons of a study, corrected."""
+    metric, measured = results.study.metric.name, results.measured()
+    if not measured:
+        return Comparisons({}, None, [], [], {}, {}, {})
+    values = results.scores.values
+    levels = [_pair(results, name, setting, None) for name in values for setting in measured]
+    differences, not_compared = _differences(results, measured)
+    best = _best(results, metric, differences, measured)
+    rivals = _against(results, metric, best, measured) if best != results.baseline else []
+    pairs = [pair for pair in [*levels, *differences, *rivals] if pair is not None]
+    means = resampled_means(
+        [(pair.examples, pair.values(results.scores).mean(axis=0)) for pair in pairs],
+        len(results.scores.example_ids),
+    )
+    noise = {(name, paired): _noise(results, name, paired) for name in values for paired in (0, 1)}
+    found: dict[str, dict[int, Estimate]] = {}
+    resampled: dict[int, Real] = {}
+    compared: list[Comparison] = []
+    for pair, means_B in zip(pairs, means, strict=True):
+        paired = pair.reference is not None
+        values_RE = pair.values(results.scores)
+        seeds = noise[pair.metric, int(paired)] or own_seed_noise(values_RE, paired)
+        ours = estimate(values_RE, seeds, means_B, bounded=pair.metric not in _UNBOUNDED)
+        if pair.reference is None:
+            if pair.metric not in _UNBOUNDED:
+                ours = replace(ours, low=max(0.0, ours.low), high=min(1.0, ours.high))
+            found.setdefault(pair.metric, {})[pair.setting] = ours
+            if pair.metric == metric:
+                resampled[pair.setting] = means_B
+        else:
+            compared.append(_comparison(pair, ours, results.baseline, metric))
+    corrected = _corrected(compared)
+    return Comparisons(
+        found,
+        best,
+        [one for one in corrected if one.family != "best"],
+        [one for one in corrected if one.family == "best"],
+        not_compared,
+        resampled,
+        {name: noise[name, 1] for name in values},
+    )
+
+
+def improvement(metric: str, difference: float) -> float:
+    """The difference, positive where it is for the better."""
+    return -difference if metric in LOWER_IS_BETTER else difference
+
+
+def _differences(
+    results: StudyResults, measured: Sequence[int]
+) -> tuple[list[_Pair], dict[int, str]]:
+    """Pairs of each setting and the baseline, in every metric; why some have none."""
+    pairs, reasons = [], {}
+    for setting in measured:
+        if setting == results.baseline:
+            continue
+        assert results.baseline is not None
+        shared = results.trials_of(setting).keys() & results.trials_of(results.baseline).keys()
+        if not shared:
+            reasons[setting] = "shares no seed with the baseline"
+            continue
+        for metric in results.scores.values:
+            pair = _pair(results, metric, setting, results.baseline)
+            if pair is not None:
+                pairs.append(pair)
+            elif metric == results.study.metric.name:
+                reasons[setting] = _why_not(results, metric, setting, results.baseline)
+    return pairs, reasons
+
+
+def _why_not(results: StudyResults, metric: str, setting: int, reference: int) -> str:
+    if _same_runs(results, setting, reference) and metric == "eval_loss":
+        return "has the baseline's own runs, so the same losses"
+    return "shares no validation example with the baseline"
+
+
+def _against(
+    results: StudyResults, metric: str, best: int | None, measured: Iterable[int]
+) -> list[_Pair]:
+    pairs = [_pair(results, metric, other, best) for other in measured if other != best]
+    return [pair for pair in pairs if pair is not None]
+
+
+def _pair(results: StudyResults, metric: str, setting: int, reference: int | None) -> _Pair | None:
+    """A setting's values, less the reference's if there is one; none where they share nothing."""
+    if metric == "eval_loss" and reference is not None and _same_runs(results, setting, reference):
+        return None
+    values_TE = results.scores.values[metric]
+    ours = results.trials_of(setting)
+    theirs = results.trials_of(reference) if reference is not None else ours
+    seeds = sorted(ours.keys() & theirs.keys())
+    absent_RE = np.isnan(
+        values_TE[[ours[seed] for seed in seeds]] + values_TE[[theirs[seed] for seed in seeds]]
+    )
+    # A trial may lack a metric altogether, the loss of an older evaluation say.
+    kept = np.flatnonzero(~absent_RE.all(axis=1))
+    examples = np.flatnonzero(~absent_RE[kept].any(axis=0))
+    if not len(kept) or not len(examples):
+        return None
+    seeds = [seeds[row] for row in kept]
+    first, second = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
+    exact: tuple[float, ...] = ()
+    if reference is not None and metric == "label_accuracy" and results.scores.num_samples == 1:
+        exact = tuple(
+            mcnemar(values_TE[one, examples] > 0.5, values_TE[other, examples] > 0.5)
+            for one, other in zip(first, second, strict=True)
+        )
+    return _Pair(setting, reference, metric, first, second, examples, exact)
+
+
+def _same_runs(results: StudyResults, setting: int, reference: int) -> bool:
+    """Whether two settings decode the same students, with every seed that they share."""
+    ours, theirs = results.trials_of(setting), results.trials_of(reference)
+    keys = results.complete["run_key"]
+    return all(keys[ours[seed]] == keys[theirs[seed]] for seed in ours.keys() & theirs.keys())
+
+
+def _best(
+    results: StudyResults, metric: str, differences: Sequence[_Pair], measured: Sequence[int]
+) -> int | None:
+    """The setting with the best mean, by its difference from the baseline; ties keep the latter."""
+    if metric not in results.scores.values:
+        return results.baseline
+    assert results.baseline is not None
+    gains = {results.baseline: 0.0}
+    for pair in differences:
+        if pair.metric == metric:
+            mean = float(pair.values(results.scores).mean())
+            gains[pair.setting] = improvement(metric, mean)
+    return max(gains, key=lambda setting: (gains[setting], setting == results.baseline))
+
+
+def _noise(results: StudyResults, metric: str, paired: int) -> SeedNoise | None:
+    """The pooled seed noise of a metric, from every setting's every complete trial."""
+    complete, values_TE = results.complete, results.scores.values[metric]
+    seeds = sorted(set(complete["seed"]))
+    means_SR = np.full((len(results.settings), len(seeds)), np.nan)
+    rows = (complete["setting"].to_numpy(), complete["seed"].map(seeds.index).to_numpy())
+    present = ~np.isnan(values_TE).all(axis=1)
+    means_T = np.full(len(values_TE), np.nan)
+    means_T[present] = np.nanmean(values_TE[present], axis=1)
+    means_SR[rows] = means_T
+    return pooled_seed_noise(means_SR[~np.isnan(means_SR).all(axis=1)], bool(paired))
+
+
+def _comparison(pair: _Pair, ours: Estimate, baseline: int | None, study_metric: str) -> Comparison:
+    assert pair.reference is not None
+    family: Family = "other metrics"
+    if pair.metric == study_metric:
+        family = "baseline" if pair.reference == baseline else "best"
+    # McNemar's test knows of no seed noise: it is for a study that has none to show.
+    exact = len(pair.mcnemar) == 1 and ours.parts.seed is None
+    return Comparison(
+        setting=pair.setting,
+        reference=pair.reference,
+        metric=pair.metric,
+        family=family,
+        estimate=ours,
+        test="exact McNemar" if exact else "paired bootstrap",
+        p_value=pair.mcnemar[0] if exact else ours.p_value,
+        mcnemar=pair.mcnemar,
+    )
+
+
+def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The comparisons with Holm's correction within each family."""
+    corrected: list[Any] = list(comparisons)
+    for family in ("baseline", "best", "other metrics"):
+        members = [i for i, one in enumerate(comparisons) if one.family == family]
+        adjusted = holm([comparisons[index].p_value for index in members])
+        for index, p_adjusted in zip(members, adjusted, strict=True):
+            corrected[index] = replace(
+                comparisons[index], p_adjusted=p_adjusted, num_compared=len(members)
+            )
+    return corrected
