@@ -83,7 +83,7 @@ def test_a_setting_has_four_digits():
         "1",
         "2000",
         "beam 2",
-        "None",
+        "none",
     ]
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from tune_distill.analysis.scores import Scores, read_scores
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.tables import load
+from tune_distill.records.schemas import HISTORY, TRIALS_AFTER_SETTING, TRIALS_BEFORE_SETTING
 from tune_distill.spec.domains import Scalar
 from tune_distill.spec.errors import StoreError, StudyFileError
 from tune_distill.spec.faults import describe
@@ -68,6 +69,7 @@ class StudyResults:
     def history(self) -> pd.DataFrame:
         """The history table, with the setting and seed of each row."""
         history = load(self.folder.name, results=self.folder.parent, table="history")
+        _require_columns(self.folder, "history", history, [column.name for column in HISTORY])
         named = self.trials[["trial_id", "setting", "seed", "state"]]
         return history.merge(named, on="trial_id", how="inner")
 
@@ -101,16 +103,21 @@ def read_results(folder: Path) -> StudyResults:
     profile = _profile(study, path)
     trials = load(folder.name, results=folder.parent)
     columns = list(study.columns.values())
-    missing = [name for name in columns if name not in trials.columns]
-    if missing:
-        raise StoreError(
-            f"{folder}: trials.parquet must have the columns that study.yaml varies, "
-            f"got none for {', '.join(missing)}; copy the whole folder, or run the study again"
-        )
+    written = (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING)
+    _require_columns(folder, "trials", trials, [*columns, *(column.name for column in written)])
     settings, numbers = _settings(trials, columns)
     trials = trials.assign(setting=numbers)
     chosen, note = _baseline(study, profile, trials, settings)
     return StudyResults(folder, study, profile, trials, settings, chosen, note)
+
+
+def _require_columns(folder: Path, table: str, frame: pd.DataFrame, names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        raise StoreError(
+            f"{folder}: {table}.parquet must be as study.yaml and results/README.md say, got no "
+            f"column {', '.join(missing)}; copy the whole folder, or run the study again"
+        )
 
 
 def setting_name(values: SettingValues) -> str:
@@ -183,9 +190,8 @@ def _baseline(
     name = setting_name(settings[stand_in])
     if meant is None:
         return stand_in, f"The profile's own setting is not in the study; {name} stands in for it."
-    return stand_in, (
-        f"The baseline {setting_name(meant.values)} has no complete trial; {name} stands in for it."
-    )
+    tried = "has no complete trial" if meant.values in settings else "was not tried"
+    return stand_in, f"The baseline {setting_name(meant.values)} {tried}; {name} stands in for it."
 
 
 def _nearest(meant: SettingValues, settings: list[SettingValues], measured: Sequence[int]) -> int:

@@ -133,6 +133,8 @@ def footnotes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def setting_text(value: Any) -> str:
     """A setting's value as a reader writes it: four digits are enough."""
+    if value is None:
+        return "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

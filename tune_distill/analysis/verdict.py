@@ -118,7 +118,9 @@ class Verdict:
     @property
     def has_tradeoff(self) -> bool:
         """Whether quality is to be weighed against cost; a data size's law says more."""
-        return len(self.costs) > 1 and self.scaling is None and costs_vary(self.results)
+        if not self.primary or self.scaling is not None:
+            return False
+        return len(self.costs) > 1 and costs_vary(self.results)
 
     @cached_property
     def equally_good(self) -> list[int]:

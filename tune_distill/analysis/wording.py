@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tune_distill.analysis.results import setting_phrase, short_name, words
+from tune_distill.analysis.scores import LOWER_IS_BETTER
 from tune_distill.analysis.statistics.comparisons import Comparison
+from tune_distill.analysis.statistics.significance import ALPHA
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.spec.profile import Profile
@@ -66,11 +68,7 @@ def verdict_sentence(verdict: Verdict) -> str:
             f"{difference_text(bottom)}"
         )
     else:
-        assert verdict.smallest_detectable is not None
-        sentence = (
-            f"No detectable difference from {baseline} in {metric}; a difference of "
-            f"{number_text(verdict.smallest_detectable)} would probably have been found"
-        )
+        sentence = f"No detectable difference from {baseline} in {metric}; {_could_find(verdict)}"
     sentence = sentence[0].upper() + sentence[1:]
     return f"{_scaling_lead(verdict)}{sentence}{_seed_warning(verdict)}."
 
@@ -99,7 +97,7 @@ def recommendation(verdict: Verdict) -> str:
     parts = [
         f"Keep {_named(verdict, chosen)}"
         if chosen == verdict.results.baseline
-        else f"Use {_named(verdict, chosen)}"
+        else f"Use {_named(verdict, chosen)}{', provisionally' if verdict.num_seeds == 1 else ''}"
     ]
     if chosen not in (verdict.best, verdict.results.baseline) and chosen in verdict.equally_good:
         less = " and costs less" if verdict.has_tradeoff else ""
@@ -130,11 +128,17 @@ def findings(verdict: Verdict) -> list[str]:
     law = verdict.scaling
     if law is not None:
         low, high = law.exponent
-        fit = "" if law.fit_p_value is None else f", which fits (p {law.fit_p_value:.2g})"
+        falls = f"{metric[0].upper()}{metric[1:]}"
+        if verdict.metric not in LOWER_IS_BETTER:
+            falls = f"What {metric} lacks"
+        floor = f", down to {number_text(law.law.floor)}" if law.law.floor else ""
+        fit = ""
+        if law.fit_p_value is not None:
+            how = "fits" if law.fit_p_value >= ALPHA else "fits badly"
+            fit = f", which {how} (p {law.fit_p_value:.2g})"
         found.append(
-            f"What {metric} lacks falls with the data as a power law with exponent "
-            f"{law.law.exponent:.2f} [{low:.2f}, {high:.2f}]{fit}, down to "
-            f"{number_text(law.law.floor)}."
+            f"{falls} falls with the data as a power law with exponent "
+            f"{law.law.exponent:.2f} [{low:.2f}, {high:.2f}]{floor}{fit}."
         )
         found += _efficiency(verdict)
     span = verdict.good_range
@@ -147,7 +151,7 @@ def findings(verdict: Verdict) -> list[str]:
     behind = [one.behind for one in verdict.censored if one.behind is not None]
     if verdict.censored:
         ahead = ""
-        if behind:
+        if any(behind):
             mean = sum(behind) / len(behind)
             ahead = f", on average {mean:.3g} behind the best setting's loss at the same step"
         found.append(
@@ -239,7 +243,7 @@ def profile_text(profile: Profile) -> str:
 _LEADS = {
     "more data helps": "More data helps",
     "has saturated": "More data no longer helps",
-    "cannot tell": "Cannot tell whether more data helps",
+    "cannot tell": "Cannot tell whether more data helps noticeably",
 }
 
 
@@ -261,7 +265,7 @@ def _efficiency(verdict: Verdict) -> list[str]:
     baseline = verdict.results.baseline
     assert baseline is not None
     whole = verdict.found.level(verdict.metric, baseline)
-    smaller = [one for one in verdict.primary if one.estimate.value != 0]
+    smaller = [one for one in verdict.primary if one.gain < 0]
     if not smaller or whole is None or whole.value == 0:
         return []
     nearest = max(smaller, key=lambda one: one.gain)
@@ -270,6 +274,15 @@ def _efficiency(verdict: Verdict) -> list[str]:
         f"Data efficiency: {_named(verdict, nearest.setting)} reaches {share:.0%} of the "
         f"{METRIC_NAMES[verdict.metric]} of {baseline_name(verdict)}, {difference_text(nearest)}."
     ]
+
+
+def _could_find(verdict: Verdict) -> str:
+    """What the study would have found, where it would have found anything."""
+    smallest = verdict.smallest_detectable
+    assert smallest is not None
+    if smallest >= 1 and verdict.metric not in LOWER_IS_BETTER:
+        return "so few seeds and examples would have shown none"
+    return f"a difference of {number_text(smallest)} would probably have been found"
 
 
 def _range_text(verdict: Verdict) -> str:
@@ -305,8 +318,8 @@ def _cheaper_text(verdict: Verdict, one: Comparison) -> str:
     assert baseline is not None
     share = verdict.costs[one.setting] / verdict.costs[baseline]
     return (
-        f"{_named(verdict, one.setting)} takes {share:.2f} of its time and is not detectably "
-        f"worse, {difference_text(one)}"
+        f"{_named(verdict, one.setting)} takes {share:.2f} of its time, and costs little in "
+        f"{METRIC_NAMES[verdict.metric]} if anything, {difference_text(one)}"
     )
 
 

@@ -91,9 +91,9 @@ def test_cells_know_the_number_they_sort_by():
     assert page.texts("th") == ["setting", "accuracy"]
     cells = [(cell["text"], cell.get("data-value"), cell.get("class")) for cell in page.all("td")]
     assert cells[:4] == [
-        ("b", None, None),
+        ("b", None, "short"),
         ("0.5 ± 0.1", "0.5", "number"),
-        ("a", None, None),
+        ("a", None, "short"),
         ("", None, "number"),
     ]
 

@@ -139,7 +139,7 @@ def _rank(path: Path) -> tuple[int, str]:
 def _digest(folder: Path) -> str:
     """SHA-256 of everything that the report depends on."""
     # The commands that a report shows name its folder.
-    named = canonical_json([REPORT_VERSION, folder.absolute().parent.name, folder.name])
+    named = canonical_json([REPORT_VERSION, folder.name])
     found = hashlib.sha256(named.encode())
     # Whether a run was in the store already says nothing of its numbers.
     trials = load(folder.name, results=folder.parent).drop(columns="reused", errors="ignore")

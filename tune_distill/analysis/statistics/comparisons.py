@@ -163,9 +163,10 @@ def compare(results: StudyResults) -> Comparisons:
         values_RE = pair.values(results.scores)
         seeds = noise[pair.metric, int(paired)] or own_seed_noise(values_RE, paired)
         ours = estimate(values_RE, seeds, means_B, bounded=pair.metric not in _UNBOUNDED)
+        if pair.metric not in _UNBOUNDED:
+            least = 0.0 if pair.reference is None else -1.0
+            ours = replace(ours, low=max(least, ours.low), high=min(1.0, ours.high))
         if pair.reference is None:
-            if pair.metric not in _UNBOUNDED:
-                ours = replace(ours, low=max(0.0, ours.low), high=min(1.0, ours.high))
             found.setdefault(pair.metric, {})[pair.setting] = ours
             if pair.metric == metric:
                 resampled[pair.setting] = means_B

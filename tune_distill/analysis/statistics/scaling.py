@@ -83,6 +83,9 @@ def fit_power_law(sizes: Real, shortfalls: Real, covariance: Real) -> tuple[Powe
     if p_value >= _REJECTED:
         return _law(without, unit), p_value
     [floored] = _fits(relative, shortfalls[None], whiten, floored=True)
+    if floored[2] == 0:
+        # A floor does not help: no such law fits.
+        return _law(without, unit), p_value
     df = len(sizes) - 3
     misfit = _misfit(floored, relative, shortfalls, whiten)
     return _law(floored, unit), float(stats.chi2.sf(misfit, df)) if df else None

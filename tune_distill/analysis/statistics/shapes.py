@@ -78,17 +78,17 @@ def tradeoffs(results: StudyResults, found: Comparisons) -> list[Tradeoff]:
     ]
 
 
-# Hyperparameters that cost nothing, whatever their value.
+# Fields that cost nothing, whatever their value, or that nobody chooses for their cost.
 _FREE = frozenset(
-    f"train.{name}"
-    for name in (
-        "learning_rate",
-        "label_smoothing",
-        "weight_decay",
-        "warmup_fraction",
-        "max_grad_norm",
-        "ce_weight",
-    )
+    {
+        "train.learning_rate",
+        "train.label_smoothing",
+        "train.weight_decay",
+        "train.warmup_fraction",
+        "train.max_grad_norm",
+        "train.ce_weight",
+        "data.num_validation",
+    }
 )
 
 
