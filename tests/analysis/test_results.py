@@ -156,7 +156,7 @@ def test_a_table_of_another_study_is_an_error(tmp_path):
     folder = plant(tmp_path, Plant(num_examples=20))
     path = folder / "trials.parquet"
     pd.read_parquet(path).drop(columns="label_smoothing").to_parquet(path)
-    with pytest.raises(StoreError, match="got none for label_smoothing"):
+    with pytest.raises(StoreError, match="got no column label_smoothing"):
         read_results(folder)
 
 
