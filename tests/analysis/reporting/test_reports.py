@@ -352,7 +352,7 @@ def no_history(folder):
 
 def other_trials(folder):
     pd.DataFrame({"own": [1]}).to_parquet(folder / "trials.parquet")
-    return "must have the columns"
+    return "must be as study.yaml and results"
 
 
 def strange_environment(folder):
