@@ -166,7 +166,7 @@ def _comparison_table(
                 Cell(f"{one.smallest_detectable:.3f}", one.smallest_detectable),
                 Cell("") if examples is None else Cell(f"{examples:,}", examples),
                 Cell("") if seeds is None else Cell(f"{seeds:,}", seeds),
-                *((Cell(", ".join(f"{p:.3f}" for p in one.mcnemar)),) if exact else ()),
+                *((Cell(", ".join(map(_p_text, one.mcnemar))),) if exact else ()),
             )
         )
     return TableBlock(caption, tuple(columns), tuple(rows))
@@ -183,7 +183,11 @@ def _level(level: Estimate) -> Cell:
 
 
 def _p_value(value: float) -> Cell:
-    return Cell("< 0.001" if value < 0.001 else f"{value:.3f}", value)
+    return Cell(_p_text(value), value)
+
+
+def _p_text(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _unfinished(verdict: Verdict) -> Iterator[Block]:
