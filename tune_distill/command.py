@@ -122,5 +122,6 @@ class Command:
             print(json.dumps({"event": "end", **asdict(total), "elapsed_s": elapsed_s}))
         else:
             print(
-                f"{total.sentence()}; {duration_text(elapsed_s)}; results in {self.options.results}"
+                f"{total.sentence()}; {duration_text(elapsed_s)}; "
+                f"report in {Path(self.options.results) / 'report.html'}"
             )

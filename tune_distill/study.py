@@ -129,7 +129,9 @@ def _run_all(options: Options) -> int:
             total += run_study(command, study)
             if command.interrupted:
                 break
-        report_results(command.results)
+        _, unread = report_results(command.results)
+        for reason in unread.values():
+            command.say(f"not in the report: {reason}")
         command.conclude(total, time.monotonic() - started)
     return EXIT_SOME_FAILED if total.failed else EXIT_COMPLETE
 

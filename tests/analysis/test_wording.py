@@ -6,6 +6,7 @@ import pytest
 
 from tests.analysis.planted import Plant, plant
 from tests.records.made import study_of
+from tune_distill.analysis.remarks import findings, notes
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.scores import METRICS
 from tune_distill.analysis.verdict import judge
@@ -13,8 +14,6 @@ from tune_distill.analysis.wording import (
     METRIC_NAMES,
     METRIC_UNITS,
     evidence_sentence,
-    findings,
-    notes,
     profile_text,
     recommendation,
     settle_text,

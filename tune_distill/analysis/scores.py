@@ -47,15 +47,15 @@ class Scores:
     `values[metric]` (T, E) averages over a trial's examples to the trial's metric; NaN where the
     trial has no such example. A mean of ratios, such as the loss a token, is made a plain mean by
     linearising it about the trial's own value (Taylor; Cochran 1977, ch. 6). A metric that no
-    trial has is not there. `answers` (T, 3, 4) counts gold label by answer; `num_samples` is the
-    largest number of answers to one example.
+    trial has is not there. `answers` (T, 3, 4) counts gold label by answer; `num_samples` (T) is
+    each trial's largest number of answers to one example.
     """
 
     trial_ids: list[str]
     example_ids: list[str]
     values: dict[str, Real]
     answers: NDArray[np.int64]
-    num_samples: int
+    num_samples: NDArray[np.int64]
 
 
 def read_scores(path: Path, trial_ids: Sequence[str]) -> Scores:
@@ -104,7 +104,7 @@ def _read(file: pq.ParquetFile, path: Path, trial_ids: list[str]) -> Scores:
         if count.any():
             # Popped: at a hundred settings each of these is tens of megabytes.
             values[metric] = _linearised(totals.pop(metric), count, counts[""] > 0)
-    num_samples = int(counts[""].max()) if counts[""].size else 0
+    num_samples = counts[""].max(axis=1, initial=0).astype(np.int64)
     return Scores(trial_ids, example_ids, values, answers, num_samples)
 
 

@@ -16,6 +16,7 @@ from tune_distill.analysis.statistics.comparisons import (
 )
 from tune_distill.analysis.statistics.scaling import Scaling, scaling
 from tune_distill.analysis.statistics.shapes import (
+    SAME_COST,
     Censored,
     GoodRange,
     Tradeoff,
@@ -29,9 +30,6 @@ from tune_distill.analysis.statistics.shapes import (
 )
 
 Outcome = Literal["better", "worse", "no difference detected", "cannot tell"]
-
-_SAME_COST = 1.25
-"""Costs within a quarter of each other are the noise of a busy machine."""
 
 _CHEAPER = 0.8
 """A share of the baseline's cost that is worth telling of."""
@@ -88,6 +86,11 @@ class Verdict:
     def num_examples(self) -> int:
         """Validation examples that a complete trial answered."""
         return len(self.results.scores.example_ids) if len(self.results.complete) else 0
+
+    @property
+    def num_samples(self) -> int:
+        """The most answers that a trial gave to an example."""
+        return int(self.results.scores.num_samples.max()) if len(self.results.complete) else 0
 
     @property
     def smallest_detectable(self) -> float | None:
@@ -177,14 +180,16 @@ def _recommended(
         if not costs:
             return candidates[0], None
         least = min(costs[setting] for setting in candidates)
-        return next(one for one in candidates if costs[one] <= least * _SAME_COST), None
+        return next(one for one in candidates if costs[one] <= least * SAME_COST), None
     if results.baseline is None or not costs:
         return results.baseline, None
     limit = costs[results.baseline] * _CHEAPER
+    # In no metric: what keeps the label may lose the explanation.
+    worse = {one.setting for one in found.with_baseline if one.worse}
     savers = [
         one
         for one in primary
-        if not one.worse and costs[one.setting] <= limit and _nearly_as_good(found, one)
+        if one.setting not in worse and costs[one.setting] <= limit and _nearly_as_good(found, one)
     ]
     return results.baseline, min(savers, key=lambda one: costs[one.setting], default=None)
 

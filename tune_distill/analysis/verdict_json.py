@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from tune_distill.analysis.remarks import findings, notes
 from tune_distill.analysis.results import StudyResults
 from tune_distill.analysis.statistics.comparisons import Comparison
 from tune_distill.analysis.statistics.resampling import Estimate
@@ -12,8 +13,6 @@ from tune_distill.analysis.statistics.scaling import Scaling
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import (
     evidence_sentence,
-    findings,
-    notes,
     recommendation,
     three_lines,
     verdict_sentence,

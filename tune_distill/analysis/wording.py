@@ -8,7 +8,6 @@ from tune_distill.analysis.results import setting_phrase, short_name, words
 from tune_distill.analysis.scores import LOWER_IS_BETTER
 from tune_distill.analysis.statistics.comparisons import Comparison
 from tune_distill.analysis.statistics.significance import ALPHA
-from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.spec.profile import Profile
 
@@ -52,12 +51,12 @@ def verdict_sentence(verdict: Verdict) -> str:
         top = max(better, key=lambda one: one.gain)
         others = f", as {_are(len(better) - 1)}" if len(better) > 1 else ""
         sentence = (
-            f"{_named(verdict, top.setting)} is detectably better than {baseline} in {metric}, "
+            f"{named(verdict, top.setting)} is detectably better than {baseline} in {metric}, "
             f"{difference_text(top)}{others}"
         )
     elif worse:
         bottom = min(worse, key=lambda one: one.gain)
-        name = _named(verdict, bottom.setting)
+        name = named(verdict, bottom.setting)
         others = f"{name} is detectably worse"
         if len(verdict.primary) > 1:
             are = "is" if len(worse) == 1 else "are"
@@ -75,7 +74,7 @@ def verdict_sentence(verdict: Verdict) -> str:
 
 def evidence_sentence(verdict: Verdict) -> str:
     """What the verdict rests on: the best setting's difference, and how much was measured."""
-    size = f"{_count(verdict.num_seeds, 'seed')} x {_count(verdict.num_examples, 'example')}"
+    size = size_text(verdict)
     if verdict.best is None or verdict.outcome == "cannot tell":
         return f"{size}; {_states(verdict)}."
     best = verdict.of_best
@@ -84,7 +83,7 @@ def evidence_sentence(verdict: Verdict) -> str:
     level = verdict.found.level(verdict.metric, best.setting)
     value = f" {number_text(level.value)}" if level else ""
     return (
-        f"Best is {_named(verdict, best.setting)}{value}: {difference_text(best)} against "
+        f"Best is {named(verdict, best.setting)}{value}: {difference_text(best)} against "
         f"{baseline_name(verdict)}, {p_text(best)}; {size}."
     )
 
@@ -95,13 +94,13 @@ def recommendation(verdict: Verdict) -> str:
     if chosen is None:
         return "None: no trial is complete. See the reasons in the table, and run it again."
     parts = [
-        f"Keep {_named(verdict, chosen)}"
+        f"Keep {named(verdict, chosen)}"
         if chosen == verdict.results.baseline
-        else f"Use {_named(verdict, chosen)}{', provisionally' if verdict.num_seeds == 1 else ''}"
+        else f"Use {named(verdict, chosen)}{', provisionally' if verdict.num_seeds == 1 else ''}"
     ]
     if chosen not in (verdict.best, verdict.results.baseline) and chosen in verdict.equally_good:
         less = " and costs less" if verdict.has_tradeoff else ""
-        parts.append(f"it is as good as {_named(verdict, verdict.best)}{less}")
+        parts.append(f"it is as good as {named(verdict, verdict.best)}{less}")
     if verdict.cheaper is not None:
         parts.append(_cheaper_text(verdict, verdict.cheaper))
     settle = settle_text(verdict)
@@ -121,80 +120,6 @@ def three_lines(verdict: Verdict) -> list[str]:
     ]
 
 
-def findings(verdict: Verdict) -> list[str]:
-    """What the study's own shape adds, a sentence each."""
-    metric = METRIC_NAMES[verdict.metric]
-    found = []
-    law = verdict.scaling
-    if law is not None:
-        low, high = law.exponent
-        falls = f"{metric[0].upper()}{metric[1:]}"
-        if verdict.metric not in LOWER_IS_BETTER:
-            falls = f"What {metric} lacks"
-        floor = f", down to {number_text(law.law.floor)}" if law.law.floor else ""
-        fit = ""
-        if law.fit_p_value is not None:
-            how = "fits" if law.fit_p_value >= ALPHA else "fits badly"
-            fit = f", which {how} (p {law.fit_p_value:.2g})"
-        found.append(
-            f"{falls} falls with the data as a power law with exponent "
-            f"{law.law.exponent:.2f} [{low:.2f}, {high:.2f}]{floor}{fit}."
-        )
-        found += _efficiency(verdict)
-    span = verdict.good_range
-    if span is not None and law is None:
-        found.append(_range_text(verdict))
-    front = [one for one in verdict.tradeoffs if one.on_front]
-    if verdict.has_tradeoff:
-        names = _listed(verdict, [one.setting for one in front])
-        found.append(f"Not beaten in both {metric} and seconds a trial: {names}.")
-    behind = [one.behind for one in verdict.censored if one.behind is not None]
-    if verdict.censored:
-        ahead = ""
-        if any(behind):
-            mean = sum(behind) / len(behind)
-            ahead = f", on average {mean:.3g} behind the best setting's loss at the same step"
-        found.append(
-            f"{_count(len(verdict.censored), 'trial')} pruned before the end{ahead}; what they "
-            "would have reached is not known."
-        )
-    return found
-
-
-def notes(verdict: Verdict) -> list[str]:
-    """What a reader must know of how the comparisons were made."""
-    results = verdict.results
-    found = [results.baseline_note] if results.baseline_note else []
-    if verdict.num_seeds == 1 and verdict.primary:
-        found.append(
-            "One seed: seed noise is not measured, and the intervals hold for these very "
-            "trainings, not for the settings in general."
-        )
-    reasons: dict[str, list[int]] = {}
-    for left in verdict.left_out:
-        reasons.setdefault(left.reason, []).append(left.setting)
-    found += [
-        f"Not compared, because it {_sentence(reason)}: {_listed(verdict, settings)}."
-        for reason, settings in reasons.items()
-    ]
-    whole = {one.estimate.num_seeds for one in verdict.primary} | {verdict.num_seeds}
-    if verdict.primary and len(whole) > 1:
-        found += [
-            f"{_named(verdict, one.setting)} is compared on "
-            f"{_count(one.estimate.num_seeds, 'seed')} of {verdict.num_seeds}: the others lack a "
-            f"complete trial{_unmeasured(one)}."
-            for one in verdict.primary
-            if one.estimate.num_seeds < verdict.num_seeds
-        ]
-    found += [
-        f"{_named(verdict, one.setting)} is compared on the {one.estimate.num_examples} of "
-        f"{verdict.num_examples} validation examples that it shares with the baseline."
-        for one in verdict.primary
-        if one.estimate.num_examples < verdict.num_examples
-    ]
-    return found
-
-
 def settle_text(verdict: Verdict) -> str:
     """What would settle the largest open difference; empty where none is open."""
     one = verdict.open_question
@@ -207,15 +132,22 @@ def settle_text(verdict: Verdict) -> str:
     if not ways:
         return ""
     return (
-        f"to settle {_named(verdict, one.setting)} ({difference_text(one)}) if that is its true "
-        f"size, about {' or '.join(ways)}"
+        f"to settle {named(verdict, one.setting)} ({difference_text(one)}), if that is its true "
+        f"size, take about {' or '.join(ways)}"
     )
+
+
+def size_text(verdict: Verdict) -> str:
+    """`3 seeds x 200 examples`, and answers an example where a trial gave several."""
+    size = f"{counted(verdict.num_seeds, 'seed')} x {counted(verdict.num_examples, 'example')}"
+    samples = verdict.num_samples
+    return f"{size}, up to {samples} answers each" if samples > 1 else size
 
 
 def baseline_name(verdict: Verdict) -> str:
     """`label smoothing 0.1`."""
     assert verdict.results.baseline is not None
-    return _named(verdict, verdict.results.baseline)
+    return named(verdict, verdict.results.baseline)
 
 
 def difference_text(comparison: Comparison) -> str:
@@ -242,7 +174,7 @@ def profile_text(profile: Profile) -> str:
 
 _LEADS = {
     "more data helps": "More data helps",
-    "has saturated": "More data no longer helps",
+    "has saturated": "More data does not help noticeably",
     "cannot tell": "Cannot tell whether more data helps noticeably",
 }
 
@@ -252,28 +184,14 @@ def _scaling_lead(verdict: Verdict) -> str:
     law = verdict.scaling
     if law is None:
         return ""
+    lead, metric = _LEADS[law.conclusion], METRIC_NAMES[verdict.metric]
+    if law.law.scale == 0 or (law.fit_p_value is not None and law.fit_p_value < ALPHA):
+        return f"{lead}: {metric} does not follow a power law. "
     low, high = law.gain_interval
     return (
-        f"{_LEADS[law.conclusion]}: twice the data is expected to improve "
-        f"{METRIC_NAMES[verdict.metric]} by {number_text(law.gain)} [{number_text(low)}, "
-        f"{number_text(high)}]. "
+        f"{lead}: twice the data is expected to improve {metric} by {number_text(law.gain)} "
+        f"[{number_text(low)}, {number_text(high)}]. "
     )
-
-
-def _efficiency(verdict: Verdict) -> list[str]:
-    """How much of the metric the next smaller data size keeps."""
-    baseline = verdict.results.baseline
-    assert baseline is not None
-    whole = verdict.found.level(verdict.metric, baseline)
-    smaller = [one for one in verdict.primary if one.gain < 0]
-    if not smaller or whole is None or whole.value == 0:
-        return []
-    nearest = max(smaller, key=lambda one: one.gain)
-    share = (whole.value + nearest.estimate.value) / whole.value
-    return [
-        f"Data efficiency: {_named(verdict, nearest.setting)} reaches {share:.0%} of the "
-        f"{METRIC_NAMES[verdict.metric]} of {baseline_name(verdict)}, {difference_text(nearest)}."
-    ]
 
 
 def _could_find(verdict: Verdict) -> str:
@@ -285,40 +203,12 @@ def _could_find(verdict: Verdict) -> str:
     return f"a difference of {number_text(smallest)} would probably have been found"
 
 
-def _range_text(verdict: Verdict) -> str:
-    span = verdict.good_range
-    assert span is not None
-    name = words(span.column)
-    outside = [
-        f"{verdict.results.text(setting)} {_fate(verdict, setting)}"
-        for setting in (span.below, span.above)
-        if setting is not None
-    ]
-    tail = f"; {' and '.join(outside)}" if outside else ", all that was tried"
-    if span.low == span.high:
-        return f"No neighbouring {name} is as good as {setting_text(span.best)}{tail}."
-    return (
-        f"Not detectably worse than the best: {name} from {setting_text(span.low)} to "
-        f"{setting_text(span.high)}{tail}."
-    )
-
-
-def _fate(verdict: Verdict, setting: int) -> str:
-    """Why a setting is outside the range of the good ones."""
-    reasons = {left.setting: left.reason for left in verdict.left_out}
-    if setting in reasons:
-        return _sentence(reasons[setting])
-    against = verdict.found.with_best if verdict.found.with_best else verdict.primary
-    compared = setting in {one.setting for one in against}
-    return "is detectably worse" if compared else "shares no seed with it"
-
-
 def _cheaper_text(verdict: Verdict, one: Comparison) -> str:
     baseline = verdict.results.baseline
     assert baseline is not None
     share = verdict.costs[one.setting] / verdict.costs[baseline]
     return (
-        f"{_named(verdict, one.setting)} takes {share:.2f} of its time, and costs little in "
+        f"{named(verdict, one.setting)} takes {share:.2f} of its time, and costs little in "
         f"{METRIC_NAMES[verdict.metric]} if anything, {difference_text(one)}"
     )
 
@@ -330,16 +220,12 @@ def _why_not(verdict: Verdict) -> str:
     if verdict.metric not in results.scores.values:
         return f"the predictions have no {METRIC_NAMES[verdict.metric]} an example"
     if len(results.measured()) == 1:
-        return f"only {_named(verdict, results.measured()[0])} has a complete trial"
-    return "no setting shares seeds, examples and differing runs with the baseline"
+        return f"only {named(verdict, results.measured()[0])} has a complete trial"
+    return "no setting could be paired with the baseline"
 
 
 def _seed_warning(verdict: Verdict) -> str:
     return " (one seed: seed noise is not measured)" if verdict.num_seeds == 1 else ""
-
-
-def _unmeasured(one: Comparison) -> str:
-    return ", and seed noise is not measured" if one.estimate.parts.seed is None else ""
 
 
 def _states(verdict: Verdict) -> str:
@@ -348,20 +234,17 @@ def _states(verdict: Verdict) -> str:
     return ", ".join(f"{counts.get(state, 0)} {state}" for state in states)
 
 
-def _named(verdict: Verdict, setting: int | None) -> str:
+def named(verdict: Verdict, setting: int | None) -> str:
+    """`label smoothing 0.1`."""
     assert setting is not None
     return setting_phrase(verdict.results.settings[setting])
 
 
-def _short(verdict: Verdict, setting: int) -> str:
-    return short_name(verdict.results.settings[setting])
-
-
-def _listed(verdict: Verdict, settings: Sequence[int]) -> str:
+def listed(verdict: Verdict, settings: Sequence[int]) -> str:
     """Settings by their short names, after the names of what they are values of."""
     columns = [words(column) for column in verdict.results.columns]
     comma = "; " if len(columns) > 1 else ", "
-    names = comma.join(_short(verdict, setting) for setting in settings)
+    names = comma.join(short_name(verdict.results.settings[setting]) for setting in settings)
     return f"({', '.join(columns)}) {names}" if len(columns) > 1 else names
 
 
@@ -369,10 +252,6 @@ def _are(count: int) -> str:
     return "is 1 other" if count == 1 else f"are {count} others"
 
 
-def _count(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """`1 seed`, `3 seeds`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def _sentence(reason: str) -> str:
-    """The reason as the end of a sentence: `was pruned`, `failed: ...`, `shares no seed`."""
-    return f"was {reason}" if reason.startswith("pruned") else reason.rstrip(".")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.analysis.made_studies import SHIPPED
-from tune_distill.analysis.figures.overview import effects, effects_figure, spread
+from tune_distill.analysis.figures.overview import effects, effects_figure, largest_effect
 from tune_distill.analysis.verdict_json import summary_of
 
 
@@ -34,7 +34,7 @@ def made(study, *differences, family="baseline", metric="label_accuracy"):
 
 def test_the_study_that_matters_most_comes_first():
     small, wide, one_sided = made("a", 0.1, -0.05), made("b", -0.2, 0.1), made("c", 0.2, 0.25)
-    assert [spread(s) for s in (small, wide, one_sided)] == pytest.approx([0.15, 0.3, 0.25])
+    assert [largest_effect(s) for s in (small, wide, one_sided)] == pytest.approx([0.15, 0.3, 0.25])
     figure = effects_figure([small, wide, one_sided])
     [panel] = figure.panels
     assert panel.y.categories == ("b 0", "b 1", "c 0", "c 1", "a 0", "a 1")
@@ -64,7 +64,7 @@ def test_all_studies_are_shown_in_the_metric_that_they_share(summaries):
         assert list(bars.x) == [one["difference"] for one in own]
         assert list(bars.low) == [one["ci_low"] for one in own]
         assert list(bars.high) == [one["ci_high"] for one in own]
-    spreads = {summary["study"]: spread(summary) for summary in summaries}
+    spreads = {summary["study"]: largest_effect(summary) for summary in summaries}
     assert list(drawn) == sorted(spreads, key=lambda name: -spreads[name])
     assert len(set(panel.y.categories)) == len(panel.y.categories)
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.analysis.made_studies import SHIPPED
-from tune_distill.analysis.figures.overview import effects_figure, spread
+from tune_distill.analysis.figures.overview import effects_figure, largest_effect
 from tune_distill.analysis.reporting.markdown import render_markdown
 from tune_distill.analysis.reporting.overview_report import key_findings, overview_page
 from tune_distill.analysis.reporting.page import (
@@ -39,7 +39,7 @@ def test_key_findings_say_what_matters_most_and_what_each_study_found(summaries)
     first, *others = key_findings(summaries)
     ranked = re.findall(r"(\w+) (\d\.\d{3})", first)
     assert [(name, float(gap)) for name, gap in ranked] == sorted(
-        ((s["study"], round(spread(s), 3)) for s in summaries), key=lambda pair: -pair[1]
+        ((s["study"], round(largest_effect(s), 3)) for s in summaries), key=lambda pair: -pair[1]
     )
     assert len(others) == len(summaries)
     for line, summary in zip(others, summaries, strict=True):

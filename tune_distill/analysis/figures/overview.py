@@ -23,15 +23,14 @@ def effects(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     ]
 
 
-def spread(summary: Mapping[str, Any]) -> float:
-    """How far apart the study's settings are, from the worst to the best, the baseline included."""
-    differences: list[float] = [0.0, *(one["difference"] for one in effects(summary))]
-    return max(differences) - min(differences)
+def largest_effect(summary: Mapping[str, Any]) -> float:
+    """The largest detectable difference from the study's baseline; 0 where none is detectable."""
+    return max((abs(one["difference"]) for one in effects(summary) if one["detectable"]), default=0)
 
 
 def effects_figure(summaries: Sequence[Mapping[str, Any]]) -> Figure | None:
     """Every setting's difference from its study's baseline, the study that matters most first."""
-    shown = sorted((s for s in summaries if effects(s)), key=spread, reverse=True)
+    shown = sorted((s for s in summaries if effects(s)), key=largest_effect, reverse=True)
     if not shown:
         return None
     names: list[str] = []

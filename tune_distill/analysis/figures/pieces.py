@@ -13,7 +13,7 @@ from tune_distill.analysis.results import short_name, words
 from tune_distill.analysis.statistics.resampling import Estimate
 from tune_distill.analysis.statistics.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
-from tune_distill.analysis.wording import METRIC_UNITS
+from tune_distill.analysis.wording import METRIC_UNITS, size_text
 from tune_distill.spec.domains import LogUniform
 
 _UNITS = {
@@ -121,10 +121,9 @@ def number(value: object) -> float:
 
 
 def size_caption(verdict: Verdict) -> str:
-    seeds = "1 seed" if verdict.num_seeds == 1 else f"{verdict.num_seeds} seeds"
     results = verdict.results
     baseline = "" if results.baseline is None else f"; baseline {results.text(results.baseline)}"
-    return f"n = {verdict.num_examples:,} validation examples, {seeds}{baseline}."
+    return f"n = {size_text(verdict)}{baseline}."
 
 
 def trials_caption(verdict: Verdict) -> str:

@@ -135,15 +135,15 @@ def sensitivity_figure(verdict: Verdict) -> Figure | None:
         rules = [Rule("x", span.low, "as good"), Rule("x", span.high, "as the best")]
     values = [number(value) for one in series for value in one.y]
     y = metric_axis(metric, "log" if metric == "eval_loss" and spans_decades(values) else "linear")
-    caption = (
-        "Between the two rules no measured setting is detectably worse than the best. "
-        if rules
-        else ""
-    )
+    caption = size_caption(verdict)
+    if rules:
+        caption = f"Between the rules nothing measured is detectably worse than the best. {caption}"
+    if pruned:
+        caption = f"{caption} {len(pruned)} pruned trials."
     return Figure(
         "sensitivity",
         f"{results.name}: sensitivity",
-        f"{caption}{size_caption(verdict)}",
+        caption,
         (Panel(METRIC_NAMES[metric], setting_axis(verdict), y, tuple(series), tuple(rules)),),
     )
 

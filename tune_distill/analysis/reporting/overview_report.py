@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_distill.analysis.drawing.panels import Figure
-from tune_distill.analysis.figures.overview import EFFECT_METRIC, effects, spread
+from tune_distill.analysis.figures.overview import EFFECT_METRIC, effects, largest_effect
 from tune_distill.analysis.reporting.page import (
     Block,
     Callout,
@@ -42,7 +42,7 @@ def overview_page(
         reasons = [f"{name}: {reason}" for name, reason in unread.items()]
         blocks.append(Callout("warning", ("Not in this report", *reasons)))
     if figure is not None:
-        blocks += [Heading("What matters most"), ChartBlock(figure)]
+        blocks += [Heading("Effects side by side"), ChartBlock(figure)]
     if summaries:
         blocks += [Heading("Verdicts"), _verdicts(summaries)]
     for summary in summaries:
@@ -65,18 +65,31 @@ def overview_page(
 def key_findings(summaries: Sequence[Summary]) -> list[str]:
     """What to remember: which parameter matters most, and a line for each study."""
     found = []
-    ranked = sorted((s for s in summaries if effects(s)), key=spread, reverse=True)
-    if len(ranked) > 1:
-        spans = ", ".join(f"{summary['study']} {spread(summary):.3f}" for summary in ranked)
+    compared = [summary for summary in summaries if effects(summary)]
+    ranked = sorted(compared, key=largest_effect, reverse=True)
+    shown = [f"{s['study']} {largest_effect(s):.3f}" for s in ranked if largest_effect(s)]
+    unseen = [s["study"] for s in ranked if not largest_effect(s)]
+    if len(compared) > 1:
         found.append(
-            "What matters most, by the widest gap between settings in "
-            f"{METRIC_NAMES[EFFECT_METRIC]}: {spans}."
+            "What matters most, by the largest detectable difference from the baseline in "
+            f"{METRIC_NAMES[EFFECT_METRIC]}: {', '.join(shown) or 'nothing'}."
+            f"{f' None was detected in {_and(unseen)}.' if shown and unseen else ''}"
+        )
+    censored = [s["study"] for s in compared if s["trials"]["pruned"]]
+    if censored:
+        found.append(
+            "Pruned trials are not compared, and their differences may be larger: "
+            f"{_and(censored)}."
         )
     found += [
         f"{summary['study']}: {summary['verdict']} {summary['recommendation']}"
         for summary in summaries
     ]
     return found
+
+
+def _and(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _verdicts(summaries: Sequence[Summary]) -> TableBlock:

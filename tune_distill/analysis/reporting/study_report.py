@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tune_distill.analysis.drawing.panels import Figure
+from tune_distill.analysis.remarks import findings, notes
 from tune_distill.analysis.reporting.answers import example_blocks
 from tune_distill.analysis.reporting.cells import numeric, real_cell, value_cell
 from tune_distill.analysis.reporting.page import (
@@ -27,8 +28,6 @@ from tune_distill.analysis.wording import (
     METRIC_NAMES,
     METRIC_UNITS,
     evidence_sentence,
-    findings,
-    notes,
     profile_text,
     recommendation,
     verdict_sentence,
@@ -118,8 +117,8 @@ def _comparisons(verdict: Verdict) -> Iterator[Block]:
         f"Differences in {METRIC_NAMES[verdict.metric]} ({METRIC_UNITS[verdict.metric]}) with 95 % "
         f"intervals. p: {' and '.join(sorted({one.test for one in main}))}; adjusted by Holm's "
         "correction, over all comparisons with the same reference. Could detect: the difference "
-        "that is found in four of five such studies. To settle: what would show the difference, if "
-        "it is as large as it looks.",
+        "that is found in four of five such studies. To settle: what shows the difference in four "
+        "of five, if it is as large as it looks.",
     )
 
 

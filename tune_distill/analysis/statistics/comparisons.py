@@ -36,7 +36,8 @@ from tune_distill.analysis.statistics.significance import ALPHA, holm, mcnemar
 Real = NDArray[np.float64]
 Family = Literal["baseline", "best", "other metrics"]
 
-_UNBOUNDED = LOWER_IS_BETTER
+_UNBOUNDED = frozenset({"eval_loss"})
+"""Metrics that are not shares from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,6 @@ class Comparisons:
     with_best: list[Comparison]
     not_compared: dict[int, str]
     resampled: dict[int, Real]
-    seed_noise: dict[str, SeedNoise | None]
 
     def of(self, metric: str) -> list[Comparison]:
         """The comparisons with the baseline in this metric."""
@@ -143,11 +143,11 @@ def compare(results: StudyResults) -> Comparisons:
     """All comparisons of a study, corrected."""
     metric, measured = results.study.metric.name, results.measured()
     if not measured:
-        return Comparisons({}, None, [], [], {}, {}, {})
+        return Comparisons({}, None, [], [], {}, {})
     values = results.scores.values
     levels = [_pair(results, name, setting, None) for name in values for setting in measured]
     differences, not_compared = _differences(results, measured)
-    best = _best(results, metric, differences, measured)
+    best = _best(results, metric, differences)
     rivals = _against(results, metric, best, measured) if best != results.baseline else []
     pairs = [pair for pair in [*levels, *differences, *rivals] if pair is not None]
     means = resampled_means(
@@ -161,7 +161,9 @@ def compare(results: StudyResults) -> Comparisons:
     for pair, means_B in zip(pairs, means, strict=True):
         paired = pair.reference is not None
         values_RE = pair.values(results.scores)
-        seeds = noise[pair.metric, int(paired)] or own_seed_noise(values_RE, paired)
+        pooled, own = noise[pair.metric, int(paired)], own_seed_noise(values_RE, paired)
+        shared = pair.reference is not None and _same_runs(results, pair.setting, pair.reference)
+        seeds = _larger(pooled, own) if shared else pooled or own
         ours = estimate(values_RE, seeds, means_B, bounded=pair.metric not in _UNBOUNDED)
         if pair.metric not in _UNBOUNDED:
             least = 0.0 if pair.reference is None else -1.0
@@ -180,7 +182,6 @@ def compare(results: StudyResults) -> Comparisons:
         [one for one in corrected if one.family == "best"],
         not_compared,
         resampled,
-        {name: noise[name, 1] for name in values},
     )
 
 
@@ -243,7 +244,8 @@ def _pair(results: StudyResults, metric: str, setting: int, reference: int | Non
     seeds = [seeds[row] for row in kept]
     first, second = [ours[seed] for seed in seeds], [theirs[seed] for seed in seeds]
     exact: tuple[float, ...] = ()
-    if reference is not None and metric == "label_accuracy" and results.scores.num_samples == 1:
+    once = bool((results.scores.num_samples[[*first, *second]] == 1).all())
+    if reference is not None and metric == "label_accuracy" and once:
         exact = tuple(
             mcnemar(values_TE[one, examples] > 0.5, values_TE[other, examples] > 0.5)
             for one, other in zip(first, second, strict=True)
@@ -258,9 +260,7 @@ def _same_runs(results: StudyResults, setting: int, reference: int) -> bool:
     return all(keys[ours[seed]] == keys[theirs[seed]] for seed in ours.keys() & theirs.keys())
 
 
-def _best(
-    results: StudyResults, metric: str, differences: Sequence[_Pair], measured: Sequence[int]
-) -> int | None:
+def _best(results: StudyResults, metric: str, differences: Sequence[_Pair]) -> int | None:
     """The setting with the best mean, by its difference from the baseline; ties keep the latter."""
     if metric not in results.scores.values:
         return results.baseline
@@ -271,6 +271,17 @@ def _best(
             mean = float(pair.values(results.scores).mean())
             gains[pair.setting] = improvement(metric, mean)
     return max(gains, key=lambda setting: (gains[setting], setting == results.baseline))
+
+
+def _larger(pooled: SeedNoise | None, own: SeedNoise | None) -> SeedNoise | None:
+    """The pooled noise, with the pair's own variance where that is larger.
+
+    Settings that decode one student move together with its seed, some more closely than others:
+    there the pool's average is too little for a pair that does not.
+    """
+    if pooled is None or own is None or own.variance <= pooled.variance:
+        return pooled or own
+    return replace(pooled, variance=own.variance)
 
 
 def _noise(results: StudyResults, metric: str, paired: int) -> SeedNoise | None:

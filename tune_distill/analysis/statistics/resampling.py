@@ -3,10 +3,11 @@
 A study's scores are crossed: every seed answers the same examples. So three things make a mean
 uncertain: which examples were drawn, which seeds, and the noise of one seed on one example. The
 examples are resampled as they are, there are hundreds of them. Three seeds cannot be resampled into
-an honest interval: a third of all draws would repeat one seed. So what is resampled is the seeds'
-deviations, pooled over all settings of the study and scaled to the variance that seeds add beyond
-what resampling examples shows already; and the interval is widened by Student's t at the degrees
-of freedom that the seeds leave.
+an honest interval: nothing in them is further out than the worst of the three. So what is resampled
+is the seeds' deviations, pooled over all settings of the study. Both parts are scaled to the
+variances that the analysis of variance gives them, the seeds' to what they add beyond what the
+examples show already; and the interval is widened by Student's t at the degrees of freedom that the
+seeds leave.
 
 Shape suffixes: R seeds, E examples, S settings, B resamples.
 """
@@ -30,6 +31,9 @@ _BLOCK = 2_000_000
 
 # A variance below this is what adding up equal numbers leaves.
 _ROUNDING = 1e-24
+
+# Fewer resamples beyond zero than this do not tell how thin the tail is.
+_ENOUGH = 20
 
 # Settings are taken to share their seed noise unless Bartlett's test is this sure that they do not.
 _UNEQUAL = 0.01
@@ -73,7 +77,10 @@ class Parts:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its 95 % interval. `df` are the degrees of freedom of its standard error."""
+    """A mean with its 95 % interval. `df` are the degrees of freedom of its standard error.
+
+    `beyond` is the share of resamples on the other side of zero, none where they are too few.
+    """
 
     value: float
     low: float
@@ -83,16 +90,21 @@ class Estimate:
     num_seeds: int
     num_examples: int
     parts: Parts
+    beyond: float | None = None
 
     @property
     def p_value(self) -> float:
-        """Two-sided, that the mean is zero; with one seed that of the paired t-test.
+        """Two-sided, that the mean is zero: from how many resamples lie beyond zero.
 
+        Where too few do to tell, from the standard error: with one seed that is the paired t-test.
         Where all values are the same, that of the sign test.
         """
         if self.standard_error == 0:
             return 1.0 if self.value == 0 else 2.0 ** (1 - self.num_examples)
-        return float(2 * stats.t.sf(abs(self.value) / self.standard_error, self.df))
+        distance = abs(self.value) / self.standard_error
+        if self.beyond is not None:
+            distance = float(stats.norm.isf(self.beyond))
+        return float(2 * stats.t.sf(max(0.0, distance), self.df))
 
 
 def pooled_seed_noise(means_SR: Real, paired: bool) -> SeedNoise | None:
@@ -210,7 +222,14 @@ def estimate(
         num_seeds,
         num_examples,
         parts,
+        _beyond(value, deviations),
     )
+
+
+def _beyond(value: float, deviations_B: Real) -> float | None:
+    """The share of resamples of the mean that are not on its own side of zero."""
+    share = float(np.nanmean(deviations_B * np.sign(value) <= -abs(value))) if value else 0.5
+    return share if share * len(deviations_B) >= _ENOUGH else None
 
 
 def _parts(values_RE: Real, noise: SeedNoise | None) -> tuple[Parts, float, float]:

@@ -53,6 +53,10 @@ class Tradeoff:
     on_front: bool
 
 
+SAME_COST = 1.25
+"""Costs within a quarter of each other are the noise of a busy machine."""
+
+
 def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
     """Of each (cost, gain): whether none other costs no more and gains no less, and differs."""
     points = list(zip(costs, gains, strict=True))
@@ -68,10 +72,15 @@ def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
 def tradeoffs(results: StudyResults, found: Comparisons) -> list[Tradeoff]:
     """Quality against cost of every measured setting."""
     metric = results.study.metric.name
-    levels, costs = found.levels.get(metric, {}), setting_costs(results)
+    levels, costs, best = found.levels.get(metric, {}), setting_costs(results), found.best
     settings = [setting for setting in costs if setting in levels]
     gains = [improvement(metric, levels[setting].value) for setting in settings]
     front = pareto_front([costs[setting] for setting in settings], gains)
+    worse = {one.setting for one in _against_best(results, found) if one.worse}
+    for place, setting in enumerate(settings):
+        # A saving that is the machine's noise does not make up for what is detectably worse.
+        if best is not None and setting in worse and costs[setting] * SAME_COST >= costs[best]:
+            front[place] = False
     return [
         Tradeoff(setting, costs[setting], levels[setting].value, on_front)
         for setting, on_front in zip(settings, front, strict=True)

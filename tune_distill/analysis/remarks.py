@@ -1,0 +1,158 @@
+"""What else a verdict's reader is told: the study's own shape, and what limits the comparisons."""
+
+from __future__ import annotations
+
+from tune_distill.analysis.results import words
+from tune_distill.analysis.scores import LOWER_IS_BETTER
+from tune_distill.analysis.statistics.scaling import LARGEST_EXPONENT
+from tune_distill.analysis.statistics.significance import ALPHA
+from tune_distill.analysis.summary import setting_text
+from tune_distill.analysis.verdict import Verdict
+from tune_distill.analysis.wording import (
+    METRIC_NAMES,
+    baseline_name,
+    counted,
+    difference_text,
+    listed,
+    named,
+    number_text,
+)
+
+
+def findings(verdict: Verdict) -> list[str]:
+    """What the study's own shape adds, a sentence each."""
+    found = []
+    if verdict.scaling is not None:
+        found += [_law_text(verdict), *_efficiency(verdict)]
+    elif verdict.good_range is not None:
+        found.append(_range_text(verdict))
+    if verdict.has_tradeoff:
+        front = [one.setting for one in verdict.tradeoffs if one.on_front]
+        metric = METRIC_NAMES[verdict.metric]
+        found.append(f"Not beaten in both {metric} and seconds a trial: {listed(verdict, front)}.")
+    if verdict.censored:
+        found.append(_pruned_text(verdict))
+    return found
+
+
+def notes(verdict: Verdict) -> list[str]:
+    """What a reader must know of how the comparisons were made, a sentence each."""
+    found = [verdict.results.baseline_note] if verdict.results.baseline_note else []
+    if verdict.num_seeds == 1 and verdict.primary:
+        found.append(
+            "One seed: seed noise is not measured, and the intervals hold for these very "
+            "trainings, not for the settings in general."
+        )
+    reasons: dict[str, list[int]] = {}
+    for left in verdict.left_out:
+        reasons.setdefault(left.reason, []).append(left.setting)
+    found += [
+        f"Not compared: {listed(verdict, settings)} ({reason})."
+        for reason, settings in reasons.items()
+    ]
+    return [*found, *_smaller(verdict)]
+
+
+def _smaller(verdict: Verdict) -> list[str]:
+    """Settings that are compared on less than was measured."""
+    found = []
+    for one in verdict.primary:
+        ours, name = one.estimate, named(verdict, one.setting)
+        if ours.num_seeds < verdict.num_seeds:
+            unmeasured = ", and seed noise is not measured" if ours.parts.seed is None else ""
+            found.append(
+                f"Compared on {counted(ours.num_seeds, 'seed')} of {verdict.num_seeds}: {name}; "
+                f"it or the baseline lacks a complete trial with the others{unmeasured}."
+            )
+        if ours.num_examples < verdict.num_examples:
+            found.append(
+                f"Compared on {ours.num_examples} of {verdict.num_examples} validation examples: "
+                f"{name}, which shares no more with the baseline."
+            )
+    return found
+
+
+def _law_text(verdict: Verdict) -> str:
+    """The power law of a study of data size."""
+    law, metric = verdict.scaling, METRIC_NAMES[verdict.metric]
+    assert law is not None
+    if law.law.scale == 0 or law.law.exponent == 0:
+        return f"No power law: {metric} does not improve with the data."
+    low, high = law.exponent
+    ends = f"{low:.2f}, {high:.2f}" if high < LARGEST_EXPONENT - 0.01 else f"{low:.2f} or more"
+    falls = f"{metric[0].upper()}{metric[1:]}"
+    if verdict.metric not in LOWER_IS_BETTER:
+        falls = f"What {metric} lacks"
+    floor = f", down to {number_text(law.law.floor)}" if law.law.floor else ""
+    fit = ""
+    if law.fit_p_value is not None:
+        how = "fits" if law.fit_p_value >= ALPHA else "fits badly"
+        fit = f", which {how} (p {law.fit_p_value:.2g})"
+    return (
+        f"{falls} falls with the data as a power law with exponent {law.law.exponent:.2f} "
+        f"[{ends}]{floor}{fit}."
+    )
+
+
+def _efficiency(verdict: Verdict) -> list[str]:
+    """How much of the metric the next smaller data size keeps."""
+    baseline = verdict.results.baseline
+    assert baseline is not None
+    whole = verdict.found.level(verdict.metric, baseline)
+    smaller = [one for one in verdict.primary if one.gain < 0]
+    if not smaller or whole is None or whole.value == 0:
+        return []
+    nearest = max(smaller, key=lambda one: one.gain)
+    share = (whole.value + nearest.estimate.value) / whole.value
+    return [
+        f"Data efficiency: {named(verdict, nearest.setting)} reaches {share:.0%} of the "
+        f"{METRIC_NAMES[verdict.metric]} of {baseline_name(verdict)}, {difference_text(nearest)}."
+    ]
+
+
+def _range_text(verdict: Verdict) -> str:
+    """From where to where the one number that varies is as good as its best value."""
+    span = verdict.good_range
+    assert span is not None
+    name = words(span.column)
+    ends = [
+        f"{verdict.results.text(setting)} {_fate(verdict, setting)}"
+        for setting in (span.below, span.above)
+        if setting is not None
+    ]
+    tail = f"; next to it {' and '.join(ends)}" if ends else ", all that was tried"
+    values = [verdict.results.settings[setting][span.column] for setting in verdict.equally_good]
+    beyond = [
+        setting_text(value)
+        for value in values
+        if isinstance(value, int | float) and not span.low <= value <= span.high
+    ]
+    also = f" As good, further off: {', '.join(beyond)}." if beyond else ""
+    if span.low == span.high:
+        return f"The best {name} stands alone: {setting_text(span.best)}{tail}.{also}"
+    return (
+        f"Not detectably worse than the best: {name} from {setting_text(span.low)} to "
+        f"{setting_text(span.high)}{tail}.{also}"
+    )
+
+
+def _fate(verdict: Verdict, setting: int) -> str:
+    """Why a setting is outside the range of the good ones."""
+    if setting in {left.setting for left in verdict.left_out}:
+        return "was not compared"
+    against = verdict.found.with_best if verdict.found.with_best else verdict.primary
+    compared = setting in {one.setting for one in against}
+    return "is detectably worse" if compared else "was not compared"
+
+
+def _pruned_text(verdict: Verdict) -> str:
+    """How far behind pruned trials were when they were stopped."""
+    behind = [one.behind for one in verdict.censored if one.behind is not None]
+    ahead = ""
+    if any(behind):
+        mean = sum(behind) / len(behind)
+        ahead = f", on average {mean:.3g} behind the best setting's loss at the same step"
+    return (
+        f"{counted(len(verdict.censored), 'trial')} pruned before the end{ahead}; what they would "
+        "have reached is not known."
+    )
