@@ -6,7 +6,8 @@ import pytest
 
 from tests.analysis.made_studies import Studies
 from tests.analysis.planted import Plant, plant
-from tune_distill import report
+from tune_distill import report, study
+from tune_distill.analysis.summary import Counts
 from tune_distill.report import EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE
 
 
@@ -89,6 +90,21 @@ def test_a_broken_study_is_an_error_beside_the_others(results, capsys):
     assert out.startswith("own: ")
     assert "smoothing: " not in out
     assert "smoothing" in (results / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_study_command_names_what_its_report_leaves_out(results, monkeypatch, capsys):
+    (results / "own" / "study.yaml").unlink()
+    monkeypatch.setattr(study, "run_study", lambda command, resolved: Counts(complete=3))
+    assert study.main(["smoothing"]) == EXIT_COMPLETE
+    out, err = capsys.readouterr()
+    assert err == ""
+    *_, unread, last = out.splitlines()
+    assert unread.startswith(f"not in the report: {results / 'own'}: must hold study.yaml")
+    assert last.startswith("3 trials: 3 complete, 0 pruned, 0 failed; ")
+    assert last.endswith("; report in results/report.html")
+    assert study.main(["smoothing", "--quiet"]) == EXIT_COMPLETE
+    [only] = capsys.readouterr().out.splitlines()
+    assert only.endswith("; report in results/report.html")
 
 
 def test_a_broken_study_alone_is_an_error(results, capsys):

@@ -28,6 +28,24 @@ def ended(setting: int, state: str) -> dict[tuple[int, int], str]:
     return {(setting, seed): state for seed in _SEEDS}
 
 
+def verdict_on(tmp_path: Path, what: Plant, seed: int = 0) -> Verdict:
+    """The verdict on a study that one test alone wants."""
+    return judge(read_results(plant(tmp_path, what, seed)))
+
+
+_RATES = (2e-3, 1e-3, 5e-4, 5e-3, 1e-2)
+
+SEARCH = Plant(
+    study="learning_rate",
+    points=[{"train.learning_rate": rate} for rate in _RATES],
+    accuracy=(0.7,) * 5,
+    loss=(1.0, 1.02, 1.5, 1.01, 1.6),
+    num_seeds=2,
+    seed_sd=0.005,
+    states={(4, 0): "pruned", (4, 1): "pruned", (2, 1): "pruned"},
+)
+"""A search whose first point is the baseline; the last one was pruned with every seed."""
+
 SHIPPED = {
     "smoothing": Plant("smoothing", (0.6, 0.7, 0.72), num_examples=120),
     "temperature": Plant("temperature", (0.7, 0.7, 0.65, 0.5), num_examples=120, num_samples=5),

@@ -49,7 +49,9 @@ class Plant:
     `difficulty`, `own` and `noise` are the spreads of what all trials, all seeds of a setting, and
     one trial share on an example. `quality` and `loss` are the true ROUGE-L and loss of each
     setting. `states` maps (setting, seed) to "failed" or "pruned"; `answered` maps it to the number
-    of the examples that the trial answered, the last ones.
+    of the examples that the trial answered, the last ones. `samples` maps a setting to its number
+    of answers an example, where that is not `num_samples`. `groups` gives each setting a number:
+    those of one number share by how much a seed moves their accuracy.
     """
 
     study: str | Study = "smoothing"
@@ -66,7 +68,13 @@ class Plant:
     loss: Sequence[float] = ()
     states: Mapping[tuple[int, int], str] = field(default_factory=dict)
     answered: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    samples: Mapping[int, int] = field(default_factory=dict)
+    groups: Sequence[int] = ()
     chosen: Mapping[str, Any] = field(default_factory=dict)
+
+    def samples_of(self, number: int) -> int:
+        """Answers an example of this setting."""
+        return self.samples.get(number, self.num_samples)
 
 
 def plant(results: Path, what: Plant, seed: int = 0) -> Path:
@@ -78,6 +86,7 @@ def plant(results: Path, what: Plant, seed: int = 0) -> Path:
     chosen = _settings(ready, what)
     shared_E = rng.normal(0, what.difficulty, what.num_examples)
     gold_E = rng.integers(len(LABELS), size=what.num_examples)
+    moves = _moves(rng, what)
     records = []
     columns = schema(PREDICTIONS)
     with pq.ParquetWriter(folder / "predictions.parquet", columns) as writer:
@@ -86,9 +95,9 @@ def plant(results: Path, what: Plant, seed: int = 0) -> Path:
             for trial_seed in ready.seeds:
                 trial = ready.trial(point, trial_seed, INPUTS)
                 state = what.states.get((number, trial_seed), "complete")
-                table = _answers(rng, what, number, own_E, gold_E)
+                table = _answers(rng, what, number, own_E, gold_E, moves.get((number, trial_seed)))
                 kept = what.answered.get((number, trial_seed), what.num_examples)
-                table = table.slice((what.num_examples - kept) * what.num_samples)
+                table = table.slice((what.num_examples - kept) * what.samples_of(number))
                 if state == "complete":
                     ids = pa.array([trial.trial_id] * table.num_rows)
                     writer.write_table(table.add_column(0, columns.field("trial_id"), ids))
@@ -103,6 +112,7 @@ def simulated(what: Plant, seeds: Iterable[int]) -> Iterator[StudyResults]:
     Only the metrics whose truth `true_means` knows are there, and every trial is complete.
     """
     assert what.num_samples == 1
+    assert not what.samples
     assert not what.states
     assert not what.answered
     ready = resolved(what.study, what.num_seeds, **what.chosen)
@@ -146,10 +156,14 @@ def simulated(what: Plant, seeds: Iterable[int]) -> Iterator[StudyResults]:
 def _scores(rng: np.random.Generator, what: Plant, trial_ids: list[str]) -> Scores:
     shared_E = rng.normal(0, what.difficulty, what.num_examples)
     gold_E = rng.integers(len(LABELS), size=what.num_examples)
+    moves = _moves(rng, what)
     drawn = []
     for number in range(len(trial_ids) // what.num_seeds):
         own_E = shared_E + rng.normal(0, what.own, what.num_examples)
-        drawn += [_draw(rng, what, number, own_E, gold_E) for _ in range(what.num_seeds)]
+        drawn += [
+            _draw(rng, what, number, own_E, gold_E, moves.get((number, trial_seed)))
+            for trial_seed in range(what.num_seeds)
+        ]
     tokens = np.stack([one.num_tokens for one in drawn])
     losses = np.stack([one.losses for one in drawn])
     loss = np.average(losses, axis=1, weights=tokens)[:, None]
@@ -160,7 +174,7 @@ def _scores(rng: np.random.Generator, what: Plant, trial_ids: list[str]) -> Scor
     }
     answers = np.zeros((len(trial_ids), len(LABELS), len(ANSWERS)), np.int64)
     names = [f"e{index}" for index in range(what.num_examples)]
-    return Scores(trial_ids, names, values, answers, 1)
+    return Scores(trial_ids, names, values, answers, np.ones(len(trial_ids), np.int64))
 
 
 def true_means(what: Plant, metric: str) -> Real:
@@ -192,6 +206,18 @@ def _settings(ready: ResolvedStudy, what: Plant) -> list[Any]:
     return list(settings(ready.study, ready.profile))
 
 
+def _moves(rng: np.random.Generator, what: Plant) -> dict[tuple[int, int], float]:
+    """By how much each (setting, seed) is moved with its group; empty where there are none."""
+    if not what.groups:
+        return {}
+    drawn = rng.normal(0, what.seed_sd, (max(what.groups) + 1, what.num_seeds))
+    return {
+        (number, seed): float(drawn[group, seed])
+        for number, group in enumerate(what.groups)
+        for seed in range(what.num_seeds)
+    }
+
+
 @dataclass(frozen=True)
 class _Draw:
     """One trial's answers (n), samples within examples; `given` is -1 where none was parsed."""
@@ -207,11 +233,17 @@ class _Draw:
 
 
 def _draw(
-    rng: np.random.Generator, what: Plant, number: int, own_E: Real, gold_E: NDArray[np.int64]
+    rng: np.random.Generator,
+    what: Plant,
+    number: int,
+    own_E: Real,
+    gold_E: NDArray[np.int64],
+    move: float | None = None,
 ) -> _Draw:
     spread = np.sqrt(what.difficulty**2 + what.own**2 + what.noise**2)
-    accuracy = np.clip(what.accuracy[number] + rng.normal(0, what.seed_sd), 0.001, 0.999)
-    count, samples = what.num_examples, what.num_samples
+    move = rng.normal(0, what.seed_sd) if move is None else move
+    accuracy = np.clip(what.accuracy[number] + move, 0.001, 0.999)
+    count, samples = what.num_examples, what.samples_of(number)
     ability = norm.ppf(accuracy) * spread - np.repeat(own_E, samples)
     correct = ability > rng.normal(0, what.noise, count * samples)
     gold = np.repeat(gold_E, samples)
@@ -237,11 +269,16 @@ def _draw(
 
 
 def _answers(
-    rng: np.random.Generator, what: Plant, number: int, own_E: Real, gold_E: NDArray[np.int64]
+    rng: np.random.Generator,
+    what: Plant,
+    number: int,
+    own_E: Real,
+    gold_E: NDArray[np.int64],
+    move: float | None = None,
 ) -> pa.Table:
     """One trial's answers as the predictions table has them, without the trial."""
-    drawn = _draw(rng, what, number, own_E, gold_E)
-    count, samples = what.num_examples, what.num_samples
+    drawn = _draw(rng, what, number, own_E, gold_E, move)
+    count, samples = what.num_examples, what.samples_of(number)
     given = np.array([*LABELS, None], object)[drawn.given]
     explanations = [f"because scene {index} shows it" for index in np.repeat(range(count), samples)]
     columns = {
@@ -294,7 +331,7 @@ def _record(trial: Trial, number: int, state: str, table: pa.Table, what: Plant)
     evaluation = evaluation_record(
         metrics=METRICS | means,
         eval_loss=eval_loss,
-        num_validation=table.num_rows // what.num_samples,
+        num_validation=table.num_rows // what.samples_of(number),
         decode_time_s=0.5 + 0.25 * number,
     )
     return TrialRecord(trial, "complete", False, None, run, evaluation, steps)

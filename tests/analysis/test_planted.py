@@ -18,6 +18,16 @@ TEN_POINTS = replace(
 )
 """The last is truly ten points better."""
 
+LOOSE_BASELINE = Plant(
+    study="decoding",
+    accuracy=(0.7,) * 6,
+    groups=(0, 1, 1, 1, 1, 1),
+    seed_sd=0.03,
+    num_seeds=3,
+    num_examples=500,
+)
+"""No true difference; five settings move as one with the seed, and the baseline alone."""
+
 KNOWN = ("label_accuracy", "rougeL", "eval_loss")
 """Metrics with a known truth."""
 
@@ -85,8 +95,17 @@ def test_claims_are_seldom_however_much_seeds_differ(num_seeds, seed_sd):
     assert np.mean(accuracy) >= 0.92
 
 
-def test_simulated_studies_are_those_of_the_folders(tmp_path):
-    what = replace(TEN_POINTS, num_examples=40)
+@pytest.mark.slow
+def test_claims_are_seldom_where_the_baseline_moves_alone():
+    """Pooled over five settings that move as one, seeds would seem to matter little."""
+    found = verdicts(LOOSE_BASELINE, range(600))
+    claimed = [verdict.outcome in ("better", "worse") for verdict in found]
+    assert np.mean(claimed) <= 0.1
+
+
+@pytest.mark.parametrize("groups", [(), (0, 1, 1)])
+def test_simulated_studies_are_those_of_the_folders(tmp_path, groups):
+    what = replace(TEN_POINTS, num_examples=40, groups=groups)
     [results] = simulated(what, [7])
     read = read_results(plant(tmp_path, what, seed=7))
     assert results.settings == read.settings == planted_settings(what)
@@ -94,6 +113,7 @@ def test_simulated_studies_are_those_of_the_folders(tmp_path):
     assert results.scores.trial_ids == read.scores.trial_ids
     for metric in KNOWN:
         assert results.scores.values[metric] == pytest.approx(read.scores.values[metric])
+    assert (results.scores.num_samples == read.scores.num_samples).all()
     ours, theirs = judge(results), judge(read)
     assert [one.estimate.value for one in ours.primary] == pytest.approx(
         [one.estimate.value for one in theirs.primary]
@@ -107,6 +127,18 @@ def test_simulated_means_are_near_the_truth():
     for metric in KNOWN:
         means = results.scores.values[metric].reshape(3, 8, -1).mean(axis=(1, 2))
         assert means == pytest.approx(true_means(what, metric), abs=0.015)
+
+
+def test_settings_of_a_group_move_as_one():
+    what = replace(LOOSE_BASELINE, num_examples=20_000, num_seeds=8)
+    [results] = simulated(what, [0])
+    means_SR = results.scores.values["label_accuracy"].reshape(6, 8, -1).mean(axis=2)
+    assert means_SR[0].std() > 0.015
+    together = np.corrcoef(means_SR)
+    assert together[1:, 1:].min() > 0.9
+    assert np.abs(together[0, 1:]).max() < 0.8
+    # And they decode the same students.
+    assert results.trials.groupby("seed")["run_key"].nunique().tolist() == [1] * 8
 
 
 def test_planted_tables_agree_with_each_other(tmp_path):

@@ -16,6 +16,7 @@ from tune_distill.spec.errors import StoreError
 PLANTS = {
     "plain": Plant(accuracy=(0.6, 0.7, 0.8), loss=(1.2, 1.0, 0.9), num_examples=90),
     "samples": Plant(study="temperature", accuracy=(0.7,) * 4, num_samples=5, num_examples=40),
+    "some samples": Plant(num_examples=30, samples={1: 5, 2: 3}),
     "unequal": Plant(num_examples=60, answered={(0, 0): 45, (1, 2): 10}),
     "states": Plant(num_examples=30, states={(0, 1): "failed", (2, 0): "pruned"}),
 }
@@ -56,7 +57,7 @@ def same_scores(one, other):
     for metric, values in one.values.items():
         assert values == pytest.approx(other.values[metric][:, columns], nan_ok=True, abs=1e-12)
     assert (one.answers == other.answers).all()
-    assert one.num_samples == other.num_samples
+    assert (one.num_samples == other.num_samples).all()
 
 
 def test_values_average_to_the_metrics_of_the_trials(planted):
@@ -75,7 +76,9 @@ def test_a_trial_has_numbers_of_the_examples_it_answered(planted):
     answered = rows.groupby("trial_id")["example_id"].nunique()[scores.trial_ids]
     for metric, values in scores.values.items():
         assert ((~np.isnan(values)).sum(axis=1) == answered).all(), metric
-    assert scores.num_samples == what.num_samples
+    most = rows.groupby(["trial_id", "example_id"]).size().groupby("trial_id").max()
+    assert scores.num_samples.tolist() == most[scores.trial_ids].tolist()
+    assert set(scores.num_samples.tolist()) == {what.num_samples, *what.samples.values()}
 
 
 def test_answers_are_the_confusion_counts(planted):
@@ -156,12 +159,24 @@ def test_trials_of_others_are_left_out(folder):
     for metric, values in some.values.items():
         assert (values == every.values[metric][3:5]).all()
     assert (some.answers == every.answers[3:5]).all()
+    assert (some.num_samples == every.num_samples[3:5]).all()
+
+
+def test_an_example_answered_once_by_most_is_answered_often(folder):
+    # What counts is the most answers to an example, and each trial's for itself.
+    path = folder / "predictions.parquet"
+    rows = pq.read_table(path)
+    again = rows.filter(pc.equal(rows.column("trial_id"), "label_smoothing=0.1,seed=2")).slice(4, 1)
+    pq.write_table(pa.concat_tables([rows, again, again]), path)
+    scores = scores_of(folder)
+    assert scores.num_samples.dtype == np.int64
+    assert scores.num_samples.tolist() == [1, 1, 1, 1, 1, 3, 1, 1, 1]
 
 
 def test_no_trials_have_no_numbers(folder):
     scores = read_scores(folder / "predictions.parquet", [])
     assert scores.values == {}
-    assert scores.num_samples == 0
+    assert scores.num_samples.shape == (0,)
 
 
 def test_a_table_without_losses_has_the_other_metrics(folder):

@@ -124,6 +124,23 @@ def test_a_cheaper_setting_that_is_worse_by_little_is_not_told_of_as_good(tmp_pa
     assert verdict.cheaper is None
 
 
+def test_a_cheaper_setting_that_is_worse_in_another_metric_is_not_told_of(tmp_path):
+    # The label is kept, the explanation is not.
+    verdict = verdict_on(tmp_path, replace(TEMPERATURE, quality=(0.4, 0.4, 0.5, 0.5)))
+    assert verdict.outcome == "no difference detected"
+    assert any(one.worse for one in verdict.found.of("rougeL"))
+    assert verdict.cheaper is None
+    # The next cheapest, where only the cheapest loses it.
+    verdict = verdict_on(tmp_path, replace(TEMPERATURE, quality=(0.4, 0.5, 0.5, 0.5)))
+    assert verdict.cheaper.setting == 1
+
+
+def test_the_most_answers_to_an_example(tmp_path):
+    verdict = verdict_on(tmp_path, Plant(num_examples=30, samples={2: 5}))
+    assert verdict.num_samples == 5
+    assert verdict_on(tmp_path, Plant(num_examples=30)).num_samples == 1
+
+
 def test_of_a_loss_a_twentieth_is_much(tmp_path):
     study = study_of({"train.num_epochs": [1, 3]}, metric={"name": "eval_loss", "mode": "min"})
     cheap = Plant(study=study, loss=(100.0, 100.0), num_examples=400, seed_sd=0.001)
@@ -169,7 +186,7 @@ def test_nothing_complete_recommends_nothing(tmp_path):
     verdict = verdict_on(tmp_path, what)
     assert (verdict.outcome, verdict.recommended, verdict.best) == ("cannot tell", None, None)
     assert [left.setting for left in verdict.left_out] == [0, 1, 2]
-    assert (verdict.num_seeds, verdict.num_examples) == (0, 0)
+    assert (verdict.num_seeds, verdict.num_examples, verdict.num_samples) == (0, 0, 0)
     assert verdict.costs == {}
     assert verdict.equally_good == []
     assert verdict.tradeoffs == []

@@ -1,12 +1,14 @@
+"""The verdict's own sentences: what was found, what it rests on, and what to do."""
+
 import re
 from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
 
+from tests.analysis.made_studies import PLANTS, SEARCH, SMOOTHING, verdict_on
 from tests.analysis.planted import Plant, plant
 from tests.records.made import study_of
-from tune_distill.analysis.remarks import findings, notes
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.scores import METRICS
 from tune_distill.analysis.verdict import judge
@@ -17,28 +19,12 @@ from tune_distill.analysis.wording import (
     profile_text,
     recommendation,
     settle_text,
+    size_text,
     three_lines,
     verdict_sentence,
 )
 
 NUMBER = r"[+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\]"
-ERROR = "loss: must be finite, got nan at step 4"
-RATES = (2e-3, 1e-3, 5e-4, 5e-3, 1e-2)
-
-
-def verdict_on(tmp_path, what, seed=0):
-    return judge(read_results(plant(tmp_path, what, seed)))
-
-
-SEARCH = Plant(
-    study="learning_rate",
-    points=[{"train.learning_rate": rate} for rate in RATES],
-    accuracy=(0.7,) * 5,
-    loss=(1.0, 1.02, 1.5, 1.01, 1.6),
-    num_seeds=2,
-    seed_sd=0.005,
-    states={(4, 0): "pruned", (4, 1): "pruned", (2, 1): "pruned"},
-)
 
 
 def test_every_metric_has_a_name_and_a_unit():
@@ -59,7 +45,6 @@ def test_a_better_setting(tmp_path):
     )
     assert recommendation(verdict) == "Use label smoothing 0.2."
     assert settle_text(verdict) == ""
-    assert notes(verdict) == []
     assert [line.split(":")[0] for line in three_lines(verdict)] == [
         "verdict",
         "measured",
@@ -103,9 +88,9 @@ def test_an_open_question_says_what_would_settle_it(tmp_path):
     verdict = verdict_on(tmp_path, Plant(accuracy=(0.65, 0.7, 0.78), num_examples=80), seed=1)
     assert not verdict.of_best.detectable
     text = settle_text(verdict)
-    assert re.match(rf"to settle label smoothing 0\.2 \({NUMBER}\) if that is its true size", text)
-    assert f"{verdict.open_question.examples_needed:,} examples" in text
-    assert text in recommendation(verdict)
+    assert re.match(rf"to settle label smoothing 0\.2 \({NUMBER}\), if that is its true size", text)
+    assert f"take about {verdict.open_question.examples_needed:,} examples" in text
+    assert recommendation(verdict) == f"Keep label smoothing 0.1; {text}."
 
 
 def test_nothing_that_is_worth_it_settles_a_tiny_difference(tmp_path):
@@ -120,8 +105,37 @@ def test_one_seed_is_warned_of(tmp_path):
     verdict = verdict_on(tmp_path, Plant(num_seeds=1))
     assert verdict_sentence(verdict).endswith("found (one seed: seed noise is not measured).")
     assert recommendation(verdict).endswith("run it with --seeds 3 to measure seed noise.")
-    assert notes(verdict)[0].startswith("One seed: seed noise is not measured")
     assert "1 seed x 200 examples" in evidence_sentence(verdict)
+
+
+def test_what_one_seed_shows_is_recommended_provisionally(tmp_path):
+    what = Plant(accuracy=(0.6, 0.7, 0.95), num_seeds=1, num_examples=300)
+    verdict = verdict_on(tmp_path, what)
+    assert verdict.outcome == "better"
+    assert recommendation(verdict) == (
+        "Use label smoothing 0.2, provisionally; run it with --seeds 3 to measure seed noise."
+    )
+    kept = verdict_on(tmp_path, Plant(accuracy=(0.3, 0.7, 0.7), num_seeds=1, num_examples=300))
+    assert recommendation(kept).startswith("Keep label smoothing 0.1;")
+
+
+def test_too_little_to_find_anything_is_told(tmp_path):
+    verdict = verdict_on(tmp_path, Plant(num_examples=4))
+    assert verdict.smallest_detectable >= 1
+    assert verdict_sentence(verdict) == (
+        "No detectable difference from label smoothing 0.1 in label accuracy; so few seeds and "
+        "examples would have shown none."
+    )
+
+
+def test_a_loss_may_differ_by_more_than_one(tmp_path):
+    study = study_of(SMOOTHING, metric={"name": "eval_loss", "mode": "min"})
+    verdict = verdict_on(tmp_path, Plant(study, num_examples=20, loss=(20,) * 3, seed_sd=0.1))
+    assert verdict.smallest_detectable >= 1
+    assert (
+        f"; a difference of {verdict.smallest_detectable:.3f} would probably have been found."
+        in verdict_sentence(verdict)
+    )
 
 
 def test_one_setting_left(tmp_path):
@@ -133,11 +147,6 @@ def test_one_setting_left(tmp_path):
     )
     assert evidence_sentence(verdict) == ("3 seeds x 200 examples; 3 complete, 3 pruned, 3 failed.")
     assert recommendation(verdict) == "Keep label smoothing 0.1."
-    assert notes(verdict) == [
-        f"Not compared, because it failed: {ERROR}: 0.",
-        "Not compared, because it was pruned before its end: 0.2.",
-    ]
-    assert not any("as good as" in sentence for sentence in findings(verdict))
 
 
 def test_nothing_left(tmp_path):
@@ -147,15 +156,14 @@ def test_nothing_left(tmp_path):
         "Cannot tell: no trial is complete (0 complete, 0 pruned, 9 failed)."
     )
     assert recommendation(verdict).startswith("None: no trial is complete.")
-    assert notes(verdict) == [f"Not compared, because it failed: {ERROR}: 0, 0.1, 0.2."]
-    assert findings(verdict) == []
 
 
-def test_no_shared_seed(tmp_path):
+def test_no_setting_shares_a_seed_with_the_baseline(tmp_path):
     states = {(1, 0): "failed", (0, 1): "failed", (2, 1): "pruned"}
     verdict = verdict_on(tmp_path, Plant(num_seeds=2, states=states))
-    assert verdict_sentence(verdict).startswith("Cannot tell: no setting shares seeds")
-    assert "Not compared, because it shares no seed with the baseline: 0, 0.2." in notes(verdict)
+    assert verdict_sentence(verdict) == (
+        "Cannot tell: no setting could be paired with the baseline."
+    )
 
 
 def test_a_metric_that_examples_lack(tmp_path):
@@ -168,79 +176,13 @@ def test_a_metric_that_examples_lack(tmp_path):
     )
 
 
-def test_a_stand_in_is_told_of_first(tmp_path):
-    states = {(1, seed): "failed" for seed in range(3)}
-    verdict = verdict_on(tmp_path, Plant(states=states))
-    assert notes(verdict)[0] == ("The baseline 0.1 has no complete trial; 0.2 stands in for it.")
-    assert any(
-        sentence == f"No neighbouring label smoothing is as good as 0.2; 0.1 failed: {ERROR}."
-        for sentence in findings(verdict)
-    )
-
-
-def test_missing_seeds_are_told_of(tmp_path):
-    verdict = verdict_on(tmp_path, Plant(states={(0, 0): "failed", (2, 1): "pruned"}))
-    assert notes(verdict) == [
-        f"label smoothing {name} is compared on 2 seeds of 3: the others lack a complete trial."
-        for name in ("0", "0.2")
-    ]
-
-
-def test_missing_seeds_that_leave_no_measure_of_noise_are_told_of(tmp_path):
-    states = {(0, 1): "failed", (2, 0): "failed"}
-    verdict = verdict_on(tmp_path, Plant(num_seeds=2, states=states))
-    assert notes(verdict) == [
-        f"label smoothing {name} is compared on 1 seed of 2: the others lack a complete trial, "
-        "and seed noise is not measured."
-        for name in ("0", "0.2")
-    ]
-
-
-def test_missing_examples_are_told_of(tmp_path):
-    verdict = verdict_on(tmp_path, Plant(answered={(0, 0): 120, (2, 1): 150}))
-    assert notes(verdict) == [
-        "label smoothing 0 is compared on the 120 of 200 validation examples that it shares with "
-        "the baseline.",
-        "label smoothing 0.2 is compared on the 150 of 200 validation examples that it shares "
-        "with the baseline.",
-    ]
-
-
-def test_a_search_tells_its_range_and_what_was_pruned(tmp_path):
-    found = findings(verdict_on(tmp_path, SEARCH))
-    assert found[0] == (
-        "Not detectably worse than the best: learning rate from 0.001 to 0.005; 0.0005 is "
-        "detectably worse and 0.01 was pruned before its end."
-    )
-    assert re.fullmatch(
-        r"3 trials pruned before the end, on average [\d.]+ behind the best setting's loss at the "
-        r"same step; what they would have reached is not known\.",
-        found[1],
-    )
-
-
-def test_pruned_trials_without_a_counterpart(tmp_path):
-    states = {(1, 0): "failed", (0, 0): "failed", (2, 0): "pruned"}
-    found = findings(verdict_on(tmp_path, Plant(num_seeds=2, states=states)))
-    assert "1 trial pruned before the end; what they would have reached is not known." in found
-
-
 def test_costs_are_told_of_where_they_vary(tmp_path):
-    what = Plant(
-        study="temperature",
-        accuracy=(0.7, 0.6, 0.7, 0.6),
-        num_examples=900,
-        seed_sd=0.002,
-    )
+    what = Plant("temperature", (0.7, 0.6, 0.7, 0.6), num_examples=900, seed_sd=0.002)
     verdict = verdict_on(tmp_path, what, seed=1)
     assert re.search(
         rf"; temperature 0\.5 takes 0\.50 of its time, and costs little in label accuracy "
         rf"if anything, {NUMBER}",
         recommendation(verdict),
-    )
-    assert any(
-        sentence.startswith("Not beaten in both label accuracy and seconds a trial: 0.5")
-        for sentence in findings(verdict)
     )
 
 
@@ -257,25 +199,15 @@ def test_as_good_and_cheaper(tmp_path):
     )
 
 
-def test_settings_of_two_parameters_are_told_apart(tmp_path):
-    what = Plant(
-        study="sequence_length",
-        accuracy=(0.4, 0.4, 0.7, 0.7, 0.7, 0.7),
-        num_seeds=2,
-        states={(0, 0): "failed", (0, 1): "failed", (1, 0): "pruned", (1, 1): "pruned"},
-    )
-    verdict = verdict_on(tmp_path, what)
-    assert notes(verdict) == [
-        f"Not compared, because it failed: {ERROR}: (max source length, max target length) 16, 16.",
-        "Not compared, because it was pruned before its end: "
-        "(max source length, max target length) 16, 64.",
-    ]
-    assert "max source length 128, max target length 64" in three_lines(verdict)[0]
+def test_settings_of_two_parameters_are_named_by_both(tmp_path):
+    what = Plant("sequence_length", (0.4, 0.4, 0.7, 0.7, 0.7, 0.7), num_seeds=2, num_examples=50)
+    [verdict, *_] = three_lines(verdict_on(tmp_path, what))
+    assert "max source length 128, max target length 64" in verdict
 
 
 LEADS = {
     "More data helps": Plant(accuracy=(0.5, 0.68, 0.75), num_examples=3000, seed_sd=0.002),
-    "More data no longer helps": Plant(num_examples=4000, seed_sd=0.001),
+    "More data does not help noticeably": Plant(num_examples=4000, seed_sd=0.001),
     "Cannot tell whether more data helps noticeably": Plant(
         accuracy=(0.6, 0.7, 0.72), num_examples=100
     ),
@@ -288,9 +220,33 @@ def test_a_study_of_data_says_first_whether_more_helps(tmp_path, lead):
     assert verdict_sentence(verdict).startswith(
         f"{lead}: twice the data is expected to improve label accuracy by "
     )
-    found = findings(verdict)
-    assert found[0].startswith("What label accuracy lacks falls with the data as a power law")
-    assert re.match(r"Data efficiency: train fraction 0\.\d reaches \d+% of the label ", found[1])
+
+
+FOLLOWS_NO_LAW = {
+    "it falls": Plant(accuracy=(0.8, 0.7, 0.6), num_examples=3000),
+    "it rises late": Plant(accuracy=(0.5, 0.5, 0.8), num_examples=300),
+    "it dips": Plant(accuracy=(0.7, 0.5, 0.75), num_examples=3000, seed_sd=0.002),
+}
+
+
+@pytest.mark.parametrize("shape", FOLLOWS_NO_LAW)
+def test_no_gain_is_promised_where_the_metric_follows_no_law(tmp_path, shape):
+    verdict = verdict_on(tmp_path, replace(FOLLOWS_NO_LAW[shape], study="data_size"))
+    assert verdict_sentence(verdict).startswith(
+        "Cannot tell whether more data helps noticeably: label accuracy does not follow a power "
+        "law. "
+    )
+    assert "twice the data" not in verdict_sentence(verdict)
+
+
+def test_fewer_data_are_recommended_where_the_metric_falls_with_them(tmp_path):
+    verdict = verdict_on(tmp_path, replace(FOLLOWS_NO_LAW["it falls"], study="data_size"))
+    assert re.search(
+        r" Train fraction 0\.1 is detectably better than train fraction 1 in label accuracy, "
+        rf"{NUMBER}, as is 1 other\.$",
+        verdict_sentence(verdict),
+    )
+    assert recommendation(verdict) == "Use train fraction 0.1."
 
 
 def test_the_profile_is_named(tmp_path):
@@ -298,23 +254,26 @@ def test_the_profile_is_named(tmp_path):
     assert profile_text(verdict.results.profile) == "mini on mini-nli"
 
 
-STUDIES = {
-    "plain": Plant(),
-    "search": SEARCH,
-    "one seed": Plant(num_seeds=1),
-    "one example": Plant(num_examples=1),
-    "nothing": Plant(states={(n, seed): "failed" for n in range(3) for seed in range(3)}),
-    "decoding": Plant(study="decoding", accuracy=(0.7,) * 6, num_seeds=2),
-    "lengths": Plant(study="sequence_length", accuracy=(0.7,) * 6, num_seeds=2),
-    "data": Plant(study="data_size", accuracy=(0.5, 0.6, 0.7)),
-    "samples": Plant(study="temperature", accuracy=(0.7,) * 4, num_samples=5),
-}
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("smoothing", "3 seeds x 120 examples"),
+        ("one seed", "1 seed x 60 examples"),
+        ("one example", "3 seeds x 1 example"),
+        ("samples", "3 seeds x 40 examples, up to 5 answers each"),
+        ("all pruned", "0 seeds x 0 examples"),
+    ],
+)
+def test_the_size_is_that_of_what_was_measured(studies, name, size):
+    verdict = studies.verdict(name)
+    assert size_text(verdict) == size
+    assert f"{size};" in evidence_sentence(verdict) or f"{size}." in evidence_sentence(verdict)
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_every_sentence_is_whole(tmp_path, name):
-    verdict = verdict_on(tmp_path, STUDIES[name])
-    sentences = [line.split(": ", 1)[1] for line in three_lines(verdict)]
-    for sentence in [*sentences, *findings(verdict), *notes(verdict)]:
+# Hard names have spaces of their own at their ends.
+@pytest.mark.parametrize("name", [name for name in PLANTS if name != "hard names"])
+def test_every_sentence_is_whole(studies, name):
+    for line in three_lines(studies.verdict(name)):
+        sentence = line.split(": ", 1)[1]
         assert sentence.endswith(".")
-        assert not re.search(r"\bnan\b(?! at step)|\binf\b|None(?!:)|  |\.\.|: \.", sentence)
+        assert not re.search(r"\bnan\b|\binf\b|None(?!:)|  |\.\.|: \.", sentence)

@@ -12,7 +12,7 @@ def summaries(studies):
     return [summary_of(studies.verdict(name)) for name in SHIPPED]
 
 
-def made(study, *differences, family="baseline", metric="label_accuracy"):
+def made(study, *differences, family="baseline", metric="label_accuracy", detectable=True):
     """A summary with these differences from its baseline."""
     return {
         "study": study,
@@ -26,6 +26,7 @@ def made(study, *differences, family="baseline", metric="label_accuracy"):
                 "difference": difference,
                 "ci_low": difference - 0.01,
                 "ci_high": difference + 0.02,
+                "detectable": detectable,
             }
             for number, difference in enumerate(differences)
         ],
@@ -34,12 +35,12 @@ def made(study, *differences, family="baseline", metric="label_accuracy"):
 
 def test_the_study_that_matters_most_comes_first():
     small, wide, one_sided = made("a", 0.1, -0.05), made("b", -0.2, 0.1), made("c", 0.2, 0.25)
-    assert [largest_effect(s) for s in (small, wide, one_sided)] == pytest.approx([0.15, 0.3, 0.25])
+    assert [largest_effect(s) for s in (small, wide, one_sided)] == [0.1, 0.2, 0.25]
     figure = effects_figure([small, wide, one_sided])
     [panel] = figure.panels
-    assert panel.y.categories == ("b 0", "b 1", "c 0", "c 1", "a 0", "a 1")
-    assert [s.name for s in panel.series if s.kind == "points"] == ["b", "c", "a"]
-    assert figure.caption.endswith("n = seeds x examples: b 3 x 1,200, c 3 x 1,200, a 3 x 1,200.")
+    assert panel.y.categories == ("c 0", "c 1", "b 0", "b 1", "a 0", "a 1")
+    assert [s.name for s in panel.series if s.kind == "points"] == ["c", "b", "a"]
+    assert figure.caption.endswith("n = seeds x examples: c 3 x 1,200, b 3 x 1,200, a 3 x 1,200.")
     [bars] = [s for s in panel.series if (s.name, s.kind) == ("b", "intervals")]
     assert (bars.x, bars.low, bars.high) == (
         (-0.2, 0.1),
@@ -47,6 +48,13 @@ def test_the_study_that_matters_most_comes_first():
         pytest.approx((-0.18, 0.12)),
     )
     assert [rule.value for rule in panel.rules] == [0.0]
+
+
+def test_what_was_not_detected_does_not_matter_most():
+    large, small = made("a", 0.5, detectable=False), made("b", 0.1)
+    assert largest_effect(large) == 0
+    [panel] = effects_figure([large, small]).panels
+    assert panel.y.categories == ("b 0", "a 0")
 
 
 def test_all_studies_are_shown_in_the_metric_that_they_share(summaries):
@@ -64,8 +72,8 @@ def test_all_studies_are_shown_in_the_metric_that_they_share(summaries):
         assert list(bars.x) == [one["difference"] for one in own]
         assert list(bars.low) == [one["ci_low"] for one in own]
         assert list(bars.high) == [one["ci_high"] for one in own]
-    spreads = {summary["study"]: largest_effect(summary) for summary in summaries}
-    assert list(drawn) == sorted(spreads, key=lambda name: -spreads[name])
+    largest = {summary["study"]: largest_effect(summary) for summary in summaries}
+    assert list(drawn) == sorted(largest, key=lambda name: -largest[name])
     assert len(set(panel.y.categories)) == len(panel.y.categories)
 
 

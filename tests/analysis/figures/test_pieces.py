@@ -69,12 +69,13 @@ def test_lengths_have_a_unit_alone_and_none_together(studies):
 
 
 def test_captions_say_how_much_was_measured(studies):
-    captions = {name: size_caption(studies.verdict(name)) for name in ("smoothing", "one seed")}
-    assert captions == {
-        "smoothing": "n = 120 validation examples, 3 seeds; baseline 0.1.",
-        "one seed": "n = 60 validation examples, 1 seed; baseline 0.1.",
+    captions = {
+        "smoothing": "n = 3 seeds x 120 examples; baseline 0.1.",
+        "one seed": "n = 1 seed x 60 examples; baseline 0.1.",
+        "samples": "n = 3 seeds x 40 examples, up to 5 answers each; baseline 1.",
+        "all pruned": "n = 0 seeds x 0 examples.",
     }
-    assert size_caption(studies.verdict("all pruned")) == "n = 0 validation examples, 0 seeds."
+    assert {name: size_caption(studies.verdict(name)) for name in captions} == captions
     told = trials_caption(studies.verdict("learning_rate"))
     assert told == "n = 11 complete, 4 pruned, 3 failed trials."
 

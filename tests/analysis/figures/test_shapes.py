@@ -101,6 +101,18 @@ def test_rules_are_the_ends_of_the_good_range(studies):
     assert len(shown.rules) in (0, 2)
 
 
+def test_the_caption_of_sensitivity_tells_of_rules_and_pruned_trials(studies):
+    between = "Between the rules nothing measured is detectably worse than the best. "
+    size = "n = 3 seeds x 120 examples; baseline "
+    assert studies.figure("learning_rate", "sensitivity").caption == (
+        f"{between}{size}0.0027. 4 pruned trials."
+    )
+    verdict = studies.verdict("temperature")
+    caption = studies.figure("temperature", "sensitivity").caption
+    assert caption.startswith(between) == (verdict.good_range.low < verdict.good_range.high)
+    assert caption.endswith(" x 120 examples, up to 5 answers each; baseline 1.")
+
+
 @pytest.mark.parametrize("name", ["temperature", "decoding", "sequence_length", "two numbers"])
 def test_the_front_is_marked(studies, name):
     verdict = studies.verdict(name)

@@ -37,9 +37,24 @@ def test_key_findings_come_first(page, summaries):
 
 def test_key_findings_say_what_matters_most_and_what_each_study_found(summaries):
     first, *others = key_findings(summaries)
+    assert first.startswith(
+        "What matters most, by the largest detectable difference from the baseline in label "
+    )
+    largest = {s["study"]: largest_effect(s) for s in summaries}
     ranked = re.findall(r"(\w+) (\d\.\d{3})", first)
-    assert [(name, float(gap)) for name, gap in ranked] == sorted(
-        ((s["study"], round(largest_effect(s), 3)) for s in summaries), key=lambda pair: -pair[1]
+    assert [(name, float(effect)) for name, effect in ranked] == [
+        (name, round(effect, 3))
+        for name, effect in sorted(largest.items(), key=lambda pair: -pair[1])
+        if effect
+    ]
+    assert [name for name, effect in largest.items() if not effect] == [
+        "smoothing",
+        "learning_rate",
+    ]
+    assert first.endswith(" None was detected in smoothing and learning_rate.")
+    pruned, *others = others
+    assert pruned == (
+        "Pruned trials are not compared, and their differences may be larger: learning_rate."
     )
     assert len(others) == len(summaries)
     for line, summary in zip(others, summaries, strict=True):
@@ -50,6 +65,41 @@ def test_key_findings_say_what_matters_most_and_what_each_study_found(summaries)
 def test_one_study_is_not_ranked(summaries):
     [line] = key_findings(summaries[:1])
     assert line.startswith("smoothing: ")
+
+
+def unlike(summary, name, detectable):
+    """The summary of another study, whose differences are all of them detectable, or none."""
+    compared = [one | {"detectable": detectable} for one in summary["comparisons"]]
+    return summary | {"study": name, "comparisons": compared}
+
+
+def test_studies_without_a_detectable_difference_are_named_and_not_ranked(summaries):
+    one = summaries[0]
+    seen, unseen = unlike(one, "a", True), [unlike(one, name, False) for name in "bcd"]
+    first = key_findings([*unseen, seen])[0]
+    assert first.endswith(
+        f"label accuracy: a {largest_effect(seen):.3f}. None was detected in b, c and d."
+    )
+    assert key_findings([unseen[0], seen])[0].endswith(". None was detected in b.")
+    assert "None" not in key_findings([seen, seen])[0]
+    # The sentence has said it already.
+    assert key_findings(unseen)[0].endswith(" in label accuracy: nothing.")
+
+
+def test_a_study_without_comparisons_is_neither_ranked_nor_named(summaries):
+    one = summaries[0]
+    empty = one | {"comparisons": [], "trials": {"complete": 0, "pruned": 9, "failed": 0}}
+    lines = key_findings([one, empty])
+    assert [line.split(":")[0] for line in lines] == ["smoothing"] * 2
+
+
+def test_studies_with_pruned_trials_are_named(summaries):
+    one = summaries[0]
+    pruned = [
+        one | {"study": name, "trials": one["trials"] | {"pruned": count}}
+        for name, count in (("a", 1), ("b", 0), ("c", 2))
+    ]
+    assert key_findings(pruned)[1].endswith(" may be larger: a and c.")
 
 
 def test_every_study_has_a_link_a_row_and_a_section(page, summaries):
@@ -88,7 +138,9 @@ def test_trials_are_counted(page, summaries):
 
 
 def test_the_figure_is_that_of_the_effects(page, summaries):
-    [chart] = [b for b in page.blocks if isinstance(b, ChartBlock)]
+    [place] = [n for n, block in enumerate(page.blocks) if isinstance(block, ChartBlock)]
+    heading, chart = page.blocks[place - 1 : place + 1]
+    assert heading == Heading("Effects side by side")
     assert chart.figure == effects_figure(summaries)
 
 

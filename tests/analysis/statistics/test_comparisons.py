@@ -5,6 +5,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from scipy import stats
+from statsmodels.formula.api import ols
 from statsmodels.stats.contingency_tables import mcnemar as oracle_mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -13,6 +14,7 @@ from tests.records.made import study_of
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.scores import METRICS
 from tune_distill.analysis.statistics.comparisons import compare, improvement
+from tune_distill.analysis.statistics.resampling import NUM_RESAMPLES, pooled_seed_noise
 from tune_distill.analysis.statistics.significance import ALPHA
 from tune_distill.analysis.tables import load
 
@@ -101,15 +103,21 @@ def test_one_seed_is_tested_by_mcnemar(tmp_path):
     for one in found.of("rougeL"):
         assert one.test == "paired bootstrap"
         assert one.mcnemar == ()
-    assert set(found.seed_noise.values()) == {None}
+    assert {one.estimate.parts.seed for one in found.with_baseline} == {None}
 
 
 def test_one_seed_of_another_metric_is_the_paired_t_test(tmp_path):
-    results, found = compared(tmp_path, Plant(num_seeds=1, num_examples=150))
+    what = Plant(num_seeds=1, num_examples=150, quality=(0.3, 0.5, 0.52))
+    results, found = compared(tmp_path, what)
     values = results.scores.values["rougeL"]
-    for one in found.of("rougeL"):
-        expected = stats.ttest_rel(values[one.setting], values[1]).pvalue
-        assert one.p_value == pytest.approx(expected, abs=1e-12)
+    far, near = found.of("rougeL")
+    expected = stats.ttest_rel(values[0], values[1]).pvalue
+    assert far.p_value == pytest.approx(expected, abs=1e-12)
+    # Where resamples tell the tail, their error is that of a share of 4000.
+    expected = stats.ttest_rel(values[2], values[1]).pvalue
+    assert near.estimate.beyond is not None
+    error = np.sqrt(expected / 2 * (1 - expected / 2) / NUM_RESAMPLES)
+    assert near.p_value == pytest.approx(expected, abs=2 * 4 * error)
 
 
 def test_several_seeds_have_an_exact_test_each_beside_the_bootstrap(tmp_path):
@@ -121,8 +129,98 @@ def test_several_seeds_have_an_exact_test_each_beside_the_bootstrap(tmp_path):
             table = pd.crosstab(correct(results, value, seed), correct(results, 0.1, seed))
             expected = oracle_mcnemar(table, exact=True).pvalue
             assert one.mcnemar[seed] == pytest.approx(expected, abs=1e-12)
-    noise = found.seed_noise["label_accuracy"]
-    assert (noise.df, noise.paired) == (4, True)
+
+
+def means_by_seed(results, metric="label_accuracy"):
+    """Means (S, R) of the trials."""
+    return results.complete.pivot_table(metric, "setting", "seed").to_numpy()
+
+
+def test_seed_noise_is_pooled_over_the_settings(tmp_path):
+    results, found = compared(tmp_path, Plant(num_examples=80, seed_sd=0.1))
+    means_SR = means_by_seed(results)
+    rows = [(str(s), str(r), y) for (s, r), y in np.ndenumerate(means_SR)]
+    frame = pd.DataFrame(rows, columns=["setting", "seed", "y"])
+    fit = ols("y ~ C(setting) + C(seed)", frame).fit()
+    assert fit.df_resid == 4
+    values = results.scores.values["label_accuracy"]
+    for one in found.of("label_accuracy"):
+        first = 3 * one.setting
+        differences_RE = values[first : first + 3] - values[3:6]
+        means_E = differences_RE.mean(axis=0)
+        rest = (
+            differences_RE - means_E - differences_RE.mean(axis=1, keepdims=True) + means_E.mean()
+        )
+        residual = (rest**2).sum() / (2 * 79)
+        of_examples = max(means_E.var(ddof=1), residual / 3) / 80
+        of_seeds = (2 * fit.mse_resid - residual / 80) / 3
+        assert of_seeds > of_examples
+        assert one.estimate.parts.seed == pytest.approx(3 * of_seeds)
+        assert one.estimate.standard_error**2 == pytest.approx(of_examples + of_seeds)
+        # Satterthwaite's: 79 of the examples, 4 of all the study's seeds.
+        spread = of_examples**2 / 79 + (2 * fit.mse_resid / 3) ** 2 / 4
+        assert one.estimate.df == pytest.approx((of_examples + of_seeds) ** 2 / spread)
+
+
+def of_seeds(one):
+    """The variance of a seed's mean difference that a comparison was given."""
+    return one.estimate.parts.seed + one.estimate.parts.noise / one.estimate.num_examples
+
+
+def test_settings_that_share_their_runs_have_their_own_noise_where_it_is_larger(tmp_path):
+    what = Plant(
+        study="decoding",
+        accuracy=(0.7,) * 6,
+        groups=(0, 1, 1, 1, 1, 1),
+        seed_sd=0.1,
+        num_examples=300,
+    )
+    results, found = compared(tmp_path, what, seed=6)
+    means_SR = means_by_seed(results)
+    pooled = pooled_seed_noise(means_SR, True)
+    assert pooled is not None
+    apart = together = 0
+    for one in [*found.of("label_accuracy"), *found.with_best]:
+        own = np.var(means_SR[one.setting] - means_SR[one.reference], ddof=1)
+        seed = max(0.0, max(own, pooled.variance) - one.estimate.parts.noise / 300)
+        assert one.estimate.parts.seed == pytest.approx(seed)
+        apart += own > 2 * pooled.variance
+        together += own < pooled.variance
+    # The baseline moves alone, so what is compared with it differs more from seed to seed than the
+    # pool says, and the best less from those that move with it.
+    assert found.best == 3
+    assert (apart, together) == (6, 4)
+
+
+def test_settings_with_runs_of_their_own_share_their_noise(tmp_path):
+    for seed in range(10):
+        results, found = compared(tmp_path, Plant(seed_sd=0.1, num_examples=300), seed)
+        means_SR = means_by_seed(results)
+        pooled = pooled_seed_noise(means_SR, True)
+        for one in found.of("label_accuracy"):
+            own = np.var(means_SR[one.setting] - means_SR[one.reference], ddof=1)
+            if pooled is not None and own > 1.3 * pooled.variance:
+                assert of_seeds(one) == pytest.approx(pooled.variance)
+                return
+    pytest.fail("no pair's seeds differed by more than the pool's")
+
+
+def test_pairs_of_single_answers_have_an_exact_test_where_others_have_samples(tmp_path):
+    what = Plant(num_seeds=1, num_examples=100, accuracy=(0.6, 0.7, 0.75), samples={2: 5})
+    results, found = compared(tmp_path, what)
+    assert results.scores.num_samples.tolist() == [1, 1, 5]
+    once, often = found.of("label_accuracy")
+    table = pd.crosstab(correct(results, 0.0, 0), correct(results, 0.1, 0))
+    expected = oracle_mcnemar(table, exact=True).pvalue
+    assert (once.test, once.mcnemar) == ("exact McNemar", (once.p_value,))
+    assert once.p_value == pytest.approx(expected, abs=1e-12)
+    assert (often.test, often.mcnemar) == ("paired bootstrap", ())
+    assert often.p_value == often.estimate.p_value
+
+
+def test_a_reference_with_samples_has_no_exact_test(tmp_path):
+    _, found = compared(tmp_path, Plant(num_examples=60, samples={1: 2}))
+    assert {one.mcnemar for one in found.of("label_accuracy")} == {()}
 
 
 def test_samples_have_no_exact_test(tmp_path):

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -42,16 +44,116 @@ def answer_sheets(seed, num_examples):
     )
 
 
+def between_seldom_and_zero(values):
+    """The estimate of one seed whose resamples all lie one standard error off, none beyond zero."""
+    off = stats.sem(values) * np.resize([1.0, -1.0], NUM_RESAMPLES)
+    return estimate(values[None], None, values.mean() + off, bounded=False)
+
+
+def tolerated(values, p_value):
+    """By how much a p-value from resamples may miss Student's.
+
+    Five standard errors of the share beyond zero, doubled as both sides are; and what lies on zero
+    itself, where values are whole numbers, which Student's has half of.
+    """
+    error = np.sqrt(p_value / 2 * (1 - p_value / 2) / NUM_RESAMPLES)
+    on_zero = 0.0
+    if (values == np.round(values)).all():
+        step, spread = 1 / len(values), stats.sem(values)
+        on_zero = step / spread * stats.norm.pdf(values.mean() / spread)
+    return 10 * error + on_zero
+
+
 @pytest.mark.parametrize("num_examples", [5, 40, 300])
 @pytest.mark.parametrize("seed", range(5))
-def test_one_seed_is_the_paired_t_test(seed, num_examples):
-    first, second = answer_sheets(seed, num_examples)
+def test_one_seed_far_from_zero_is_the_paired_t_test(seed, num_examples):
+    rng = np.random.default_rng(seed)
+    first, second = rng.normal([[8 / np.sqrt(num_examples)], [0]], 0.5, (2, num_examples))
     found = estimated((first - second)[None])
-    expected = stats.ttest_rel(first, second)
-    if np.ptp(first - second) > 0:
-        assert found.p_value == pytest.approx(expected.pvalue, abs=1e-12)
-        assert found.standard_error == pytest.approx(stats.sem(first - second), rel=1e-12)
-        assert found.df == pytest.approx(num_examples - 1)
+    assert found.beyond is None
+    assert found.p_value == pytest.approx(stats.ttest_rel(first, second).pvalue, abs=1e-12)
+    assert found.standard_error == pytest.approx(stats.sem(first - second), rel=1e-12)
+    assert found.df == pytest.approx(num_examples - 1)
+
+
+@pytest.mark.parametrize("num_examples", [5, 40, 300])
+def test_one_seed_without_resamples_beyond_zero_is_the_paired_t_test(num_examples):
+    tested = 0
+    for seed in range(30):
+        first, second = answer_sheets(seed, num_examples)
+        if np.ptp(first - second) > 0 and abs(stats.ttest_rel(first, second).statistic) > 1.01:
+            found = between_seldom_and_zero(first - second)
+            assert found.beyond is None
+            assert found.p_value == pytest.approx(stats.ttest_rel(first, second).pvalue, abs=1e-12)
+            tested += 1
+    assert tested >= 5
+
+
+@pytest.mark.parametrize("num_examples", [40, 100, 400])
+@pytest.mark.parametrize("whole", [False, True])
+def test_one_seed_is_near_the_paired_t_test(num_examples, whole):
+    for seed in range(60):
+        first, second = answer_sheets(seed, num_examples)
+        if not whole:
+            first = first + np.random.default_rng(seed).normal(0, 0.5, num_examples)
+        found, expected = estimated((first - second)[None]), stats.ttest_rel(first, second).pvalue
+        assert found.p_value == pytest.approx(expected, abs=tolerated(first - second, expected))
+
+
+@pytest.mark.parametrize(("num_seeds", "num_examples"), [(1, 40), (1, 400), (3, 200)])
+def test_a_difference_is_significant_where_its_interval_excludes_zero(num_seeds, num_examples):
+    decided = {True: 0, False: 0}
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        mean = 4 * rng.random() * np.sqrt(0.05**2 / num_seeds + 0.18 / num_examples)
+        values = two_way(rng, num_seeds, num_examples, 0.05, 0.3, 0.3, mean=mean)
+        found = estimated(values, own_seed_noise(values, True))
+        excluded = not found.low <= 0 <= found.high
+        decided[excluded] += 1
+        # One goes by a quantile of the resamples, the other by their share: at the very threshold
+        # a resample more or less parts the two.
+        if not 0.049 <= found.p_value <= 0.051:
+            assert (found.p_value < 0.05) == excluded
+    assert min(decided.values()) >= 20
+
+
+def with_beyond(count, sign=1.0):
+    """Values with the mean 1 and the standard error 1, and so many resamples below zero.
+
+    Those lie 2 below the mean, the rest 0.9 above it or a little more: 1 from it on average, so
+    that nothing needs scaling.
+    """
+    above = np.sqrt((NUM_RESAMPLES - 4 * count) / (NUM_RESAMPLES - count))
+    means = 1 + np.repeat([-2.0, above], [count, NUM_RESAMPLES - count])
+    return estimate(sign * np.array([[0.0, 2.0]]), None, sign * means, bounded=False)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_beyond_by_hand(sign):
+    found = with_beyond(100, sign)
+    assert (found.value, found.standard_error, found.df) == pytest.approx((sign, 1, 1))
+    assert found.beyond == 100 / 4000
+    assert found.p_value == 2 * 100 / 4000
+
+
+def test_too_few_beyond_zero_tell_nothing():
+    assert with_beyond(20).beyond == 0.005
+    assert with_beyond(19).beyond is None
+    # The t-test at one standard error and one degree of freedom.
+    assert with_beyond(19).p_value == pytest.approx(0.5, abs=1e-12)
+
+
+def test_a_mean_of_zero_is_no_difference():
+    found = estimated(np.array([[-1.0, 1.0, 0.5, -0.5]]))
+    assert found.beyond == 0.5
+    assert found.p_value == 1
+
+
+def test_more_than_half_beyond_zero_is_no_difference():
+    values = np.array([[0.0, 2.0]])
+    found = estimate(values, None, np.resize([-9.0, -9.0, 1.5], NUM_RESAMPLES), bounded=False)
+    assert found.beyond > 0.5
+    assert found.p_value == 1
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -115,11 +217,18 @@ def test_a_resample_without_any_of_the_examples_has_no_mean():
     assert absent == pytest.approx(expected, abs=4 * np.sqrt(expected / NUM_RESAMPLES))
     assert (means[~np.isnan(means)] == 0.25).all()
     # One example shared by three seeds still has an interval, from the seeds.
-    values = np.array([[0.1], [0.2], [0.6]])
+    values = np.array([[-0.1], [0.0], [0.4]])
     [means] = resampled_means([(np.array([7]), values.mean(axis=0))], 50)
     found = estimate(values, own_seed_noise(values, True), means, bounded=False)
-    assert found.low < 0.3 < found.high
-    assert found.p_value == pytest.approx(stats.ttest_1samp(values[:, 0], 0).pvalue, abs=1e-12)
+    assert found.low < 0.1 < found.high
+    assert (found.standard_error, found.df) == pytest.approx((stats.sem(values[:, 0]), 2))
+    # Of the resamples that have a mean: three differences of two draws of a seed's deviation each.
+    pool = values[:, 0] - 0.1
+    every = np.array(list(itertools.product(pool, repeat=6))) @ np.repeat([1, -1], 3) / 3
+    widened = stats.t.isf(0.025, 2) / stats.norm.isf(0.025) * found.standard_error
+    beyond = np.mean(every / every.std() * widened <= -0.1)
+    error = np.sqrt(beyond * (1 - beyond) / (NUM_RESAMPLES * (1 - expected)))
+    assert found.beyond == pytest.approx(beyond, abs=4 * error)
 
 
 def test_resamples_have_the_spread_of_the_mean():
@@ -278,7 +387,7 @@ def test_where_seeds_are_all_the_noise_it_is_their_t_test():
     seeds = np.array([0.1, 0.25, 0.05, 0.3])
     values = np.repeat(seeds[:, None], 50, axis=1)
     found = estimated(values, own_seed_noise(values, True))
-    assert found.p_value == pytest.approx(stats.ttest_1samp(seeds, 0).pvalue, abs=1e-12)
+    assert found.p_value == pytest.approx(stats.ttest_1samp(seeds, 0).pvalue, abs=0.01)
     assert found.df == pytest.approx(3)
 
 

@@ -7,6 +7,7 @@ from tests.records.made import study_of
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.statistics.comparisons import compare
 from tune_distill.analysis.statistics.shapes import (
+    SAME_COST,
     censored,
     costs_vary,
     decodes_only,
@@ -114,6 +115,11 @@ def test_some_hyperparameters_cost_nothing(tmp_path, study):
     assert not costs_vary(found(tmp_path, what)[0])
 
 
+def test_more_validation_is_not_chosen_for_its_cost(tmp_path):
+    study = study_of({"data.num_validation": [100, 200]})
+    assert not costs_vary(found(tmp_path, Plant(study=study, num_examples=30))[0])
+
+
 def test_what_is_better_and_cheaper_is_on_the_front(tmp_path):
     accuracy = (0.9, 0.6, 0.6, 0.6, 0.6, 0.6)
     results, comparisons = found(
@@ -126,7 +132,39 @@ def test_of_losses_the_low_ones_are_on_the_front(tmp_path):
     study = study_of({"train.num_epochs": [1, 3, 6]}, metric={"name": "eval_loss", "mode": "min"})
     what = Plant(study=study, loss=(1.0, 1.3, 0.7), num_examples=200)
     results, comparisons = found(tmp_path, what)
+    # All cost the same but for noise, so that only the best is left.
+    assert [one.on_front for one in tradeoffs(results, comparisons)] == [False, False, True]
+    study = study_of({"decode.num_beams": [2, 4, 8]}, overrides={"decode.strategy": "beam"})
+    what = Plant(study=study, accuracy=(0.6, 0.5, 0.9), num_examples=300)
+    results, comparisons = found(tmp_path, what)
     assert [one.on_front for one in tradeoffs(results, comparisons)] == [True, False, True]
+
+
+def on_front(tmp_path, accuracy):
+    """Which decodings are on the front; the last is the best. They cost 0.5 s, 0.75 s to 1.75 s."""
+    what = Plant(study="decoding", accuracy=accuracy, num_seeds=2, num_examples=600, seed_sd=0.001)
+    results, comparisons = found(tmp_path, what)
+    assert comparisons.best == 5
+    return [one.on_front for one in tradeoffs(results, comparisons)]
+
+
+def test_a_little_cheaper_does_not_make_up_for_detectably_worse(tmp_path):
+    accuracy = (0.4, 0.3, 0.3, 0.6, 0.8, 0.9)
+    assert 1.5 * SAME_COST >= 1.75 > 1.25 * SAME_COST
+    assert on_front(tmp_path, accuracy) == [True, False, False, True, False, True]
+
+
+def test_a_little_cheaper_is_on_the_front_where_it_is_as_good(tmp_path):
+    accuracy = (0.4, 0.3, 0.3, 0.6, 0.895, 0.9)
+    assert on_front(tmp_path, accuracy) == [True, False, False, True, True, True]
+
+
+def test_what_is_as_cheap_as_a_baseline_that_is_best_and_worse_is_not_on_the_front(tmp_path):
+    # The baseline, third, costs 1 s; the one before it 0.75 s, too little to be the same.
+    what = Plant(study="temperature", accuracy=(0.3, 0.6, 0.8, 0.5), num_examples=400)
+    results, comparisons = found(tmp_path, what)
+    assert comparisons.best == results.baseline == 2
+    assert [one.on_front for one in tradeoffs(results, comparisons)] == [True, True, True, False]
 
 
 def test_the_column_that_is_a_number(tmp_path):

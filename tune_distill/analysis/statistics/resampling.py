@@ -79,7 +79,8 @@ class Parts:
 class Estimate:
     """A mean with its 95 % interval. `df` are the degrees of freedom of its standard error.
 
-    `beyond` is the share of resamples on the other side of zero, none where they are too few.
+    `beyond` is the share of resamples, widened like the interval, on the other side of zero; none
+    where they are too few.
     """
 
     value: float
@@ -101,10 +102,9 @@ class Estimate:
         """
         if self.standard_error == 0:
             return 1.0 if self.value == 0 else 2.0 ** (1 - self.num_examples)
-        distance = abs(self.value) / self.standard_error
         if self.beyond is not None:
-            distance = float(stats.norm.isf(self.beyond))
-        return float(2 * stats.t.sf(max(0.0, distance), self.df))
+            return min(1.0, 2 * self.beyond)
+        return float(2 * stats.t.sf(abs(self.value) / self.standard_error, self.df))
 
 
 def pooled_seed_noise(means_SR: Real, paired: bool) -> SeedNoise | None:
@@ -222,14 +222,16 @@ def estimate(
         num_seeds,
         num_examples,
         parts,
-        _beyond(value, deviations),
+        _beyond(value, widened[~np.isnan(widened)]),
     )
 
 
 def _beyond(value: float, deviations_B: Real) -> float | None:
     """The share of resamples of the mean that are not on its own side of zero."""
-    share = float(np.nanmean(deviations_B * np.sign(value) <= -abs(value))) if value else 0.5
-    return share if share * len(deviations_B) >= _ENOUGH else None
+    if value == 0:
+        return 0.5
+    count = int((deviations_B * np.sign(value) <= -abs(value)).sum())
+    return count / len(deviations_B) if count >= _ENOUGH else None
 
 
 def _parts(values_RE: Real, noise: SeedNoise | None) -> tuple[Parts, float, float]:
