@@ -123,5 +123,5 @@ class Command:
         else:
             print(
                 f"{total.sentence()}; {duration_text(elapsed_s)}; "
-                f"report in {Path(self.options.results) / 'report.html'}"
+                f"report in {self.options.results.rstrip('/')}/report.html"
             )

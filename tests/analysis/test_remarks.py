@@ -34,7 +34,7 @@ def test_settings_without_a_complete_trial_are_told_of_with_the_reason(tmp_path)
     verdict = verdict_on(tmp_path, Plant(states=ended(0, "failed") | ended(2, "pruned")))
     assert notes(verdict) == [
         f"Not compared: 0 (failed: {ERROR}).",
-        "Not compared: 0.2 (pruned before its end).",
+        "Not compared: 0.2 (pruned before the end).",
     ]
     [pruned] = findings(verdict)
     assert pruned.startswith("3 trials "), "there is no range of one setting"
@@ -63,7 +63,7 @@ def test_settings_of_two_parameters_are_told_apart(tmp_path):
     names = "(max source length, max target length)"
     assert notes(verdict_on(tmp_path, what)) == [
         f"Not compared: {names} 16, 16 (failed: {ERROR}).",
-        f"Not compared: {names} 16, 64 (pruned before its end).",
+        f"Not compared: {names} 16, 64 (pruned before the end).",
     ]
 
 
@@ -78,7 +78,7 @@ def test_missing_seeds_are_told_of(tmp_path):
     verdict = verdict_on(tmp_path, Plant(states={(0, 0): "failed", (2, 1): "pruned"}))
     assert notes(verdict) == [
         f"Compared on 2 seeds of 3: label smoothing {name}; it or the baseline lacks a complete "
-        "trial with the others."
+        "trial, or the metric, elsewhere."
         for name in ("0", "0.2")
     ]
 
@@ -132,8 +132,8 @@ def test_values_beyond_a_worse_one_are_as_good(tmp_path):
 
 def test_a_best_value_between_worse_ones_stands_alone(tmp_path):
     assert findings(verdict_on(tmp_path, searched(1.5, 0.9, 1.5))) == [
-        "The best learning rate stands alone: 0.0003; next to it 0.0001 is detectably worse and "
-        "0.0009 is detectably worse."
+        "No neighbour of the best learning rate is known to be as good: 0.0003; "
+        "next to it 0.0001 is detectably worse and 0.0009 is detectably worse."
     ]
 
 
@@ -201,7 +201,9 @@ def test_a_metric_that_falls_with_the_data_follows_no_law(tmp_path):
     verdict = verdict_on(tmp_path, Plant("data_size", (0.8, 0.7, 0.6), num_examples=3000))
     assert verdict.scaling.conclusion == "cannot tell"
     # Nothing is said of what less data keeps either: it is better.
-    assert findings(verdict) == ["No power law: label accuracy does not improve with the data."]
+    assert findings(verdict) == [
+        "No power law fits: label accuracy does not improve steadily with the data."
+    ]
 
 
 def test_an_exponent_without_an_upper_end_is_so_much_or_more(tmp_path):

@@ -165,7 +165,7 @@ def test_failed_and_pruned_settings_are_left_out_with_a_reason(tmp_path):
     assert (verdict.outcome, verdict.recommended) == ("cannot tell", 1)
     assert [(left.setting, left.reason) for left in verdict.left_out] == [
         (0, "failed: loss: must be finite, got nan at step 4"),
-        (2, "pruned before its end"),
+        (2, "pruned before the end"),
     ]
     assert len(verdict.censored) == 3
     assert verdict.smallest_detectable is None

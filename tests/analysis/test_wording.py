@@ -123,8 +123,8 @@ def test_too_little_to_find_anything_is_told(tmp_path):
     verdict = verdict_on(tmp_path, Plant(num_examples=4))
     assert verdict.smallest_detectable >= 1
     assert verdict_sentence(verdict) == (
-        "No detectable difference from label smoothing 0.1 in label accuracy; so few seeds and "
-        "examples would have shown none."
+        "No detectable difference from label smoothing 0.1 in label accuracy; with so few "
+        "seeds and examples none would have been detected."
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tune_distill.analysis.results import words
 from tune_distill.analysis.scores import LOWER_IS_BETTER
-from tune_distill.analysis.statistics.scaling import LARGEST_EXPONENT
+from tune_distill.analysis.statistics.scaling import LARGEST_EXPONENT, Scaling
 from tune_distill.analysis.statistics.significance import ALPHA
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
@@ -23,7 +23,7 @@ def findings(verdict: Verdict) -> list[str]:
     """What the study's own shape adds, a sentence each."""
     found = []
     if verdict.scaling is not None:
-        found += [_law_text(verdict), *_efficiency(verdict)]
+        found += [law_text(verdict), *_efficiency(verdict)]
     elif verdict.good_range is not None:
         found.append(_range_text(verdict))
     if verdict.has_tradeoff:
@@ -47,7 +47,7 @@ def notes(verdict: Verdict) -> list[str]:
     for left in verdict.left_out:
         reasons.setdefault(left.reason, []).append(left.setting)
     found += [
-        f"Not compared: {listed(verdict, settings)} ({reason})."
+        f"Not compared: {listed(verdict, settings)} ({reason.rstrip('.')})."
         for reason, settings in reasons.items()
     ]
     return [*found, *_smaller(verdict)]
@@ -62,47 +62,60 @@ def _smaller(verdict: Verdict) -> list[str]:
             unmeasured = ", and seed noise is not measured" if ours.parts.seed is None else ""
             found.append(
                 f"Compared on {counted(ours.num_seeds, 'seed')} of {verdict.num_seeds}: {name}; "
-                f"it or the baseline lacks a complete trial with the others{unmeasured}."
+                f"it or the baseline lacks a complete trial, or the metric, elsewhere{unmeasured}."
             )
         if ours.num_examples < verdict.num_examples:
             found.append(
-                f"Compared on {ours.num_examples} of {verdict.num_examples} validation examples: "
+                f"Compared on {ours.num_examples:,} of {verdict.num_examples:,} validation "
+                f"examples: "
                 f"{name}, which shares no more with the baseline."
             )
     return found
 
 
-def _law_text(verdict: Verdict) -> str:
+def law_text(verdict: Verdict) -> str:
     """The power law of a study of data size."""
     law, metric = verdict.scaling, METRIC_NAMES[verdict.metric]
     assert law is not None
     if law.law.scale == 0 or law.law.exponent == 0:
-        return f"No power law: {metric} does not improve with the data."
-    low, high = law.exponent
-    ends = f"{low:.2f}, {high:.2f}" if high < LARGEST_EXPONENT - 0.01 else f"{low:.2f} or more"
+        return f"No power law fits: {metric} does not improve steadily with the data."
+    if law.fit_p_value is not None and law.fit_p_value < ALPHA:
+        return (
+            f"The nearest power law has exponent {law.law.exponent:.2f}, and fits badly "
+            f"(p {law.fit_p_value:.2g})."
+        )
+    ends = exponent_text(law)
     falls = f"{metric[0].upper()}{metric[1:]}"
     if verdict.metric not in LOWER_IS_BETTER:
         falls = f"What {metric} lacks"
     floor = f", down to {number_text(law.law.floor)}" if law.law.floor else ""
-    fit = ""
-    if law.fit_p_value is not None:
-        how = "fits" if law.fit_p_value >= ALPHA else "fits badly"
-        fit = f", which {how} (p {law.fit_p_value:.2g})"
+    fit = "" if law.fit_p_value is None else f", which fits (p {law.fit_p_value:.2g})"
     return (
         f"{falls} falls with the data as a power law with exponent {law.law.exponent:.2f} "
-        f"[{ends}]{floor}{fit}."
+        f"{ends}{floor}{fit}."
     )
 
 
+def exponent_text(law: Scaling) -> str:
+    """The interval of a law's exponent, open where it ends at the steepest that is tried."""
+    low, high = law.exponent
+    return f"[{low:.2f} or more]" if high > LARGEST_EXPONENT - 0.01 else f"[{low:.2f}, {high:.2f}]"
+
+
 def _efficiency(verdict: Verdict) -> list[str]:
-    """How much of the metric the next smaller data size keeps."""
-    baseline = verdict.results.baseline
+    """How much of a metric that grows the next smaller data size keeps."""
+    results, baseline = verdict.results, verdict.results.baseline
     assert baseline is not None
     whole = verdict.found.level(verdict.metric, baseline)
-    smaller = [one for one in verdict.primary if one.gain < 0]
-    if not smaller or whole is None or whole.value == 0:
+    if whole is None or whole.value == 0 or verdict.metric in LOWER_IS_BETTER:
         return []
-    nearest = max(smaller, key=lambda one: one.gain)
+    sizes = results.complete.groupby("setting")["num_train"].mean()
+    smaller = [one for one in verdict.primary if sizes[one.setting] < sizes[baseline]]
+    if not smaller:
+        return []
+    nearest = max(smaller, key=lambda one: sizes[one.setting])
+    if nearest.gain > 0:
+        return []
     share = (whole.value + nearest.estimate.value) / whole.value
     return [
         f"Data efficiency: {named(verdict, nearest.setting)} reaches {share:.0%} of the "
@@ -129,7 +142,8 @@ def _range_text(verdict: Verdict) -> str:
     ]
     also = f" As good, further off: {', '.join(beyond)}." if beyond else ""
     if span.low == span.high:
-        return f"The best {name} stands alone: {setting_text(span.best)}{tail}.{also}"
+        best = setting_text(span.best)
+        return f"No neighbour of the best {name} is known to be as good: {best}{tail}.{also}"
     return (
         f"Not detectably worse than the best: {name} from {setting_text(span.low)} to "
         f"{setting_text(span.high)}{tail}.{also}"
@@ -151,8 +165,10 @@ def _pruned_text(verdict: Verdict) -> str:
     ahead = ""
     if any(behind):
         mean = sum(behind) / len(behind)
-        ahead = f", on average {mean:.3g} behind the best setting's loss at the same step"
+        side = "behind" if mean > 0 else "ahead of"
+        ahead = f", on average {abs(mean):.3g} {side} the best setting's loss at the same step"
+    several = len(verdict.censored) > 1
     return (
-        f"{counted(len(verdict.censored), 'trial')} pruned before the end{ahead}; what they would "
-        "have reached is not known."
+        f"{counted(len(verdict.censored), 'trial')} {'were' if several else 'was'} pruned before "
+        f"the end{ahead}; what {'they' if several else 'it'} would have reached is not known."
     )

@@ -219,4 +219,4 @@ def _state_reason(results: StudyResults, setting: int) -> str:
     failed = trials[trials["state"] == "failed"]
     if len(failed):
         return f"failed: {failed['error'].iloc[0]}"
-    return "pruned before its end"
+    return "pruned before the end"

@@ -196,11 +196,12 @@ def _scaling_lead(verdict: Verdict) -> str:
 
 def _could_find(verdict: Verdict) -> str:
     """What the study would have found, where it would have found anything."""
-    smallest = verdict.smallest_detectable
-    assert smallest is not None
-    if smallest >= 1 and verdict.metric not in LOWER_IS_BETTER:
-        return "so few seeds and examples would have shown none"
-    return f"a difference of {number_text(smallest)} would probably have been found"
+    found = [one.smallest_detectable for one in verdict.primary]
+    if verdict.metric not in LOWER_IS_BETTER:
+        found = [difference for difference in found if difference < 1]
+    if not found:
+        return "with so few seeds and examples none would have been detected"
+    return f"a difference of {number_text(max(found))} would probably have been found"
 
 
 def _cheaper_text(verdict: Verdict, one: Comparison) -> str:

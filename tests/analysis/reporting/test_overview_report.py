@@ -51,7 +51,7 @@ def test_key_findings_say_what_matters_most_and_what_each_study_found(summaries)
         "smoothing",
         "learning_rate",
     ]
-    assert first.endswith(" None was detected in smoothing and learning_rate.")
+    assert first.endswith(" None in it was detected in smoothing and learning_rate.")
     pruned, *others = others
     assert pruned == (
         "Pruned trials are not compared, and their differences may be larger: learning_rate."
@@ -78,9 +78,9 @@ def test_studies_without_a_detectable_difference_are_named_and_not_ranked(summar
     seen, unseen = unlike(one, "a", True), [unlike(one, name, False) for name in "bcd"]
     first = key_findings([*unseen, seen])[0]
     assert first.endswith(
-        f"label accuracy: a {largest_effect(seen):.3f}. None was detected in b, c and d."
+        f"label accuracy: a {largest_effect(seen):.3f}. None in it was detected in b, c and d."
     )
-    assert key_findings([unseen[0], seen])[0].endswith(". None was detected in b.")
+    assert key_findings([unseen[0], seen])[0].endswith(". None in it was detected in b.")
     assert "None" not in key_findings([seen, seen])[0]
     # The sentence has said it already.
     assert key_findings(unseen)[0].endswith(" in label accuracy: nothing.")

@@ -65,4 +65,4 @@ def effects_figure(summaries: Sequence[Mapping[str, Any]]) -> Figure | None:
         (Rule("x", 0.0, "no difference"),),
     )
     caption = f"Paired differences with their 95 % intervals. n = seeds x examples: {sizes}."
-    return Figure("effects", "What matters most", caption, (panel,))
+    return Figure("effects", "Differences from the baselines", caption, (panel,))

@@ -20,11 +20,12 @@ from tune_distill.analysis.figures.pieces import (
     size_caption,
     spans_decades,
 )
+from tune_distill.analysis.remarks import law_text
 from tune_distill.analysis.results import setting_phrase
 from tune_distill.analysis.statistics.resampling import Estimate
 from tune_distill.analysis.statistics.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
-from tune_distill.analysis.wording import METRIC_NAMES
+from tune_distill.analysis.wording import METRIC_NAMES, counted
 
 _NAMED = 20
 """Points of a figure that can all have a name beside them."""
@@ -82,13 +83,7 @@ def scaling_figure(verdict: Verdict) -> Figure | None:
             ),
         ),
     )
-    low_b, high_b = law.exponent
-    floor = law.law.floor
-    ceiling = "" if floor == 0 else f", levelling off {floor:.3f} short"
-    caption = (
-        f"Power law of what is missing, exponent {law.law.exponent:.2f} [{low_b:.2f}, "
-        f"{high_b:.2f}]{ceiling}; {law.conclusion}. {size_caption(verdict)}"
-    )
+    caption = f"{law_text(verdict)} Twice the data: {law.conclusion}. {size_caption(verdict)}"
     return Figure("data_scaling", f"{results.name}: data scaling", caption, (quality, time))
 
 
@@ -139,7 +134,7 @@ def sensitivity_figure(verdict: Verdict) -> Figure | None:
     if rules:
         caption = f"Between the rules nothing measured is detectably worse than the best. {caption}"
     if pruned:
-        caption = f"{caption} {len(pruned)} pruned trials."
+        caption = f"{caption} {counted(len(pruned), 'pruned trial')}."
     return Figure(
         "sensitivity",
         f"{results.name}: sensitivity",

@@ -73,7 +73,7 @@ def key_findings(summaries: Sequence[Summary]) -> list[str]:
         found.append(
             "What matters most, by the largest detectable difference from the baseline in "
             f"{METRIC_NAMES[EFFECT_METRIC]}: {', '.join(shown) or 'nothing'}."
-            f"{f' None was detected in {_and(unseen)}.' if shown and unseen else ''}"
+            f"{f' None in it was detected in {_and(unseen)}.' if shown and unseen else ''}"
         )
     censored = [s["study"] for s in compared if s["trials"]["pruned"]]
     if censored:

@@ -17,6 +17,9 @@ MAX_SEEDS = 1000
 
 def smallest_detectable(estimate: Estimate, num_comparisons: int) -> float:
     """The difference that such a comparison, one of so many, finds in four of five studies."""
+    if estimate.standard_error == 0 and 2.0 ** (1 - estimate.num_examples) > ALPHA:
+        # Not even if all of so few examples differed.
+        return 1.0
     if estimate.standard_error == 0:
         # All answers alike: what the interval cannot rule out.
         return estimate.high - estimate.value
