@@ -63,15 +63,27 @@ def unit_text(metric: str) -> str:
 
 
 def level_intervals(verdict: Verdict, name: str, levels: Sequence[tuple[int, Estimate]]) -> Series:
-    positions = setting_positions(verdict)
+    """The settings' means and intervals along the setting axis."""
+    positions, results = setting_positions(verdict), verdict.results
+    return intervals_at(
+        name,
+        [
+            (positions[setting], level, level_text(results.text(setting), level))
+            for setting, level in levels
+        ],
+    )
+
+
+def intervals_at(name: str, points: Sequence[tuple[Value, Estimate, str]]) -> Series:
+    """Means and intervals at these positions, each with what it is."""
     return Series(
         name,
         "intervals",
-        tuple(positions[setting] for setting, _ in levels),
-        tuple(level.value for _, level in levels),
-        tuple(level.low for _, level in levels),
-        tuple(level.high for _, level in levels),
-        texts=tuple(level_text(verdict.results.text(setting), level) for setting, level in levels),
+        tuple(x for x, _, _ in points),
+        tuple(level.value for _, level, _ in points),
+        tuple(level.low for _, level, _ in points),
+        tuple(level.high for _, level, _ in points),
+        texts=tuple(text for _, _, text in points),
     )
 
 

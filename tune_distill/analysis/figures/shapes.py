@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import pandas as pd
+from dataclasses import replace
 
 from tune_distill.analysis.drawing.panels import Axis, Figure, Marker, Panel, Rule, Series
 from tune_distill.analysis.figures.pieces import (
     beside_means,
     dotted,
+    intervals_at,
     level_intervals,
     level_text,
     metric_axis,
@@ -22,7 +21,6 @@ from tune_distill.analysis.figures.pieces import (
 )
 from tune_distill.analysis.remarks import law_text
 from tune_distill.analysis.results import setting_phrase
-from tune_distill.analysis.statistics.resampling import Estimate
 from tune_distill.analysis.statistics.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import METRIC_NAMES, counted
@@ -40,17 +38,12 @@ def scaling_figure(verdict: Verdict) -> Figure | None:
     sizes = complete.groupby("setting")["num_train"].mean()
     levels = verdict.found.levels[verdict.metric]
     x, y, low, high = (tuple(column) for column in zip(*law.curve, strict=True))
-    settings = list(levels)
-    means = Series(
+    means = intervals_at(
         "mean, 95 % interval",
-        "intervals",
-        tuple(float(sizes[setting]) for setting in settings),
-        tuple(levels[setting].value for setting in settings),
-        tuple(levels[setting].low for setting in settings),
-        tuple(levels[setting].high for setting in settings),
-        texts=tuple(
-            level_text(f"{sizes[setting]:,.0f} examples", levels[setting]) for setting in settings
-        ),
+        [
+            (float(sizes[setting]), level, level_text(f"{sizes[setting]:,.0f} examples", level))
+            for setting, level in levels.items()
+        ],
     )
     seeds = seed_points(
         zip(complete["num_train"], complete[verdict.metric], seed_texts(complete), strict=True)
@@ -153,19 +146,13 @@ def tradeoff_figure(verdict: Verdict) -> Figure | None:
 
     def marked(name: str, marker: Marker, on_front: bool) -> tuple[Series, Series]:
         chosen = [one for one in points if one.on_front == on_front]
-        intervals = Series(
+        intervals = intervals_at(
             name,
-            "intervals",
-            tuple(one.cost_s for one in chosen),
-            tuple(one.quality for one in chosen),
-            tuple(levels[one.setting].low for one in chosen),
-            tuple(levels[one.setting].high for one in chosen),
-            texts=tuple(results.text(one.setting) for one in chosen),
-            # So many names are not legible; those of the front are what is looked for.
-            annotated=on_front or len(points) <= _NAMED,
-            marker=marker,
+            [(one.cost_s, levels[one.setting], results.text(one.setting)) for one in chosen],
         )
-        return dotted(intervals)
+        # So many names are not legible; those of the front are what is looked for.
+        annotated = on_front or len(points) <= _NAMED
+        return dotted(replace(intervals, annotated=annotated, marker=marker))
 
     front = [one for one in points if one.on_front]
     line = Series(
@@ -207,7 +194,12 @@ def truncation_figure(verdict: Verdict) -> Figure | None:
         series = [
             part
             for name, settings in groups.items()
-            for part in dotted(_over(name, settings, cut, levels, verdict))
+            for part in dotted(
+                intervals_at(
+                    name or "mean, 95 % interval",
+                    [(float(cut[one]), levels[one], results.text(one)) for one in settings],
+                )
+            )
         ]
         panels.append(
             Panel(
@@ -221,23 +213,4 @@ def truncation_figure(verdict: Verdict) -> Figure | None:
         return None
     return Figure(
         "truncation", f"{results.name}: what cutting costs", size_caption(verdict), tuple(panels)
-    )
-
-
-def _over(
-    name: str,
-    settings: Sequence[int],
-    position: pd.Series[float],
-    levels: Mapping[int, Estimate],
-    verdict: Verdict,
-) -> Series:
-    """The levels of these settings, each at its position."""
-    return Series(
-        name or "mean, 95 % interval",
-        "intervals",
-        tuple(float(position[setting]) for setting in settings),
-        tuple(levels[setting].value for setting in settings),
-        tuple(levels[setting].low for setting in settings),
-        tuple(levels[setting].high for setting in settings),
-        texts=tuple(verdict.results.text(setting) for setting in settings),
     )

@@ -53,8 +53,8 @@ def study_page(verdict: Verdict, figures: Sequence[Figure]) -> Page:
         )
     ]
     blocks += [Paragraph(text) for text in findings(verdict)]
-    if notes(verdict):
-        blocks.append(Callout("warning", ("To bear in mind", *notes(verdict))))
+    if limits := notes(verdict):
+        blocks.append(Callout("warning", ("To bear in mind", *limits)))
     blocks += _settings(verdict)
     blocks += _comparisons(verdict)
     if figures:
