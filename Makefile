@@ -11,7 +11,7 @@ BIN := .venv/bin
 # torch first, at the pinned version: asked for as a range, pip may fetch another build of it.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: study test test-quick lint schema clean
+.PHONY: study test test-quick test-faults lint schema clean
 
 study: .venv/installed
 	$(BIN)/python -m tune_distill.study $(STUDY) $(ARGS)
@@ -21,6 +21,10 @@ test: .venv/installed-dev
 
 test-quick: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow"
+
+# Every kill and cut at five moments instead of one; some need root, for namespaces of their own.
+test-faults: .venv/installed-dev
+	TUNE_DISTILL_KILLS=5 $(BIN)/python -m pytest tests/faults
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
