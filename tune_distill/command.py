@@ -16,7 +16,9 @@ from tune_distill.analysis.summary import Counts
 from tune_distill.distill.inputs import Inputs
 from tune_distill.options import Options
 from tune_distill.records.files import require_writable
-from tune_distill.records.store import Store, local_path
+from tune_distill.records.mirror import Mirror, mirrored
+from tune_distill.records.places import Copies, is_remote, local_path, open_place
+from tune_distill.records.store import Store
 from tune_distill.tuning.progress import duration_text
 
 if TYPE_CHECKING:
@@ -33,13 +35,15 @@ class Command:
 
     `made` holds the keys of runs made by this command: --no-reuse makes everything again, but
     nothing twice. `planned` holds those that a preview has counted. `interrupted` says that Ctrl-C
-    was pressed: no further study begins.
+    was pressed: no further study begins. `results` is a folder of this machine; where --results
+    names none, it is that place's mirror.
     """
 
     options: Options
     results: Path
     store: Store
     console: Console
+    mirror: Mirror | None = None
     inputs: Inputs = field(default_factory=Inputs)
     made: set[str] = field(default_factory=set)
     planned: set[str] = field(default_factory=set)
@@ -51,12 +55,20 @@ class Command:
     @contextmanager
     def open(cls, options: Options) -> Iterator[Command]:
         """The state of a command whose Ray, if it was started, ends with the block."""
-        results = local_path(options.results, "--results")
-        store = local_path(options.store, "--store") if options.store else results / ".store"
+        store_uri = options.store or f"{options.results.rstrip('/')}/.store"
+        store = Store(open_place(store_uri, "--store"))
         # A pipe has no width of its own, and rich would take it for a narrow terminal.
         console = Console(highlight=False, width=None if sys.stdout.isatty() else _LOG_WIDTH)
         with ExitStack() as resources:
-            yield cls(options, results, Store(store), console, _resources=resources)
+            mirror = None
+            if is_remote(options.results):
+                place = open_place(options.results, "--results")
+                assert isinstance(place, Copies)
+                mirror = resources.enter_context(mirrored(place))
+                results = mirror.folder
+            else:
+                results = local_path(options.results, "--results")
+            yield cls(options, results, store, console, mirror, _resources=resources)
 
     def require_writable(self) -> None:
         """Nothing, where results and store can be written.
@@ -64,16 +76,27 @@ class Command:
         Raises:
             StoreError: one of them cannot; found out before a worker starts.
         """
-        for folder in (self.results, self.store.root):
-            require_writable(folder)
+        require_writable(self.results)
+        self.store.place.require_writable()
 
     def start_ray(self) -> Nodes:
         """The resources of each node; Ray is started or joined at the first call."""
         if not self.nodes:
             from tune_distill.tuning.cluster import running_ray
 
-            self.nodes = self._resources.enter_context(running_ray(self.options.address))
+            address = self.options.address
+            self.nodes = self._resources.enter_context(running_ray(address))
+            if address is not None:
+                from tune_distill.tuning.relay import shared
+
+                # Nodes may come at any time, and need not see the store's folder.
+                self.store.place = self._resources.enter_context(shared(self.store.place))
         return self.nodes
+
+    def publish(self) -> None:
+        """What was written to results is where --results says, also if that is elsewhere."""
+        if self.mirror is not None:
+            self.mirror.publish()
 
     def say(self, text: Any) -> None:
         """Shown, unless only the last line or JSON was asked for."""

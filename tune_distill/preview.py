@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tune_distill.command import Command
 from tune_distill.distill.estimates import measured_examples_per_s, training_estimate_s
+from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.settings import Setting
@@ -42,7 +43,7 @@ def preview(resolved: ResolvedStudy, command: Command) -> Preview:
     store = command.store
     if command.options.no_reuse:
         # A store without anything: what is there is made again.
-        store = Store(store.root / "nothing-is-reused")
+        store = Store(Folder(command.results / "nothing-is-reused"))
     # Only the first plan is known before it has run; an Optuna search's replicates follow from it.
     plan = next(iter(plans(resolved, command.inputs, store)))
     trainings = [trial for trial in plan.trainings if trial.run_key not in command.planned]

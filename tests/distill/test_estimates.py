@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.records.made import LocalStore
 from tests.tiny import trial_of
 from tune_distill.distill.estimates import measured_examples_per_s, training_estimate_s
 from tune_distill.distill.examples import Example
@@ -37,7 +38,7 @@ def add_run(store: Store, key: str, student: Mapping[str, Any], examples_per_s: 
 
 
 def test_the_speed_is_the_median_of_the_student_s_finished_runs(tmp_path: Path) -> None:
-    store = Store(tmp_path)
+    store = LocalStore(tmp_path)
     assert measured_examples_per_s(MINI, store) is None
     for key, speed in (("a", 50.0), ("b", 1000.0), ("c", 100.0)):
         add_run(store, key, MINI, speed)
@@ -48,7 +49,7 @@ def test_the_speed_is_the_median_of_the_student_s_finished_runs(tmp_path: Path) 
 
 
 def test_measured_speed_gives_the_time(tmp_path: Path, examples: list[Example]) -> None:
-    store = Store(tmp_path)
+    store = LocalStore(tmp_path)
     trials = [mini_trial(), mini_trial(num_epochs=3)]
     add_run(store, "a", trials[0].run_identity["student"], 50.0)
     # 300 examples at 50 a second: 6 seconds an epoch.
@@ -59,7 +60,7 @@ def test_measured_speed_gives_the_time(tmp_path: Path, examples: list[Example]) 
 def test_without_a_run_it_grows_with_student_and_work(
     tmp_path: Path, tiny_t5: Path, examples: list[Example]
 ) -> None:
-    store = Store(tmp_path)
+    store = LocalStore(tmp_path)
 
     def estimate(**changes: Any) -> float:
         return training_estimate_s([mini_trial(**changes)], store, examples)

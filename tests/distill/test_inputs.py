@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.records.made import LocalStore
 from tests.tiny import mini_examples, write_csv
 from tune_distill.distill import inputs as inputs_module
 from tune_distill.distill.examples import Example
@@ -29,8 +30,8 @@ def source(tmp_path: Path, examples: list[Example]) -> str:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
 
 
 def profile(source: str, student: str = "mini", **data: Any) -> Profile:
@@ -121,7 +122,7 @@ def test_a_damaged_simulator_is_reported_and_fitted_again(
         second.prepare([one], store)
     (message,) = [record.getMessage() for record in caplog.records]
     aside = path.with_name(f"{path.name}.damaged-1")
-    assert message.startswith(f"{path}: simulator: ")
+    assert message.startswith(f"{path}: damaged (simulator: ")
     assert message.endswith(f"set aside as {aside.name}")
     assert aside.read_bytes() == whole[:keep]
     assert path.read_bytes() == whole

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from tests.records.made import LocalStore
 from tests.tiny import mini_examples, trial_of, write_csv
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs
@@ -45,7 +46,7 @@ class World:
         self.student, self.source = str(student), str(folder)
         self.validation = mini_examples("validation", 12)
         self.inputs = Inputs()
-        self.inputs.prepare([self.profile()], Store(folder / "store"))
+        self.inputs.prepare([self.profile()], LocalStore(folder / "store"))
         # As a worker has them.
         self.inputs = self.inputs.for_workers()
 
@@ -77,15 +78,15 @@ def world(
 @pytest.fixture(scope="module")
 def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """A store with the plain trial, run without interruption. Tests add to it, and only that."""
-    store = Store(tmp_path_factory.mktemp("finished"))
+    store = LocalStore(tmp_path_factory.mktemp("finished"))
     with torch.random.fork_rng(devices=[]):
         world.run(world.trial(), store)
     return store
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
+def store(tmp_path: Path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
 
 
 def weights(store: Store, trial: Trial) -> bytes:
@@ -391,7 +392,7 @@ def test_a_training_that_goes_on_forgets_losses_on_other_examples(
     fewer = world.trial(data={"num_validation": 6})
     assert fewer.run_key == world.trial().run_key
     progress = world.run(fewer, store)
-    undisturbed = world.run(fewer, Store(store.root / "other"))
+    undisturbed = world.run(fewer, LocalStore(store.root / "other"))
     losses = [row.eval_loss for row in progress[-1].history if row.step >= NUM_STEPS // 2]
     assert losses == [r.eval_loss for r in undisturbed[-1].history if r.step >= NUM_STEPS // 2]
     # Steps 2 and 3 were before the interruption; only the second was evaluated, on twelve.
@@ -424,5 +425,5 @@ def test_a_student_damaged_in_the_store_is_reported_and_made_again(
     assert last.done
     assert last.trained
     assert weights(store, trial) == before
-    assert "its run is set aside" in caplog.text
+    assert f"{store.run_dir(trial.run_key)}: damaged (" in caplog.text
     assert (store.root / "runs" / f"{trial.run_key}.damaged-1").is_dir()

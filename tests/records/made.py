@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tune_distill.distill.examples import Example
 from tune_distill.distill.scoring import PredictionRow
+from tune_distill.records.places import Folder
 from tune_distill.records.store import EvaluationRecord, HistoryRow, RunRecord, Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.spec.keys import DataIdentity
@@ -28,6 +30,35 @@ METRICS = {
     "grounding": None,
     "bertscore": None,
 }
+
+
+class LocalStore(Store):
+    """A store in a folder, and the paths of what lies in it."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(Folder(root))
+        self.root = root
+
+    def run_dir(self, run_key: str) -> Path:
+        return self.root / "runs" / run_key
+
+    def student_dir(self, run_key: str) -> Path:
+        return self.run_dir(run_key) / "student"
+
+    def checkpoint_path(self, run_key: str) -> Path:
+        return self.run_dir(run_key) / "checkpoint.safetensors"
+
+    def evaluation_dir(self, evaluation_key: str) -> Path:
+        return self.root / "evaluations" / evaluation_key
+
+    def predictions_path(self, evaluation_key: str) -> Path:
+        return self.evaluation_dir(evaluation_key) / "predictions.parquet"
+
+    def simulator_path(self, name: str) -> Path:
+        return self.root / "simulators" / f"{name}.safetensors"
+
+    def journal_path(self, search_key: str) -> Path:
+        return self.root / "searches" / search_key / "optuna.journal"
 
 
 class FakeInputs:

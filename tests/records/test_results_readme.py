@@ -9,6 +9,7 @@ import yaml
 import tune_distill
 from tests.records.made import (
     INPUTS,
+    LocalStore,
     evaluation_record,
     finish,
     finish_run,
@@ -25,7 +26,6 @@ from tune_distill.records.schemas import (
     TRIALS_AFTER_SETTING,
     TRIALS_BEFORE_SETTING,
 )
-from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.records.trials import TrialRecord, complete_record, write_study_tables
 from tune_distill.spec.yaml_files import dump_study
@@ -56,7 +56,7 @@ def test_varied_parameters_stand_where_the_page_says():
 @pytest.fixture
 def study_folder(tmp_path) -> Path:
     """A study with a trial of each state, as few values there as may be."""
-    store = Store(tmp_path / ".store")
+    store = LocalStore(tmp_path / ".store")
     trial, pruned, failed = trials_of("smoothing")
     finish(store, trial)
     finish_run(store, trial)
@@ -119,12 +119,12 @@ def test_the_python_lines_run(study_folder, monkeypatch, tmp_path):
 
 
 def test_the_stores_layout_is_the_stores(tmp_path):
-    store = Store(tmp_path / ".store")
+    store = LocalStore(tmp_path / ".store")
     trial = trials_of()[0]
     finish(store, trial)
     store.save_checkpoint(trial.run_key, lambda path: path.write_text(""))
     store.save_simulator("pool-v1", b"")
-    store.begin_search("search")
+    store.journal_path("search").parent.mkdir(parents=True)
     store.journal_path("search").touch()
     layout = section_of("The store")
     for folder in (tmp_path / ".store").iterdir():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.records.made import (
+    LocalStore,
     evaluation_record,
     finish,
     finish_run,
@@ -14,7 +15,8 @@ from tests.records.made import (
     run_record,
     trials_of,
 )
-from tune_distill.records.store import HistoryRow, Store, local_path, set_aside
+from tune_distill.records.places import Folder, local_path
+from tune_distill.records.store import HistoryRow
 from tune_distill.records.tables import write_predictions
 from tune_distill.spec.errors import StoreError
 
@@ -23,8 +25,8 @@ KEY, EVALUATION = TRIAL.run_key, TRIAL.evaluation_key
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
-    return Store(tmp_path / "store")
+def store(tmp_path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
 
 
 def test_a_run_is_found_when_its_record_is_written_and_not_before(store):
@@ -189,7 +191,7 @@ def test_a_pruned_mark_is_of_one_search_and_one_run(store):
 
 
 def test_a_discarded_search_is_set_aside_with_its_journal_and_marks(store):
-    store.begin_search("search")
+    store.journal_path("search").parent.mkdir(parents=True)
     store.journal_path("search").write_text("journal")
     store.mark_pruned("search", KEY, ())
     store.discard_search("search")
@@ -218,7 +220,7 @@ def test_a_history_row_survives_json_to_the_last_digit(store):
 def test_set_aside_never_overwrites(tmp_path):
     (tmp_path / "x.old-1").write_text("first")
     (tmp_path / "x").write_text("second")
-    assert set_aside(tmp_path / "x", "old") == tmp_path / "x.old-2"
+    assert Folder(tmp_path).set_aside("x", "old") == "x.old-2"
     assert (tmp_path / "x.old-1").read_text() == "first"
     assert (tmp_path / "x.old-2").read_text() == "second"
     assert not (tmp_path / "x").exists()
@@ -242,14 +244,6 @@ def test_relative_paths_and_homes_become_absolute(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/home/me")
     assert local_path("results", "--results") == tmp_path / "results"
     assert local_path("~/results", "--results") == Path("/home/me/results")
-
-
-@pytest.mark.parametrize("uri", ["s3://bucket/store", "gs://bucket", "https://host/x"])
-def test_other_uris_are_refused_with_what_to_do(uri):
-    expected = f"--store: must be a path or a file:// URI, got {uri}; mount it as a folder"
-    with pytest.raises(StoreError) as caught:
-        local_path(uri, "--store")
-    assert str(caught.value) == expected
 
 
 @pytest.mark.parametrize("uri", ["file://results", "file://data/store"])

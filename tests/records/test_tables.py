@@ -1,4 +1,6 @@
 import math
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -6,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.records.made import example, prediction
+from tune_distill.records.places import Folder
 from tune_distill.records.schemas import (
     EXAMPLES,
     HISTORY,
@@ -123,7 +126,7 @@ def test_predictions_of_several_trials_become_one_table_in_order(tmp_path):
     for name, examples in (("first", ["e2", "e1"]), ("second", []), ("third", ["e1"])):
         path = tmp_path / f"{name}.part"
         write_predictions(path, [prediction(example) for example in examples])
-        parts.append((name, path))
+        parts.append(part(name, path))
     write_all_predictions(tmp_path, parts)
     assert pq.read_schema(tmp_path / "predictions.parquet").equals(schema(PREDICTIONS))
     frame = pd.read_parquet(tmp_path / "predictions.parquet")
@@ -139,11 +142,11 @@ def test_parts_are_read_one_at_a_time(tmp_path):
     write_predictions(path, [prediction()])
 
     def parts():
-        yield "first", path
+        yield part("first", path)
         # The first part is in the new file by now, and can go.
         path.unlink()
         write_predictions(path, [prediction("e9")])
-        yield "second", path
+        yield part("second", path)
 
     write_all_predictions(tmp_path, parts())
     frame = pd.read_parquet(tmp_path / "predictions.parquet")
@@ -156,17 +159,21 @@ def test_without_a_complete_trial_predictions_are_empty(tmp_path):
     assert (len(frame), list(frame)) == (0, [column.name for column in PREDICTIONS])
 
 
+def part(trial_id: str, path: Path) -> tuple[str, str, AbstractContextManager[Path]]:
+    return trial_id, str(path), Folder(path.parent).reading(path.name)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"not parquet"])
 def test_stored_predictions_that_cannot_be_read_are_named(tmp_path, content):
     whole, damaged = tmp_path / "whole", tmp_path / "store" / "damaged"
     write_predictions(whole, [prediction()])
-    write_all_predictions(tmp_path, [("t", whole)])
+    write_all_predictions(tmp_path, [part("t", whole)])
     before = (tmp_path / "predictions.parquet").read_bytes()
     damaged.parent.mkdir()
     if content is not None:
         damaged.write_bytes(content)
     with pytest.raises(StoreError, match=f"^{damaged}: must hold .* remove {damaged.parent} and"):
-        write_all_predictions(tmp_path, [("t", whole), ("u", damaged)])
+        write_all_predictions(tmp_path, [part("t", whole), part("u", damaged)])
     assert (tmp_path / "predictions.parquet").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "predictions.parquet",

@@ -10,6 +10,7 @@ from tests.records.made import (
     INPUTS,
     METRICS,
     FakeInputs,
+    LocalStore,
     evaluation_record,
     example,
     finish,
@@ -22,7 +23,6 @@ from tests.records.made import (
 )
 from tune_distill.distill.examples import Example
 from tune_distill.records.schemas import TRIALS_AFTER_SETTING, TRIALS_BEFORE_SETTING
-from tune_distill.records.store import Store
 from tune_distill.records.trials import (
     TrialRecord,
     complete_record,
@@ -47,8 +47,8 @@ ONLY_COMPLETE = [
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
-    return Store(tmp_path / "store")
+def store(tmp_path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
 
 
 def test_a_complete_record_is_what_the_store_answers(store):
@@ -119,6 +119,7 @@ def test_the_row_of_a_complete_trial(store):
         "run_key": TRIAL.run_key,
         "evaluation_key": TRIAL.evaluation_key,
         "reused": False,
+        "num_retries": 0,
     }
 
 
@@ -138,6 +139,11 @@ def test_a_failed_trial_has_its_reason_and_no_numbers():
     empty = [*ONLY_COMPLETE, "eval_loss", "final_train_loss", "training_time_s", "num_steps"]
     assert [row[name] for name in empty] == [None] * len(empty)
     assert row["run_key"] == FAILED.run_key
+
+
+def test_lost_workers_are_counted():
+    record = TrialRecord(FAILED, "failed", False, "why", num_retries=3)
+    assert trial_row("s", record)["num_retries"] == 3
 
 
 def test_a_row_fills_every_column_and_no_other():

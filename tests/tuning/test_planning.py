@@ -3,10 +3,20 @@ from typing import Any
 
 import pytest
 
-from tests.records.made import INPUTS, METRICS, finish, finish_run, history, resolved, study_of
+from tests.records.made import (
+    INPUTS,
+    METRICS,
+    LocalStore,
+    finish,
+    finish_run,
+    history,
+    resolved,
+    study_of,
+)
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import Plan, ResolvedStudy
 from tune_distill.spec.settings import domains
+from tune_distill.tuning.journal import search_storage
 from tune_distill.tuning.planning import explanations, nearest_run, plans, start_over
 from tune_distill.tuning.searchers import StoredOptunaSearch
 
@@ -19,8 +29,8 @@ SEARCH = study_of(
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
-    return Store(tmp_path / "store")
+def store(tmp_path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
 
 
 class TestGrid:
@@ -279,13 +289,12 @@ def with_samples(num_samples: int) -> ResolvedStudy:
 def choose(study: ResolvedStudy, store: Store, count: int) -> list[dict[str, Any]]:
     """The settings that Optuna chooses for so many trials, which all end complete."""
     search_key = study.search_key(INPUTS)
-    store.begin_search(search_key)
     space = domains(study.study, study.profile)
     search = StoredOptunaSearch(
         study.study,
         space,
         study.seeds[0],
-        store.journal_path(search_key),
+        search_storage(store.place, store.search_folder(search_key)),
         num_earlier=0,
         answered=[],
         run_key_of=lambda setting: repr(setting.fields),

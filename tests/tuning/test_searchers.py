@@ -17,10 +17,12 @@ from tests.records.made import (
     study_of,
     trials_of,
 )
+from tune_distill.records.places import Folder
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.profile import Train
 from tune_distill.spec.settings import domains
 from tune_distill.spec.study import Asha, Study
+from tune_distill.tuning.journal import search_storage
 from tune_distill.tuning.searchers import (
     PlanSearch,
     StoredOptunaSearch,
@@ -135,15 +137,15 @@ class TestStoredOptunaSearch:
         hot = {"decode.temperature": {"type": "uniform", "low": 0.5, "high": 1.5}}
         study = study_of(hot, search={"method": "optuna", "num_samples": 4})
         space = domains(study, resolved(study).profile)
-        journal = tmp_path / "journal"
-        search = StoredOptunaSearch(study, space, 0, journal, 0, [], lambda setting: "the one run")
+        storage = storage_of(tmp_path)
+        search = StoredOptunaSearch(study, space, 0, storage, 0, [], lambda setting: "the one run")
         first = search.suggest("a")
         assert search.suggest("b") is None
         search.on_trial_complete("a", last_result(20, 1.0, METRICS))
         second = search.suggest("c")
         assert second["values"] != first["values"]
         # The point that had to wait was not chosen anew.
-        assert len(earlier_search(journal).points) == 2
+        assert len(points(tmp_path)) == 2
 
     def test_a_point_that_the_store_has_lost_is_chosen_again_and_no_other(self, tmp_path):
         study = study_of({"train.batch_size": [4, 8]})
@@ -152,7 +154,7 @@ class TestStoredOptunaSearch:
             search.suggest(name)
             search.on_trial_complete(name, last_result(20, 1.0, METRICS))
         again = searching(tmp_path, study, num_earlier=2, answered=[{"train.batch_size": 4}])
-        ask_again(tmp_path / "journal", [{"train.batch_size": 8}])
+        ask_again(storage_of(tmp_path), [{"train.batch_size": 8}])
         assert again.suggest("c")["values"] == {"batch_size": 8}
 
     def test_a_small_space_is_not_asked_for_the_same_point_twice(self, tmp_path):
@@ -222,6 +224,23 @@ class TestStoredOptunaSearch:
         assert lost.state == TrialState.FAIL
         assert running.state == TrialState.RUNNING
 
+    def test_a_trial_that_says_why_it_failed_has_failed(self, tmp_path):
+        search = searching(tmp_path, LEARNING_RATE)
+        search.suggest("a")
+        search.on_trial_result("a", {"step": 5, "eval_loss": 3.0, "done": False})
+        search.on_trial_complete("a", {"error": "ValueError: why", "done": True})
+        (failed,) = stored(tmp_path)
+        assert (failed.state, failed.intermediate_values) == (TrialState.FAIL, {5: 3.0})
+
+    def test_a_retried_trial_reports_each_step_once(self, tmp_path, recwarn):
+        search = searching(tmp_path, LEARNING_RATE)
+        search.suggest("a")
+        for step, loss in ((5, 3.0), (10, 2.0), (10, 2.0), (15, 1.0)):
+            search.on_trial_result("a", {"step": step, "eval_loss": loss, "done": False})
+        (trial,) = stored(tmp_path)
+        assert trial.intermediate_values == {5: 3.0, 10: 2.0, 15: 1.0}
+        assert not recwarn
+
     @pytest.mark.parametrize(
         ("metric", "mode", "direction"),
         [("label_accuracy", "max", "MAXIMIZE"), ("eval_loss", "min", "MINIMIZE")],
@@ -270,7 +289,7 @@ class TestStoredOptunaSearch:
 class TestAskAgain:
     def test_a_baseline_is_asked_first_of_a_search_that_has_not_begun(self, tmp_path):
         search = searching(tmp_path, LEARNING_RATE)
-        ask_again(tmp_path / "journal", [{"train.learning_rate": 2e-3}])
+        ask_again(storage_of(tmp_path), [{"train.learning_rate": 2e-3}])
         assert rate_of(search.suggest("a")) == 2e-3
         assert rate_of(search.suggest("b")) != 2e-3
 
@@ -278,7 +297,7 @@ class TestAskAgain:
         left = searching(tmp_path, LEARNING_RATE).suggest("a")
         for _ in range(2):
             searching(tmp_path, LEARNING_RATE, num_earlier=1)
-            ask_again(tmp_path / "journal", points(tmp_path))
+            ask_again(storage_of(tmp_path), points(tmp_path))
         states = [trial.state for trial in stored(tmp_path)]
         assert states == [TrialState.FAIL, TrialState.WAITING]
         search = searching(tmp_path, LEARNING_RATE, num_earlier=1)
@@ -292,7 +311,7 @@ class TestAskAgain:
         left = [first.suggest(name) for name in "abc"]
         first.on_trial_complete("b", DONE)
         search = searching(tmp_path, LEARNING_RATE, num_earlier=3)
-        ask_again(tmp_path / "journal", [points(tmp_path)[0], points(tmp_path)[2]])
+        ask_again(storage_of(tmp_path), [points(tmp_path)[0], points(tmp_path)[2]])
         assert [search.suggest(name) for name in "de"] == [left[0], left[2]]
         assert search.suggest("f") not in left
         # A finished trial stays as it was.
@@ -308,7 +327,7 @@ class TestAskAgain:
         )
         left = searching(tmp_path, study).suggest("a")
         search = searching(tmp_path, study, num_earlier=1)
-        ask_again(tmp_path / "journal", points(tmp_path))
+        ask_again(storage_of(tmp_path), points(tmp_path))
         assert search.suggest("b") == left
         assert points(tmp_path) == [{"data.num_train": None, "size": "few"}]
 
@@ -319,7 +338,7 @@ class TestTellEnded:
     def told(self, folder, study: Study, record: TrialRecord, point=None) -> None:
         space = domains(study, resolved(study).profile)
         point = point or self.POINT
-        tell_ended(folder / "journal", space, study.metric.name, [(point, record)])
+        tell_ended(storage_of(folder), space, study.metric.name, [(point, record)])
 
     def test_a_trial_that_another_study_made_is_one_of_the_search(self, tmp_path):
         searching(tmp_path, LEARNING_RATE)
@@ -328,7 +347,7 @@ class TestTellEnded:
         (trial,) = stored(tmp_path)
         assert (trial.state, trial.value, trial.params) == (TrialState.COMPLETE, 1.25, self.POINT)
         assert trial.intermediate_values == {20: 1.25}
-        assert earlier_search(tmp_path / "journal").num_chosen == 1
+        assert earlier_search(Folder(tmp_path), "search").num_chosen == 1
 
     def test_what_the_search_asked_for_itself_is_left_alone(self, tmp_path):
         search = searching(tmp_path, LEARNING_RATE)
@@ -371,10 +390,11 @@ class TestTellEnded:
 class TestStoredPoints:
     def test_without_a_journal_there_are_none(self, tmp_path):
         assert points(tmp_path) == []
-        assert not (tmp_path / "journal").exists()
+        assert list(tmp_path.iterdir()) == []
 
     def test_an_empty_journal_has_none(self, tmp_path):
-        (tmp_path / "journal").touch()
+        (tmp_path / "search").mkdir()
+        (tmp_path / "search" / "optuna.journal").touch()
         assert points(tmp_path) == []
 
     def test_each_point_is_there_once(self, tmp_path):
@@ -472,7 +492,7 @@ def searching(
         study,
         space,
         seed,
-        folder / "journal",
+        storage_of(folder),
         num_earlier,
         answered,
         lambda setting: repr(setting.fields),
@@ -480,12 +500,11 @@ def searching(
 
 
 def points(folder) -> list[dict[str, Any]]:
-    return earlier_search(folder / "journal").points
+    return earlier_search(Folder(folder), "search").points
 
 
-def storage_of(folder) -> optuna.storages.JournalStorage:
-    backend = optuna.storages.journal.JournalFileBackend(str(folder / "journal"))
-    return optuna.storages.JournalStorage(backend)
+def storage_of(folder) -> optuna.storages.BaseStorage:
+    return search_storage(Folder(folder), "search")
 
 
 def stored(folder) -> list[optuna.trial.FrozenTrial]:

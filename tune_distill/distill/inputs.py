@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from tune_distill.distill.corpus import Corpus
 from tune_distill.distill.examples import Example
 from tune_distill.distill.simulator import Simulator, fit_simulator
 from tune_distill.distill.sources import read_source
-from tune_distill.distill.students import load_tokenizer, student_identity
+from tune_distill.distill.students import borrow, lend, load_tokenizer, student_identity
 from tune_distill.distill.tokens import TokenPairs, tokenize_examples
-from tune_distill.records.store import Store, set_aside
+from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION, DataIdentity
 from tune_distill.spec.profile import Data, Profile, Student
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,6 +54,15 @@ class Inputs:
         """The student at the commit that its identity names, however its branch has moved since."""
         commit = self.student_identity(student).get("commit")
         return student if commit is None else Student(source=student.source, revision=commit)
+
+    def lend(self, profiles: Iterable[Profile], store: Store) -> None:
+        """The store has the students of these profiles that other nodes might not have."""
+        for student in {profile.student for profile in profiles}:
+            lend(student, self.student_identity(student), store)
+
+    def at_hand(self, student: Student, store: Store) -> Student:
+        """The student as this node can load it."""
+        return borrow(self.pinned(student), self.student_identity(student), store)
 
     def data_identity(self, data: Data) -> DataIdentity:
         """What the data section names, by content."""
@@ -125,7 +130,7 @@ class Inputs:
         if pool_digest in self.simulators:
             return
         name = f"{pool_digest}-v{SIMULATOR_VERSION}"
-        simulator = _stored_simulator(store.simulator_path(name))
+        simulator = _stored_simulator(name, store)
         if simulator is None:
             simulator = self._fitted_simulator(data)
             store.save_simulator(name, simulator.to_bytes())
@@ -144,13 +149,13 @@ class Inputs:
             ) from error
 
 
-def _stored_simulator(path: Path) -> Simulator | None:
+def _stored_simulator(name: str, store: Store) -> Simulator | None:
     """The simulator, or None. A damaged file is reported, set aside, and not found."""
-    if not path.is_file():
+    content = store.simulator(name)
+    if content is None:
         return None
     try:
-        return Simulator.from_bytes(path.read_bytes())
+        return Simulator.from_bytes(content)
     except ValueError as error:
-        aside = set_aside(path, "damaged")
-        logger.warning("%s: %s; set aside as %s", path, error, aside.name)
+        store.set_simulator_aside(name, error)
         return None

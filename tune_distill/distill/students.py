@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+import os
 import re
+import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
+from tune_distill.records.files import atomic_directory
+from tune_distill.records.store import Store
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import MINI_STUDENT, Student
 
@@ -93,6 +99,39 @@ def _cached(student: Student) -> Path | None:
         )
     except LocalEntryNotFoundError:
         return None
+
+
+def lend(student: Student, identity: Mapping[str, str], store: Store) -> None:
+    """The store has the files of a student that is named by directory, for nodes without it."""
+    digest = identity.get("files_digest")
+    if digest is None or store.has_source(digest):
+        return
+    files = _files(Path(student.source).expanduser())
+
+    def copy(folder: Path) -> None:
+        for file in files:
+            shutil.copyfile(file, folder / file.name)
+
+    store.lend_source(digest, copy)
+
+
+def borrow(student: Student, identity: Mapping[str, str], store: Store) -> Student:
+    """The student as this node can load it: where its directory is not here, a copy of it."""
+    digest = identity.get("files_digest")
+    if digest is None or _digest_at(student.source) == digest:
+        return student
+    # For all of this node's workers, whichever is first.
+    copy = Path(tempfile.gettempdir()) / f"tune_distill-students-{os.getuid()}" / digest
+    if not copy.is_dir():
+        with store.source(digest) as folder, atomic_directory(copy) as temporary:
+            shutil.copytree(folder, temporary, dirs_exist_ok=True)
+    return Student(source=str(copy))
+
+
+@functools.cache
+def _digest_at(source: str) -> str | None:
+    folder = Path(source).expanduser()
+    return _digest_files(folder) if folder.is_dir() else None
 
 
 def load_tokenizer(student: Student) -> Any:
@@ -200,10 +239,14 @@ def _require_safetensors(path: Path) -> None:
 
 def _digest_files(folder: Path) -> str:
     """SHA-256 over the names and contents of the files that make the student."""
-    names = {*folder.glob("*.json"), *folder.glob(_WEIGHTS), *folder.glob("spiece.model")}
     digest = hashlib.sha256()
-    for path in sorted(names):
+    for path in _files(folder):
         with path.open("rb") as stream:
             content = hashlib.file_digest(stream, "sha256").hexdigest()
         digest.update(f"{path.name}:{content}\n".encode())
     return digest.hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    """The files that make the student, in a fixed order."""
+    return sorted({path for pattern in _FILES for path in folder.glob(pattern)})

@@ -5,7 +5,6 @@ Knows nothing of Ray: a trial is an iterator of progress, which whoever drives i
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import time
@@ -37,7 +36,6 @@ from tune_distill.records.store import (
     HistoryRow,
     RunRecord,
     Store,
-    set_aside,
     without_eval_loss,
 )
 from tune_distill.records.tables import write_predictions
@@ -45,8 +43,6 @@ from tune_distill.records.trials import comparable_history
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Profile, Student
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -131,7 +127,7 @@ def _train(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
     store.begin_run(trial.run_key, trial.run_identity)
     train = _pairs(tokens.train, data.num_train, profile)
     validation = _pairs(tokens.validation, data.num_validation, profile)
-    student = inputs.pinned(profile.student)
+    student = inputs.at_hand(profile.student, store)
     training = _training(trial, student, train, validation, store)
     resumed_step = training.position.step
     if any(row.eval_loss is not None for row in training.position.history):
@@ -179,14 +175,13 @@ def _training(
         return training
 
     training = fresh()
-    path = store.checkpoint_path(trial.run_key)
-    if not path.is_file():
-        return training
     try:
-        position = load_checkpoint(path, training.model, training.optimizer)
+        with store.checkpoint(trial.run_key) as path:
+            position = load_checkpoint(path, training.model, training.optimizer)
+    except FileNotFoundError:
+        return training
     except DamagedCheckpointError as error:
-        aside = set_aside(path, "damaged")
-        logger.warning("%s; set aside as %s", error, aside.name)
+        store.set_checkpoint_aside(trial.run_key, error)
         # Some weights may have been restored before the damage showed.
         return fresh()
     if position.validation_digest != digest:
@@ -199,10 +194,10 @@ def _training(
 def _stored_student(run_key: str, store: Store) -> T5ForConditionalGeneration | None:
     """The run's student, or None. A damaged one is reported, and its run set aside."""
     try:
-        return _on_device(load_model(Student(source=str(store.student_dir(run_key)))))
-    except StudentError as error:
-        aside = set_aside(store.run_dir(run_key), "damaged")
-        logger.warning("%s; its run is set aside as %s", error, aside.name)
+        with store.student(run_key) as folder:
+            return _on_device(load_model(Student(source=str(folder))))
+    except (FileNotFoundError, StudentError) as error:
+        store.set_run_aside(run_key, error)
         return None
 
 
@@ -212,7 +207,7 @@ def _evaluate(
     profile = trial.profile
     data = inputs.data_identity(profile.data)
     pairs = _pairs(_tokens(inputs, profile).validation, data.num_validation, profile)
-    tokenizer = load_tokenizer(inputs.pinned(profile.student))
+    tokenizer = load_tokenizer(inputs.at_hand(profile.student, store))
     started = time.perf_counter()
     texts = decode(model, tokenizer, pairs.sources, profile.decode)
     decode_time_s = time.perf_counter() - started

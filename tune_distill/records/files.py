@@ -12,6 +12,9 @@ from pathlib import Path
 
 from tune_distill.spec.errors import StoreError
 
+# What file systems without hard links answer (FAT, many FUSE mounts of object stores).
+_NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
@@ -62,6 +65,36 @@ def write_text(path: Path, text: str) -> None:
     """`path` holds `text`, whole."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def create_file(path: Path, content: bytes) -> bool:
+    """Whether `path` was absent, and now holds `content`, whole: of several writers one succeeds.
+
+    Raises:
+        StoreError: the file system refuses; nothing is left behind.
+    """
+    temporary = _temporary(path)
+    try:
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            _flush(temporary)
+            try:
+                # Unlike a rename, a link refuses a name that is taken.
+                os.link(temporary, path)
+            except FileExistsError:
+                return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS:
+                    raise
+                # Such file systems have no way to let one of two writers win.
+                if path.exists():
+                    return False
+                os.replace(temporary, path)
+            return True
+    finally:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            temporary.unlink()
 
 
 @contextmanager

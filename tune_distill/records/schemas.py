@@ -75,6 +75,7 @@ TRIALS_AFTER_SETTING = (
     Column("run_key", _TEXT, "Identity of the training; trials that share it share the student"),
     Column("evaluation_key", _TEXT, "Identity of the decoding and scoring"),
     Column("reused", _TRUTH, "Whether the trial's run was in the store already when its turn came"),
+    Column("num_retries", _WHOLE, "How often another worker went on with it after one was lost"),
     Column("config", _TEXT, "The whole resolved profile, as JSON"),
 )
 

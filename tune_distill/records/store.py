@@ -1,10 +1,11 @@
-"""Runs and evaluations are kept by key, and only complete ones are found.
+"""Runs and evaluations are kept by key, and only complete ones are found, in any kind of place.
 
 STORE/runs/<run_key>/identity.json           what the key is made of
                      checkpoint.safetensors  where an unfinished training goes on
                      student/                the trained student, as save_pretrained makes it
                      run.json                losses and cost; written last: the run is complete
 STORE/evaluations/<evaluation_key>/          predictions.parquet; evaluation.json, written last
+STORE/students/<digest>/                     a student from a directory, for nodes without it
 STORE/simulators/<pool digest>-v<n>.safetensors
 STORE/searches/<search_key>/                 Optuna's journal, and the runs that ASHA pruned
 """
@@ -13,17 +14,16 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tune_distill.records.files import atomic_directory, atomic_file, explained, write_text
+from tune_distill.records.places import Place
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.keys import canonical_json
 
@@ -84,18 +84,12 @@ Record = TypeVar("Record")
 
 
 class Store:
-    """A folder of runs, evaluations, simulators and searches."""
+    """Runs, evaluations, simulators and searches in a place."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, place: Place) -> None:
+        self.place = place
 
     # Runs
-
-    def run_dir(self, run_key: str) -> Path:
-        return self.root / "runs" / run_key
-
-    def student_dir(self, run_key: str) -> Path:
-        return self.run_dir(run_key) / "student"
 
     def has_run(self, run_key: str) -> bool:
         """Whether the run is finished and whole; a damaged one is set aside."""
@@ -103,71 +97,105 @@ class Store:
 
     def run(self, run_key: str) -> RunRecord | None:
         """The finished run, or None. A damaged one is reported, set aside, and not found."""
-        return self._read(self.run_dir(run_key), "run.json", _run_record)
+        return self._read(_run(run_key), "run.json", _run_record)
+
+    def student(self, run_key: str) -> AbstractContextManager[Path]:
+        """A folder with the finished run's student, as save_pretrained made it.
+
+        Raises:
+            FileNotFoundError: the run is not finished, or was damaged.
+        """
+        return self.place.reading_folder(_student(run_key))
 
     def begin_run(self, run_key: str, identity: Mapping[str, Any]) -> None:
-        """The run has its folder and its identity, for others to compare with."""
-        path = self.run_dir(run_key) / "identity.json"
-        if not path.exists():
-            write_text(path, canonical_json(identity))
+        """The run has its identity, for others to compare with."""
+        name = f"{_run(run_key)}/identity.json"
+        if not self.place.exists(name):
+            self.place.create(name, canonical_json(identity).encode())
 
-    def checkpoint_path(self, run_key: str) -> Path:
-        """Where an unfinished training goes on, if the file exists."""
-        return self.run_dir(run_key) / "checkpoint.safetensors"
+    def has_checkpoint(self, run_key: str) -> bool:
+        """Whether an unfinished training can go on."""
+        return self.place.exists(_checkpoint(run_key))
+
+    def checkpoint(self, run_key: str) -> AbstractContextManager[Path]:
+        """The checkpoint's file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return self.place.reading(_checkpoint(run_key))
 
     def save_checkpoint(self, run_key: str, save: Callable[[Path], None]) -> None:
         """The checkpoint that `save` wrote replaces the one before."""
-        with atomic_file(self.checkpoint_path(run_key)) as temporary:
-            save(temporary)
+        with self.place.writing(_checkpoint(run_key)) as path:
+            save(path)
+
+    def set_checkpoint_aside(self, run_key: str, error: Exception) -> None:
+        """The checkpoint, damaged as `error` says, is reported and not found any more."""
+        self._set_aside_damaged(_checkpoint(run_key), error)
 
     def finish_run(self, run_key: str, record: RunRecord, save: Callable[[Path], None]) -> None:
-        """The run is complete: its student is stored by `save`, then its record."""
-        with atomic_directory(self.student_dir(run_key)) as temporary:
-            save(temporary)
-        write_text(self.run_dir(run_key) / "run.json", canonical_json(asdict(record)))
-        self.checkpoint_path(run_key).unlink(missing_ok=True)
+        """The run is complete: its student is stored by `save`, then its record.
+
+        A run that another process has finished in the meantime stays as it is.
+        """
+        if not self.has_run(run_key):
+            with self.place.writing_folder(_student(run_key)) as folder:
+                save(folder)
+            self.place.create(f"{_run(run_key)}/run.json", _json(record))
+        self.place.remove(_checkpoint(run_key))
+
+    def set_run_aside(self, run_key: str, error: Exception) -> None:
+        """The run, damaged as `error` says, is reported and not found any more."""
+        self._set_aside_damaged(_run(run_key), error)
 
     def discard_run(self, run_key: str) -> None:
         """The run is not found any more; whatever was made of it is set aside or gone."""
-        (self.run_dir(run_key) / "run.json").unlink(missing_ok=True)
-        self.checkpoint_path(run_key).unlink(missing_ok=True)
+        self.place.remove(f"{_run(run_key)}/run.json")
+        self.place.remove(_checkpoint(run_key))
 
     def identities(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Keys and identities of the complete runs."""
-        for path in sorted((self.root / "runs").glob("*/identity.json")):
-            key = path.parent.name
+        for key in self.place.names("runs"):
             # What was set aside has a dot in its name.
             if "." not in key and self.has_run(key):
-                identity = self._read(path.parent, path.name, dict[str, Any])
+                identity = self._read(_run(key), "identity.json", dict[str, Any])
                 if identity is not None:
                     yield key, identity
 
     # Evaluations
-
-    def evaluation_dir(self, evaluation_key: str) -> Path:
-        return self.root / "evaluations" / evaluation_key
 
     def has_evaluation(self, evaluation_key: str) -> bool:
         """Whether the evaluation is finished and whole; a damaged one is set aside."""
         if self.evaluation(evaluation_key) is None:
             return False
         try:
-            pq.read_metadata(self.predictions_path(evaluation_key))
+            with self.predictions(evaluation_key) as path:
+                pq.read_metadata(path)
         except (OSError, pa.ArrowException) as error:
-            self._set_aside_damaged(self.evaluation_dir(evaluation_key), error)
+            self._set_aside_damaged(_evaluation(evaluation_key), error)
             return False
         return True
 
     def evaluation(self, evaluation_key: str) -> EvaluationRecord | None:
         """The evaluation, or None. A damaged one is reported, set aside, and not found."""
         return self._read(
-            self.evaluation_dir(evaluation_key),
+            _evaluation(evaluation_key),
             "evaluation.json",
             lambda raw: EvaluationRecord(**raw),
         )
 
-    def predictions_path(self, evaluation_key: str) -> Path:
-        return self.evaluation_dir(evaluation_key) / "predictions.parquet"
+    def predictions(self, evaluation_key: str) -> AbstractContextManager[Path]:
+        """The evaluation's scored answers as a Parquet file.
+
+        Raises:
+            FileNotFoundError: there are none.
+        """
+        return self.place.reading(_predictions(evaluation_key))
+
+    def where_predictions(self, evaluation_key: str) -> str:
+        """Where they are, in words that a user can look them up by."""
+        return self.place.where(_predictions(evaluation_key))
 
     def save_evaluation(
         self,
@@ -176,104 +204,132 @@ class Store:
         save_predictions: Callable[[Path], None],
     ) -> None:
         """The evaluation is complete: predictions first, the record last."""
-        with atomic_file(self.predictions_path(evaluation_key)) as temporary:
-            save_predictions(temporary)
-        path = self.evaluation_dir(evaluation_key) / "evaluation.json"
-        write_text(path, canonical_json(asdict(record)))
+        with self.place.writing(_predictions(evaluation_key)) as path:
+            save_predictions(path)
+        self._write(f"{_evaluation(evaluation_key)}/evaluation.json", _json(record))
 
     def discard_evaluation(self, evaluation_key: str) -> None:
         """The evaluation is not found any more."""
-        (self.evaluation_dir(evaluation_key) / "evaluation.json").unlink(missing_ok=True)
+        self.place.remove(f"{_evaluation(evaluation_key)}/evaluation.json")
+
+    # Students before their training
+
+    def has_source(self, digest: str) -> bool:
+        """Whether a student of this digest was lent to other nodes before."""
+        return self.place.exists(f"{_source(digest)}/config.json")
+
+    def lend_source(self, digest: str, save: Callable[[Path], None]) -> None:
+        """Workers on other nodes find the student that `save` wrote."""
+        with self.place.writing_folder(_source(digest)) as folder:
+            save(folder)
+
+    def source(self, digest: str) -> AbstractContextManager[Path]:
+        """A folder with the student of this digest.
+
+        Raises:
+            FileNotFoundError: it was not lent.
+        """
+        return self.place.reading_folder(_source(digest))
 
     # Simulators
 
-    def simulator_path(self, name: str) -> Path:
-        return self.root / "simulators" / f"{name}.safetensors"
+    def simulator(self, name: str) -> bytes | None:
+        """The simulator's file, or None."""
+        try:
+            return self.place.read(_simulator(name))
+        except FileNotFoundError:
+            return None
 
     def save_simulator(self, name: str, content: bytes) -> None:
-        with atomic_file(self.simulator_path(name)) as temporary:
-            temporary.write_bytes(content)
+        self._write(_simulator(name), content)
+
+    def set_simulator_aside(self, name: str, error: Exception) -> None:
+        """The simulator, damaged as `error` says, is reported and not found any more."""
+        self._set_aside_damaged(_simulator(name), error)
 
     # Searches
 
-    def journal_path(self, search_key: str) -> Path:
-        """Optuna's journal, where the search has begun."""
-        return self.root / "searches" / search_key / "optuna.journal"
-
-    def begin_search(self, search_key: str) -> None:
-        """The search has its folder."""
-        path = self.journal_path(search_key)
-        with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    def search_folder(self, search_key: str) -> str:
+        """Where the search keeps Optuna's journal, by name."""
+        return f"searches/{search_key}"
 
     def is_pruned(self, search_key: str, run_key: str) -> bool:
-        return self._pruned_path(search_key, run_key).is_file()
+        return self.place.exists(_pruned(search_key, run_key))
 
     def pruned_history(self, search_key: str, run_key: str) -> tuple[HistoryRow, ...]:
         """What a pruned trial reported before it was stopped."""
-        path = self._pruned_path(search_key, run_key)
+        name = _pruned(search_key, run_key)
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            return tuple(HistoryRow(**row) for row in raw)
+            return tuple(HistoryRow(**row) for row in json.loads(self.place.read(name)))
         except (ValueError, TypeError) as error:
             raise StoreError(
-                f"{path}: must be the history of a pruned run, got {error}; remove it, and the "
-                "same command trains the run again"
+                f"{self.place.where(name)}: must be the history of a pruned run, got {error}; "
+                "remove it, and the same command trains the run again"
             ) from error
 
     def mark_pruned(self, search_key: str, run_key: str, history: tuple[HistoryRow, ...]) -> None:
         """This search has stopped the run early; other searches may still finish it."""
         rows = canonical_json([asdict(row) for row in history])
-        write_text(self._pruned_path(search_key, run_key), rows)
+        self._write(_pruned(search_key, run_key), rows.encode())
 
     def discard_search(self, search_key: str) -> None:
         """The search starts from nothing; its old folder is set aside."""
-        set_aside(self.root / "searches" / search_key, "old")
+        if self.place.exists(self.search_folder(search_key)):
+            self.place.set_aside(self.search_folder(search_key), "old")
 
-    def _pruned_path(self, search_key: str, run_key: str) -> Path:
-        return self.root / "searches" / search_key / "pruned" / f"{run_key}.json"
+    def _write(self, name: str, content: bytes) -> None:
+        with self.place.writing(name) as path:
+            path.write_bytes(content)
 
-    def _read(self, folder: Path, name: str, parse: Callable[[Any], Record]) -> Record | None:
+    def _read(self, folder: str, name: str, parse: Callable[[Any], Record]) -> Record | None:
         """Only a missing file is a miss; a damaged entry is not silently made again."""
         try:
-            return parse(json.loads((folder / name).read_text(encoding="utf-8")))
+            return parse(json.loads(self.place.read(f"{folder}/{name}")))
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             self._set_aside_damaged(folder, error)
             return None
 
-    def _set_aside_damaged(self, folder: Path, error: Exception) -> None:
-        aside = set_aside(folder, "damaged")
-        logger.warning("%s: damaged (%s); set aside as %s", folder, error, aside.name)
+    def _set_aside_damaged(self, name: str, error: Exception) -> None:
+        aside = Path(self.place.set_aside(name, "damaged")).name
+        logger.warning("%s: damaged (%s); set aside as %s", self.place.where(name), error, aside)
 
 
-def set_aside(path: Path, why: str) -> Path:
-    """`path` is renamed to the first free `<name>.<why>-<n>`; the new path."""
-    number = 1
-    while (aside := path.with_name(f"{path.name}.{why}-{number}")).exists():
-        number += 1
-    if path.exists():
-        os.replace(path, aside)
-    return aside
+def _run(run_key: str) -> str:
+    return f"runs/{run_key}"
 
 
-def local_path(uri: str, flag: str) -> Path:
-    """The folder that `uri` (a path, or file://...) names.
+def _student(run_key: str) -> str:
+    return f"{_run(run_key)}/student"
 
-    Raises:
-        StoreError: another kind of URI.
-    """
-    parsed = urlparse(uri)
-    if parsed.scheme == "file" and parsed.netloc in ("", "localhost"):
-        return Path(unquote(parsed.path)).absolute()
-    if parsed.scheme == "file":
-        raise StoreError(f"{flag}: a file:// URI must be file:///absolute/path, got {uri}")
-    if "://" in uri:
-        raise StoreError(
-            f"{flag}: must be a path or a file:// URI, got {uri}; mount it as a folder"
-        )
-    return Path(uri).expanduser().absolute()
+
+def _checkpoint(run_key: str) -> str:
+    return f"{_run(run_key)}/checkpoint.safetensors"
+
+
+def _source(digest: str) -> str:
+    return f"students/{digest}"
+
+
+def _evaluation(evaluation_key: str) -> str:
+    return f"evaluations/{evaluation_key}"
+
+
+def _predictions(evaluation_key: str) -> str:
+    return f"{_evaluation(evaluation_key)}/predictions.parquet"
+
+
+def _simulator(name: str) -> str:
+    return f"simulators/{name}.safetensors"
+
+
+def _pruned(search_key: str, run_key: str) -> str:
+    return f"searches/{search_key}/pruned/{run_key}.json"
+
+
+def _json(record: RunRecord | EvaluationRecord) -> bytes:
+    return canonical_json(asdict(record)).encode()
 
 
 def _run_record(raw: dict[str, Any]) -> RunRecord:

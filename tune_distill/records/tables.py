@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -90,30 +91,33 @@ def write_examples(folder: Path, examples: Iterable[ExampleTexts]) -> None:
         pq.write_table(_table(rows, EXAMPLES), temporary)
 
 
-def write_all_predictions(folder: Path, parts: Iterable[tuple[str, Path]]) -> None:
-    """`predictions.parquet` holds the rows of every (trial_id, stored predictions), in order.
+def write_all_predictions(
+    folder: Path, parts: Iterable[tuple[str, str, AbstractContextManager[Path]]]
+) -> None:
+    """`predictions.parquet` holds the rows of every (trial_id, where, stored predictions).
 
-    One part at a time: memory does not grow with the number of trials.
+    One part at a time: neither memory nor copies of files grow with the number of trials.
     """
     target = schema(PREDICTIONS)
     with (
         atomic_file(folder / "predictions.parquet") as temporary,
         pq.ParquetWriter(temporary, target) as writer,
     ):
-        for trial_id, path in parts:
-            table = _stored_predictions(path)
+        for trial_id, where, stored in parts:
+            table = _stored_predictions(where, stored)
             ids = pa.array([trial_id] * table.num_rows, pa.string())
             writer.write_table(table.add_column(0, target.field("trial_id"), ids))
 
 
-def _stored_predictions(path: Path) -> pa.Table:
+def _stored_predictions(where: str, stored: AbstractContextManager[Path]) -> pa.Table:
     try:
-        return pq.read_table(path, schema=schema(SCORED))
+        with stored as path:
+            return pq.read_table(path, schema=schema(SCORED))
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:300]
         raise StoreError(
-            f"{path}: must hold predictions, got {reason}; remove {path.parent} and run the "
-            "command again to make it again"
+            f"{where}: must hold predictions, got {reason}; remove {Path(where).parent} and run "
+            "the command again to make it again"
         ) from error
 
 

@@ -44,7 +44,10 @@ class Validation(Protocol):
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial's end. `run` and `evaluation` are there exactly for complete trials."""
+    """A trial's end. `run` and `evaluation` are there exactly for complete trials.
+
+    `num_retries`: how often it lost its worker and was started again, in the command that made it.
+    """
 
     trial: Trial
     state: TrialState
@@ -53,6 +56,7 @@ class TrialRecord:
     run: RunRecord | None = None
     evaluation: EvaluationRecord | None = None
     history: tuple[HistoryRow, ...] = ()
+    num_retries: int = 0
 
 
 def complete_record(trial: Trial, store: Store, reused: bool) -> TrialRecord:
@@ -65,7 +69,7 @@ def complete_record(trial: Trial, store: Store, reused: bool) -> TrialRecord:
     evaluation = store.evaluation(trial.evaluation_key)
     if run is None or evaluation is None:
         raise StoreError(
-            f"{store.root}: must hold the run and evaluation of {trial.trial_id}, "
+            f"{store.place.where()}: must hold the run and evaluation of {trial.trial_id}, "
             "got a missing or damaged one; run the command again to make it again"
         )
     return TrialRecord(
@@ -119,6 +123,7 @@ def trial_row(study: str, record: TrialRecord) -> dict[str, Any]:
         "run_key": trial.run_key,
         "evaluation_key": trial.evaluation_key,
         "reused": record.reused,
+        "num_retries": record.num_retries,
         "config": canonical_json(trial.profile.model_dump()),
     }
 
@@ -175,7 +180,11 @@ def write_study_tables(
     write_all_predictions(
         folder,
         (
-            (record.trial.trial_id, store.predictions_path(record.trial.evaluation_key))
+            (
+                record.trial.trial_id,
+                store.where_predictions(record.trial.evaluation_key),
+                store.predictions(record.trial.evaluation_key),
+            )
             for record in records
             if record.state == "complete"
         ),

@@ -51,7 +51,7 @@ def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
     require_effect(resolved, inputs)
     search_key = resolved.search_key(inputs)
     space = domains(study, resolved.profile)
-    earlier = earlier_search(store.journal_path(search_key))
+    earlier = earlier_search(store.place, store.search_folder(search_key))
     chosen = [setting(study, space, point) for point in earlier.points[:num_samples]]
     num_new = max(0, num_samples - earlier.num_chosen)
     if not chosen and (first := baseline(study, resolved.profile)):
@@ -96,7 +96,7 @@ def _explanation(
         return f"{trial.trial_id}: hit, {state} in the store"
     if trial.run_key in plan.stored_runs:
         return f"{trial.trial_id}: run {trial.run_key[:12]} is a hit; it is yet to be decoded so"
-    if store.checkpoint_path(trial.run_key).is_file():
+    if store.has_checkpoint(trial.run_key):
         return (
             f"{trial.trial_id}: no hit, run {trial.run_key[:12]} is not finished; "
             "it goes on from its checkpoint"

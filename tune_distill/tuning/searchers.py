@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import optuna
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from tune_distill.distill.batches import num_steps
+from tune_distill.records.places import Place
 from tune_distill.records.store import HistoryRow
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.domains import Cases, Domain, IntRange, LogUniform, Scalar, Uniform, Values
@@ -23,6 +23,7 @@ from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Train
 from tune_distill.spec.settings import Setting, setting
 from tune_distill.spec.study import PROGRESS_METRICS, Asha, MetricName, Study
+from tune_distill.tuning.journal import has_journal, search_storage
 from tune_distill.tuning.trainable import trial_config
 
 Spares = Callable[[Mapping[str, Any]], bool]
@@ -112,7 +113,7 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
         study: Study,
         space: Mapping[str, Domain],
         seed: int,
-        journal: Path,
+        storage: BaseStorage,
         num_earlier: int,
         answered: Iterable[Mapping[str, Scalar]],
         run_key_of: Callable[[Setting], str],
@@ -121,6 +122,7 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
         self._domains = dict(space)
         self._run_key_of = run_key_of
         self._busy: dict[str, str] = {}
+        self._reported: dict[str, int] = {}
         self._held: optuna.Trial | None = None
         # Not what the journal calls ended: the store may have lost it, and it is asked for again.
         self._chosen = [dict(point) for point in answered]
@@ -134,7 +136,7 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
                 seed=study.search.seed + num_earlier,
                 constant_liar=True,
             ),
-            storage=_storage(journal),
+            storage=storage,
             study_name=_STUDY_NAME,
         )
 
@@ -163,7 +165,9 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         # Not OptunaSearch's: it counts reports, where Optuna's steps should be training steps.
         value = _metric(result, self._study_spec.metric.name)
-        if value is not None:
+        if value is not None and result["step"] > self._reported.get(trial_id, -1):
+            # A retried trial begins with what it reported before, which Optuna warns of.
+            self._reported[trial_id] = result["step"]
             self._ot_trials[trial_id].report(value, result["step"])
 
     def on_trial_complete(
@@ -171,7 +175,7 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
     ) -> None:
         trial = self._ot_trials[trial_id]
         self._busy.pop(trial_id, None)
-        if error or not result:
+        if error or not result or "error" in result:
             self._ot_study.tell(trial, state=TrialState.FAIL)
         elif _is_complete(result):
             self._ot_study.tell(trial, _metric(result, self._study_spec.metric.name))
@@ -204,11 +208,12 @@ class EarlierSearch:
         return len(self.ended) + sum(point not in self.ended for point in self.points)
 
 
-def earlier_search(journal: Path) -> EarlierSearch:
-    """The points that earlier commands of this search chose; none without a journal."""
+def earlier_search(place: Place, folder: str) -> EarlierSearch:
+    """The points that earlier commands of the search in this folder chose; none without a
+    journal."""
     points: list[dict[str, Scalar]] = []
     ended: list[dict[str, Scalar]] = []
-    for trial in _stored_trials(journal):
+    for trial in _stored_trials(place, folder):
         if trial.params and trial.params not in points:
             points.append(dict(trial.params))
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
@@ -216,9 +221,9 @@ def earlier_search(journal: Path) -> EarlierSearch:
     return EarlierSearch(points, ended)
 
 
-def ask_again(journal: Path, points: Iterable[Mapping[str, Scalar]]) -> None:
+def ask_again(storage: BaseStorage, points: Iterable[Mapping[str, Scalar]]) -> None:
     """The search will ask for these points first; what was left running is closed as failed."""
-    study = optuna.load_study(study_name=_STUDY_NAME, storage=_storage(journal))
+    study = optuna.load_study(study_name=_STUDY_NAME, storage=storage)
     queued = []
     for trial in study.get_trials(deepcopy=False):
         if trial.state == TrialState.RUNNING:
@@ -231,14 +236,14 @@ def ask_again(journal: Path, points: Iterable[Mapping[str, Scalar]]) -> None:
 
 
 def tell_ended(
-    journal: Path,
+    storage: BaseStorage,
     space: Mapping[str, Domain],
     metric: MetricName,
     answered: Iterable[tuple[Mapping[str, Scalar], TrialRecord]],
 ) -> None:
     """The search knows how the trials at these points ended, also where it never asked for them:
     another study may have made its baseline."""
-    study = optuna.load_study(study_name=_STUDY_NAME, storage=_storage(journal))
+    study = optuna.load_study(study_name=_STUDY_NAME, storage=storage)
     known = [trial.params for trial in study.get_trials(deepcopy=False)]
     for point, record in answered:
         if dict(point) not in known:
@@ -311,16 +316,10 @@ def _metric(result: Mapping[str, Any], name: str) -> float | None:
     return value
 
 
-def _storage(journal: Path) -> optuna.storages.BaseStorage:
-    # Optuna logs each trial; our own table shows them.
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
-
-
-def _stored_trials(journal: Path) -> list[FrozenTrial]:
-    if not journal.is_file():
+def _stored_trials(place: Place, folder: str) -> list[FrozenTrial]:
+    if not has_journal(place, folder):
         return []
-    storage = _storage(journal)
+    storage = search_storage(place, folder)
     if _STUDY_NAME not in optuna.get_all_study_names(storage):
         return []
     return optuna.load_study(study_name=_STUDY_NAME, storage=storage).get_trials(deepcopy=False)

@@ -1,0 +1,109 @@
+"""A folder on the driver's node, reached through Ray: what workers elsewhere see."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ray import cloudpickle
+
+from tests.processes import wait_until
+from tune_distill.records.places import Folder
+from tune_distill.spec.errors import StoreError
+from tune_distill.tuning.cluster import running_ray
+from tune_distill.tuning.relay import PIECE_BYTES, Porter, RelayedFolder, SharedFolder, shared
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    with running_ray(None):
+        yield
+
+
+class TestPorter:
+    def test_a_piece_that_is_sent_twice_lies_there_once(self, tmp_path: Path) -> None:
+        porter = Porter(tmp_path)
+        for _ in range(2):
+            porter.write_piece("u", 0, b"abc")
+            porter.write_piece("u", 3, b"def")
+        assert not porter.exists("x")
+        porter.finish_upload("u", "runs/x")
+        porter.finish_upload("u", "runs/x")
+        assert porter.read("runs/x") == b"abcdef"
+        assert list((tmp_path / "uploads").iterdir()) == []
+
+    def test_creating_again_with_the_own_content_is_no_defeat(self, tmp_path: Path) -> None:
+        porter = Porter(tmp_path)
+        assert porter.create("x", b"mine")
+        assert porter.create("x", b"mine")
+        assert not porter.create("x", b"theirs")
+        assert porter.read("x") == b"mine"
+
+
+class TestRelayedFolder:
+    @pytest.fixture
+    def relayed(self, ray_here: None, tmp_path: Path) -> Iterator[RelayedFolder]:
+        with shared(Folder(tmp_path / "store")) as place:
+            assert isinstance(place, SharedFolder)
+            yield RelayedFolder(tmp_path / "store", place._porter)
+
+    def test_a_file_of_many_pieces_arrives_and_comes_back(self, relayed, tmp_path):
+        content = os.urandom(3 * PIECE_BYTES + 17)
+        with relayed.writing("runs/a/weights") as path:
+            path.write_bytes(content)
+        assert (tmp_path / "store/runs/a/weights").read_bytes() == content
+        with relayed.reading("runs/a/weights") as path:
+            assert path.read_bytes() == content
+
+    def test_an_empty_file_is_a_file(self, relayed):
+        with relayed.writing("empty") as path:
+            path.touch()
+        assert relayed.read("empty") == b""
+
+    def test_the_actor_may_be_killed_between_calls(self, relayed, tmp_path):
+        assert relayed.create("first", b"1")
+        pids = {
+            int(entry)
+            for entry in os.listdir("/proc")
+            if entry.isdigit() and b"ray::Porter" in _command(int(entry))
+        }
+        assert pids
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not any(map(_command, pids)), "the actor's end", 30)
+        assert relayed.read("first") == b"1"
+        assert relayed.create("second", b"2")
+
+    def test_what_the_folder_refuses_is_refused_here(self, relayed, tmp_path):
+        (tmp_path / "store" / "file").write_text("x")
+        with pytest.raises(StoreError, match="must be writable"):
+            relayed.create("file/below", b"1")
+        with pytest.raises(StoreError), relayed.writing("file/below") as path:
+            path.write_text("1")
+        with pytest.raises(FileNotFoundError):
+            relayed.read("nothing")
+        with pytest.raises(FileNotFoundError), relayed.reading("nothing"):
+            pass
+
+    def test_who_sees_the_folder_uses_it(self, ray_here, tmp_path):
+        with shared(Folder(tmp_path / "store")) as place:
+            assert type(_travelled(place)) is Folder
+            # Another folder at the same path is not the driver's.
+            (tmp_path / "store" / "mark").write_text("other")
+            assert isinstance(_travelled(place), RelayedFolder)
+
+
+def _travelled(place: SharedFolder) -> object:
+    return cloudpickle.loads(cloudpickle.dumps(place))
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,298 @@
+"""A store in a bucket, or in any other place that fsspec can reach."""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlparse
+
+import fsspec
+
+from tune_distill.records.places import Copies
+from tune_distill.spec.errors import StoreError
+
+# Here an upload appears in one piece once it has ended, and renames are copies.
+_WHOLE_UPLOADS = {"s3", "s3a", "gs", "gcs"}
+
+# What pip installs for a protocol; for others fsspec names the package.
+_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
+
+_CREDENTIALS = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role that may list, "
+    "read, write and delete there",
+    "gs": "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS, as "
+    "one who may list, read, write and delete there",
+}
+
+# How often S3 is asked again while it is undecided which of two writers came first.
+_NUM_CREATE_TRIES = 10
+
+# Of two threads that create the same file one must see the other's.
+_creating = threading.Lock()
+
+
+class ObjectStore(Copies):
+    """Files as objects under a URI. Its methods may be called by several threads at once, and a
+    pickled one connects anew where it is unpickled, with the credentials of that machine.
+
+    Raises:
+        StoreError: of any method: the place refuses, or cannot be reached.
+    """
+
+    def __init__(self, uri: str, flag: str, system: fsspec.AbstractFileSystem, root: str) -> None:
+        self._uri, self._flag = uri.rstrip("/"), flag
+        self._system, self._root = system, root.rstrip("/")
+        protocol = urlparse(uri).scheme
+        self._cloud = _EXTRAS.get(protocol)
+        self._whole_uploads = protocol in _WHOLE_UPLOADS
+
+    @classmethod
+    def open(cls, uri: str, flag: str) -> ObjectStore:
+        """The place at `uri`, which nothing has asked yet.
+
+        Raises:
+            StoreError: no such protocol, its package is not installed, or it takes other URIs.
+        """
+        try:
+            # Not the instance that others in this process may have: its settings are changed here.
+            system, root = fsspec.core.url_to_fs(uri, skip_instance_cache=True)
+        except ImportError as error:
+            extra = _EXTRAS.get(urlparse(uri).scheme)
+            remedy = f"pip install 'tune_distill[{extra}]'" if extra else str(error)
+            raise StoreError(
+                f"{flag}: {urlparse(uri).scheme}:// needs a package that is not installed, "
+                f"got {_shown(uri)}; {remedy}"
+            ) from error
+        # What a file system makes of its URI is its own; so are its errors.
+        except Exception as error:
+            raise StoreError(
+                f"{flag}: must be a folder or a URI that fsspec can open, got {_shown(uri)} "
+                f"({_said(error)}); choose another, such as s3://bucket/folder"
+            ) from error
+        if not root.strip("/") and urlparse(uri).scheme in _EXTRAS:
+            raise StoreError(
+                f"{flag}: must name a bucket, got {uri}; write {uri.rstrip('/:')}://bucket/folder"
+            )
+        # It logs, with a traceback, what it then raises.
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
+        # Other processes write there too.
+        system.dircache.use_listings_cache = False
+        return cls(uri, flag, system, root)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ObjectStore.open, (self._uri, self._flag)
+
+    def where(self, name: str = "") -> str:
+        return _shown(f"{self._uri}/{name}" if name else self._uri)
+
+    def read(self, name: str) -> bytes:
+        with self._explained(name):
+            return bytes(self._system.cat_file(self._path(name)))
+
+    def download(self, name: str, path: Path) -> None:
+        with self._explained(name):
+            self._system.get_file(self._path(name), str(path))
+
+    def upload(self, path: Path, name: str) -> None:
+        with self._explained(name, writes=True):
+            if self._whole_uploads:
+                self._system.put_file(str(path), self._path(name))
+                return
+            temporary = self._temporary_name(name)
+            try:
+                self._system.makedirs(self._parent(name), exist_ok=True)
+                self._system.put_file(str(path), temporary)
+                self._system.mv(temporary, self._path(name))
+            except BaseException:
+                with suppress(Exception):
+                    self._system.rm_file(temporary)
+                raise
+
+    def create(self, name: str, content: bytes) -> bool:
+        if self._whole_uploads:
+            with self._explained(name, writes=True):
+                return self._create_object(self._path(name), content)
+        # What these file systems have in common has no way to let one of two writers win; within
+        # this process the lock does.
+        with _creating:
+            if self.exists(name):
+                return False
+            with self.writing(name) as path:
+                path.write_bytes(content)
+            return True
+
+    def _create_object(self, path: str, content: bytes) -> bool:
+        for attempt in range(_NUM_CREATE_TRIES):
+            try:
+                self._system.pipe_file(path, content, mode="create")
+            except FileExistsError:
+                return False
+            except OSError as error:
+                code = _error_code(error)
+                # Not every server says which of the conditions failed; there is only one.
+                if code == "PreconditionFailed":
+                    return False
+                # S3 asks for another attempt where two writers come at the same moment.
+                if code != "ConditionalRequestConflict":
+                    raise
+                time.sleep(0.1 * (attempt + 1))
+            else:
+                return True
+        raise TimeoutError(f"conflicts with other writers {_NUM_CREATE_TRIES} times")
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            with self._explained(folder):
+                found = self._system.ls(self._path(folder), detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        root = self._path(folder)
+        names = {_relative(path, root).partition("/")[0] for path in found}
+        return sorted(name for name in names if name and not name.endswith(".tmp"))
+
+    def files(self, folder: str) -> list[str]:
+        try:
+            with self._explained(folder):
+                found = self._system.find(self._path(folder))
+        except FileNotFoundError:
+            return []
+        root = self._path(folder)
+        names = [_relative(path, root) for path in found if not path.endswith((".tmp", "/"))]
+        return sorted(f"{folder}/{name}" if folder else name for name in names if name)
+
+    def exists(self, name: str) -> bool:
+        # Not fsspec's own: for most file systems it takes any error for a no.
+        return self._is_file(name) or bool(self.files(name))
+
+    def _is_file(self, name: str) -> bool:
+        try:
+            with self._explained(name):
+                return bool(self._system.info(self._path(name))["type"] == "file")
+        except FileNotFoundError:
+            return False
+
+    def remove(self, name: str) -> None:
+        with suppress(FileNotFoundError), self._explained(name):
+            self._system.rm_file(self._path(name))
+
+    def set_aside(self, name: str, why: str) -> str:
+        number = 1
+        while self.exists(aside := f"{name}.{why}-{number}"):
+            number += 1
+        if self._is_file(name):
+            self._move(name, aside)
+        # What says that a folder is complete lies at its top: an interrupted move leaves a folder
+        # that is not.
+        for file in sorted(self.files(name), key=lambda file: file.count("/")):
+            self._move(file, aside + file.removeprefix(name))
+        if not self._whole_uploads:
+            self._remove_empty_folders(name)
+        return aside
+
+    def _move(self, name: str, target: str) -> None:
+        # Another process may have moved it a moment ago.
+        with suppress(FileNotFoundError), self._explained(name):
+            if not self._whole_uploads:
+                self._system.makedirs(self._parent(target), exist_ok=True)
+            self._system.mv(self._path(name), self._path(target))
+
+    def _remove_empty_folders(self, name: str) -> None:
+        """Buckets have no folders; where they exist, they outlast their files."""
+        root = self._path(name)
+        with suppress(FileNotFoundError), self._explained(name):
+            found = self._system.find(root, withdirs=True, detail=True)
+            folders = {path for path, entry in found.items() if entry["type"] == "directory"}
+            for folder in sorted({root, *folders}, key=len, reverse=True):
+                # One that is not empty has been written to in the meantime, and is to stay.
+                with suppress(OSError):
+                    self._system.rmdir(folder)
+
+    def require_writable(self) -> None:
+        probe = self._path(f".probe-{uuid.uuid4().hex}")
+        with self._explained("", writes=True):
+            if not self._whole_uploads:
+                self._system.makedirs(self._root, exist_ok=True)
+            self._system.pipe_file(probe, b"0" * 4096)
+            self._system.cat_file(probe)
+            self._system.rm_file(probe)
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{name}" if name else self._root
+
+    def _parent(self, name: str) -> str:
+        return self._path(name).rpartition("/")[0]
+
+    def _temporary_name(self, name: str) -> str:
+        return f"{self._parent(name)}/.{Path(name).name}.{uuid.uuid4().hex[:12]}.tmp"
+
+    @contextmanager
+    def _explained(self, name: str, writes: bool = False) -> Iterator[None]:
+        """FileNotFoundError where a file is absent, StoreError for whatever else goes wrong."""
+        try:
+            yield
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if writes:
+                self._refuse(name, error)
+            raise
+        except StoreError:
+            raise
+        # Each cloud's package has exceptions of its own, and most are no OSError.
+        except Exception as error:
+            self._refuse(name, error)
+
+    def _refuse(self, name: str, error: Exception) -> NoReturn:
+        raise StoreError(
+            f"{self.where(name)}: must be readable and writable, got {_said(error)}; "
+            f"{self._remedy(error)}"
+        ) from error
+
+    def _remedy(self, error: Exception) -> str:
+        if isinstance(error, FileNotFoundError) and self._cloud:
+            return f"make the bucket first, or choose another with {self._flag}"
+        if _is_about_access(error):
+            return _CREDENTIALS.get(self._cloud or "", "ask for access there") + (
+                f", or choose another place with {self._flag}"
+            )
+        return (
+            "check the network and the URI, and give the same command again, "
+            f"or choose another place with {self._flag}"
+        )
+
+
+def _relative(path: str, root: str) -> str:
+    """The name of a path below the root; empty for the root itself.
+
+    Some file systems give their paths without the first slash, or with it.
+    """
+    name = f"/{path.strip('/')}".removeprefix(f"/{root.strip('/')}" if root.strip("/") else "")
+    return name.strip("/")
+
+
+def _is_about_access(error: Exception) -> bool:
+    # botocore, google.auth and the others share no base; gcsfs says Forbidden in an OSError.
+    return isinstance(error, PermissionError) or bool(
+        re.search(r"credential|forbidden|anonymous|denied", _said(error), re.IGNORECASE)
+    )
+
+
+def _error_code(error: BaseException) -> str:
+    """What S3 calls the error that s3fs has put into Python's terms."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def _said(error: Exception) -> str:
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _shown(uri: str) -> str:
+    """The URI without a password in it."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)

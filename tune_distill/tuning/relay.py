@@ -1,0 +1,213 @@
+"""A store's folder beside the driver, for workers on nodes that do not share it.
+
+An actor on the driver's node reads and writes the folder; files travel to and from it in pieces,
+so that no more than a few pieces of a file are in memory anywhere. The actor keeps nothing between
+calls: it may be killed and started again, and a call may be made twice.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from tune_distill.records.places import Copies, Folder, Place
+from tune_distill.spec.errors import StoreError
+
+PIECE_BYTES = 4 * 1024 * 1024
+
+# How many workers the actor serves at once.
+_NUM_THREADS = 16
+
+_MARK = "mark"
+
+
+class Porter:
+    """Reads and writes a folder of its own node for others, a piece of a file at a time."""
+
+    def __init__(self, root: Path) -> None:
+        self._folder = Folder(root)
+
+    def read(self, name: str) -> bytes:
+        return self._folder.read(name)
+
+    def read_piece(self, name: str, offset: int) -> bytes:
+        """At most PIECE_BYTES from there; none at the end."""
+        with self._folder.path(name).open("rb") as stream:
+            stream.seek(offset)
+            return stream.read(PIECE_BYTES)
+
+    def write_piece(self, upload: str, offset: int, piece: bytes) -> None:
+        """The piece lies at its offset of the upload, also if it is sent twice."""
+        path = self._upload(upload)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("r+b" if path.exists() else "w+b") as stream:
+            stream.seek(offset)
+            stream.write(piece)
+
+    def finish_upload(self, upload: str, name: str) -> None:
+        """The upload is the file of that name; one that was finished before stays so."""
+        path = self._upload(upload)
+        if path.exists():
+            with self._folder.writing(name) as temporary:
+                path.replace(temporary)
+
+    def drop_upload(self, upload: str) -> None:
+        self._upload(upload).unlink(missing_ok=True)
+
+    def create(self, name: str, content: bytes) -> bool:
+        # The answer to a first call may be lost, and the same content is then the caller's own.
+        return self._folder.create(name, content) or self._folder.read(name) == content
+
+    def names(self, folder: str) -> list[str]:
+        return self._folder.names(folder)
+
+    def files(self, folder: str) -> list[str]:
+        """The names of all files below the folder."""
+        root = self._folder.path("")
+        paths = sorted(path for path in self._folder.path(folder).rglob("*") if path.is_file())
+        names = [path.relative_to(root).as_posix() for path in paths]
+        return [name for name in names if not name.endswith(".tmp")]
+
+    def exists(self, name: str) -> bool:
+        return self._folder.exists(name)
+
+    def remove(self, name: str) -> None:
+        self._folder.remove(name)
+
+    def set_aside(self, name: str, why: str) -> str:
+        return self._folder.set_aside(name, why)
+
+    def require_writable(self) -> None:
+        self._folder.require_writable()
+
+    def _upload(self, upload: str) -> Path:
+        return self._folder.path(f"uploads/{upload}.tmp")
+
+
+class RelayedFolder(Copies):
+    """A folder on the driver's node as workers elsewhere see it."""
+
+    def __init__(self, root: Path, porter: Any) -> None:
+        self._root, self._porter = root, porter
+
+    def where(self, name: str = "") -> str:
+        return str(self._root / name)
+
+    def read(self, name: str) -> bytes:
+        return bytes(self._ask("read", name))
+
+    def download(self, name: str, path: Path) -> None:
+        with path.open("wb") as stream:
+            while piece := self._ask("read_piece", name, stream.tell()):
+                stream.write(piece)
+
+    def upload(self, path: Path, name: str) -> None:
+        upload = uuid.uuid4().hex
+        try:
+            with path.open("rb") as stream:
+                offset = 0
+                while piece := stream.read(PIECE_BYTES):
+                    self._ask("write_piece", upload, offset, piece)
+                    offset += len(piece)
+                if not offset:
+                    self._ask("write_piece", upload, 0, b"")
+            self._ask("finish_upload", upload, name)
+        except StoreError:
+            self._ask("drop_upload", upload)
+            raise
+
+    def files(self, folder: str) -> list[str]:
+        return list(self._ask("files", folder))
+
+    def create(self, name: str, content: bytes) -> bool:
+        return bool(self._ask("create", name, content))
+
+    def names(self, folder: str) -> list[str]:
+        return list(self._ask("names", folder))
+
+    def exists(self, name: str) -> bool:
+        return bool(self._ask("exists", name))
+
+    def remove(self, name: str) -> None:
+        self._ask("remove", name)
+
+    def set_aside(self, name: str, why: str) -> str:
+        return str(self._ask("set_aside", name, why))
+
+    def require_writable(self) -> None:
+        self._ask("require_writable")
+
+    def _ask(self, method: str, *arguments: Any) -> Any:
+        try:
+            return ray.get(getattr(self._porter, method).remote(*arguments))
+        except ray.exceptions.RayTaskError as error:
+            # Ray wraps what the actor raised; here it shall be as if the folder were at hand.
+            cause = error.cause
+            if isinstance(cause, FileNotFoundError):
+                raise FileNotFoundError(*cause.args) from error
+            if isinstance(cause, StoreError):
+                raise StoreError(*cause.args) from error
+            if isinstance(cause, OSError):
+                raise StoreError(
+                    f"{self.where()}: must be readable and writable for the driver, got {cause}; "
+                    "free some space, or choose another folder with --results or --store"
+                ) from error
+            raise
+
+
+class SharedFolder(Folder):
+    """A folder of the driver that reaches workers on any node: pickled there, it is unpickled as
+    the folder itself where that node sees it, or else as the way there."""
+
+    def __init__(self, root: Path, porter: Any) -> None:
+        super().__init__(root)
+        self._porter = porter
+        # Who reads the same there has this folder, and not another one at the same path.
+        self.create(_MARK, uuid.uuid4().hex.encode())
+        self._mark = self.read(_MARK)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _arrived, (self.root, self._mark, self._porter)
+
+
+def _arrived(root: Path, mark: bytes, porter: Any) -> Place:
+    folder = Folder(root)
+    try:
+        seen = folder.read(_MARK) == mark
+    except OSError:
+        seen = False
+    return folder if seen else RelayedFolder(root, porter)
+
+
+@contextmanager
+def shared(place: Place) -> Iterator[Place]:
+    """Yields the place in a form that workers on all nodes of the running Ray can use."""
+    if not isinstance(place, Folder):
+        yield place
+        return
+    porter = _start_porter(place.root)
+    try:
+        yield SharedFolder(place.root, porter)
+    finally:
+        ray.kill(porter)
+
+
+def _start_porter(root: Path) -> Any:
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return (
+        ray.remote(Porter)
+        .options(
+            num_cpus=0,
+            max_concurrency=_NUM_THREADS,
+            max_restarts=-1,
+            max_task_retries=-1,
+            scheduling_strategy=here,
+        )
+        .remote(root)
+    )
