@@ -14,7 +14,12 @@ from tune_distill.spec.yaml_files import shipped_studies
 from tune_distill.study import resolve
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = [ROOT / "README.md", ROOT / "results" / "README.md", *(ROOT / "docs").glob("*.md")]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "results" / "README.md",
+    ROOT / "cluster" / "README.md",
+    *(ROOT / "docs").glob("*.md"),
+]
 
 
 def commands(module: str) -> list[str]:

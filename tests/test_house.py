@@ -36,6 +36,7 @@ HEAVY = {"datasets", "matplotlib", "pandas", "ray", "scipy", "torch", "transform
 
 # Distributions whose package has another name.
 IMPORT_NAMES = {
+    "grpcio": "grpc",
     "pyyaml": "yaml",
     "scikit_learn": "sklearn",
     "vl_convert_python": "vl_convert",

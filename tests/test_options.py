@@ -1,7 +1,7 @@
 import pytest
 
 from tune_distill.options import parse_arguments
-from tune_distill.tuning.resources import ResourceRequest
+from tune_distill.tuning.resources import Limits, ResourceRequest
 
 
 def refused(capsys, *arguments):
@@ -19,7 +19,8 @@ def test_a_study_is_enough():
     options = parse_arguments(["smoothing"])
     assert (options.studies, options.profile, options.results) == (["smoothing"], "mini", "results")
     assert (options.set, options.sources()) == ([], {})
-    assert options.resources == ResourceRequest(None, None, None)
+    assert options.resources == ResourceRequest(None, None, None, None)
+    assert options.limits == Limits(3, None)
     unset = ("student", "data", "seeds", "store", "address")
     assert [getattr(options, name) for name in unset] == [None] * len(unset)
     off = ("dry_run", "explain", "no_reuse", "quiet", "json", "list")
@@ -30,14 +31,16 @@ def test_every_argument_is_read():
     line = (
         "smoothing my.yaml --profile notebook --student S --data D --seeds 3 --set a=1 --set b=2 "
         "--results R --store file:///s --no-reuse --address auto --cpus-per-trial 1.5 "
-        "--gpus-per-trial 0.25 --max-concurrent 4 --dry-run --explain --quiet --json"
+        "--gpus-per-trial 0.25 --memory-per-trial 4GiB --max-concurrent 4 --max-retries 0 "
+        "--trial-time-limit 90.5 --dry-run --explain --quiet --json"
     )
     options = parse_arguments(line.split())
     assert options.studies == ["smoothing", "my.yaml"]
     assert (options.profile, options.student, options.data) == ("notebook", "S", "D")
     assert (options.seeds, options.set) == (3, ["a=1", "b=2"])
     assert (options.results, options.store, options.address) == ("R", "file:///s", "auto")
-    assert options.resources == ResourceRequest(1.5, 0.25, 4)
+    assert options.resources == ResourceRequest(1.5, 0.25, 4, 4 * 2**30)
+    assert options.limits == Limits(0, 90.5)
     on = ("no_reuse", "dry_run", "explain", "quiet", "json")
     assert all(getattr(options, name) is True for name in on)
 
@@ -53,6 +56,44 @@ def test_counts_are_whole_numbers_from_one(capsys, flag, rule, value):
 def test_cpus_are_a_number_above_zero(capsys, value):
     told = refused(capsys, "smoothing", f"--cpus-per-trial={value}")
     assert told == f"argument --cpus-per-trial: must be a number above 0, got {value!r}"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "x"])
+def test_a_time_limit_is_a_number_above_zero(capsys, value):
+    told = refused(capsys, "smoothing", f"--trial-time-limit={value}")
+    assert told == f"argument --trial-time-limit: must be a number above 0, got {value!r}"
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", "x", ""])
+def test_retries_are_counted_from_zero(capsys, value):
+    told = refused(capsys, "smoothing", f"--max-retries={value}")
+    assert told == f"argument --max-retries: must be a whole number from 0, got {value!r}"
+
+
+@pytest.mark.parametrize(
+    ("value", "num_bytes"),
+    [
+        ("1000000", 1_000_000),
+        ("500MB", 500_000_000),
+        ("4GiB", 4 * 2**30),
+        ("1.5 gib", 3 * 2**29),
+        ("2kb", 2000),
+        ("1TiB", 2**40),
+        ("7B", 7),
+    ],
+)
+def test_sizes_that_are_taken(value, num_bytes):
+    options = parse_arguments(["smoothing", "--memory-per-trial", value])
+    assert options.memory_per_trial == num_bytes
+
+
+@pytest.mark.parametrize("value", ["0", "0.2", "-1", "4 G", "4GiBs", "GiB", "1e9", "", "nan"])
+def test_other_sizes_are_refused(capsys, value):
+    told = refused(capsys, "smoothing", f"--memory-per-trial={value}")
+    assert told == (
+        "argument --memory-per-trial: must be a size from 1 byte, such as 4GiB, 500MB or 1000000, "
+        f"got {value!r}"
+    )
 
 
 @pytest.mark.parametrize("value", ["1.5", "-1", "-0.5", "nan", "inf", "x"])

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import TypeVar
 
-from tune_distill.tuning.resources import ResourceRequest
+from tune_distill.tuning.resources import Limits, ResourceRequest
 
 Number = TypeVar("Number", int, float)
+
+_UNITS = {"": 1, "b": 1} | {
+    prefix + suffix: base**power
+    for power, prefix in enumerate("kmgt", start=1)
+    for suffix, base in (("b", 1000), ("ib", 1024))
+}
+"""Bytes in a unit of memory, by its name in small letters."""
 
 _EXAMPLES = """\
 examples:
@@ -36,7 +44,10 @@ class Options:
     address: str | None
     cpus_per_trial: float | None
     gpus_per_trial: float | None
+    memory_per_trial: int | None
     max_concurrent: int | None
+    max_retries: int
+    trial_time_limit: float | None
     dry_run: bool
     explain: bool
     no_reuse: bool
@@ -46,7 +57,13 @@ class Options:
 
     @property
     def resources(self) -> ResourceRequest:
-        return ResourceRequest(self.cpus_per_trial, self.gpus_per_trial, self.max_concurrent)
+        return ResourceRequest(
+            self.cpus_per_trial, self.gpus_per_trial, self.max_concurrent, self.memory_per_trial
+        )
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.max_retries, self.trial_time_limit)
 
     def sources(self) -> dict[str, str]:
         """The sources named by --student and --data."""
@@ -76,6 +93,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "studies", nargs="*", metavar="STUDY", help="shipped study, 'all', or a YAML file"
     )
+    what = add_what_runs(parser)
+    what.add_argument("--list", action="store_true", help="list studies and profiles, and stop")
+    where = parser.add_argument_group("where it goes")
+    where.add_argument("--results", default="results", metavar="DIR", help="tables (results)")
+    where.add_argument("--store", metavar="URI", help="runs and evaluations (RESULTS/.store)")
+    where.add_argument("--no-reuse", action="store_true", help="make everything again")
+    cluster = add_scheduling(parser)
+    cluster.add_argument("--address", help="join a Ray cluster ('auto', or HOST:PORT)")
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument("--dry-run", action="store_true", help="show the plan, and stop")
+    shown.add_argument(
+        "--explain", action="store_true", help="show why each trial is or is not a hit, and stop"
+    )
+    shown.add_argument("--quiet", action="store_true", help="only the last line")
+    shown.add_argument("--json", action="store_true", help="JSON lines, for programs")
+    return parser
+
+
+def add_what_runs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The parser knows the arguments that say what is trained; the group that they are in."""
     what = parser.add_argument_group("what runs")
     what.add_argument("--profile", default="mini", help="shipped profile or YAML file (mini)")
     what.add_argument("--student", metavar="SOURCE", help="T5 directory, hub id or 'mini'")
@@ -88,32 +125,44 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FIELD=VALUE",
         help="set a profile field, for example train.num_epochs=1; may be repeated",
     )
-    what.add_argument("--list", action="store_true", help="list studies and profiles, and stop")
-    where = parser.add_argument_group("where it goes")
-    where.add_argument("--results", default="results", metavar="DIR", help="tables (results)")
-    where.add_argument("--store", metavar="URI", help="runs and evaluations (RESULTS/.store)")
-    where.add_argument("--no-reuse", action="store_true", help="make everything again")
+    return what
+
+
+def add_scheduling(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """The parser knows the arguments that say how trials are placed; the group that they are in."""
     cluster = parser.add_argument_group("how it is scheduled")
-    cluster.add_argument("--address", help="join a Ray cluster ('auto', or HOST:PORT)")
     cluster.add_argument(
         "--cpus-per-trial", type=_positive_real, metavar="N", help="and as many threads (shared)"
     )
     cluster.add_argument("--gpus-per-trial", type=_share, metavar="N", help="may be a fraction")
     cluster.add_argument(
+        "--memory-per-trial", type=_size, metavar="SIZE", help="reserved: 4GiB, 500MB or bytes"
+    )
+    cluster.add_argument(
         "--max-concurrent", type=_positive, metavar="N", help="trials at once (as many as fit)"
     )
-    shown = parser.add_argument_group("what is shown")
-    shown.add_argument("--dry-run", action="store_true", help="show the plan, and stop")
-    shown.add_argument(
-        "--explain", action="store_true", help="show why each trial is or is not a hit, and stop"
+    cluster.add_argument(
+        "--max-retries",
+        type=_not_negative,
+        default=Limits.max_retries,
+        metavar="N",
+        help=f"workers that a trial may lose without a new checkpoint ({Limits.max_retries})",
     )
-    shown.add_argument("--quiet", action="store_true", help="only the last line")
-    shown.add_argument("--json", action="store_true", help="JSON lines, for programs")
-    return parser
+    cluster.add_argument(
+        "--trial-time-limit",
+        type=_positive_real,
+        metavar="SECONDS",
+        help="an attempt at a trial is ended and retried after so long (never)",
+    )
+    return cluster
 
 
 def _positive(text: str) -> int:
     return _number(text, int, lambda value: value >= 1, "a whole number from 1")
+
+
+def _not_negative(text: str) -> int:
+    return _number(text, int, lambda value: value >= 0, "a whole number from 0")
 
 
 def _seeds(text: str) -> int:
@@ -129,6 +178,17 @@ def _share(text: str) -> float:
     return _number(
         text, float, lambda value: 0 <= value < 1 or (value >= 1 and value.is_integer()), valid
     )
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*", text, re.IGNORECASE)
+    size = found and _UNITS.get(found[2].lower())
+    num_bytes = round(float(found[1]) * size) if found and size else 0
+    if num_bytes < 1:
+        raise argparse.ArgumentTypeError(
+            f"must be a size from 1 byte, such as 4GiB, 500MB or 1000000, got {text!r}"
+        )
+    return num_bytes
 
 
 def _number(

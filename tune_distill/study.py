@@ -29,6 +29,7 @@ from tune_distill.spec.yaml_files import (
     shipped_profiles,
     shipped_studies,
 )
+from tune_distill.tuning.signals import terminated_like_interrupted
 
 if TYPE_CHECKING:
     from tune_distill.analysis.summary import Counts
@@ -45,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.list:
             print(_listing())
             return EXIT_COMPLETE
-        return _run_all(options)
+        with terminated_like_interrupted():
+            return _run_all(options)
     except KeyboardInterrupt:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         return EXIT_SOME_FAILED
@@ -89,7 +91,13 @@ def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
     display = choose_display(command.console, quiet=options.quiet, as_json=options.json)
     with closing(display):
         records = conduct(
-            resolved, command.inputs, store, options.resources, display, command.start_ray
+            resolved,
+            command.inputs,
+            store,
+            options.resources,
+            display,
+            command.start_ray,
+            options.limits,
         )
     command.made |= {record.trial.run_key for record in records if not record.reused}
     command.tell_dropped()
@@ -104,6 +112,7 @@ def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
         command.say(note)
     command.show_failures(rows)
     command.tell_verdict(report_study(folder))
+    command.publish()
     command.interrupted = any(record.error == INTERRUPTED for record in records)
     return count(rows)
 
@@ -130,6 +139,7 @@ def _run_all(options: Options) -> int:
             if command.interrupted:
                 break
         _, unread = report_results(command.results)
+        command.publish()
         for reason in unread.values():
             command.say(f"not in the report: {reason}")
         command.conclude(total, time.monotonic() - started)

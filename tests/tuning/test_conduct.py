@@ -1,16 +1,26 @@
+import signal
 from typing import Any
 
 import pytest
 
-from tests.records.made import FakeInputs, finish, finish_run, history, resolved, study_of
+from tests.records.made import (
+    FakeInputs,
+    LocalStore,
+    finish,
+    finish_run,
+    history,
+    resolved,
+    study_of,
+)
 from tests.tuning.test_planning import SEARCH, choose
 from tune_distill.records.store import Store
-from tune_distill.records.trials import TrialRecord, complete_record
+from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record
 from tune_distill.tuning.conduct import conduct
 from tune_distill.tuning.planning import plans
-from tune_distill.tuning.resources import ResourceRequest, TrialResources
+from tune_distill.tuning.resources import Limits, ResourceRequest, TrialResources
 
 DISPLAY: Any = object()
+LIMITS = Limits(max_retries=5)
 
 
 class Runner:
@@ -22,9 +32,16 @@ class Runner:
         self.resources: list[TrialResources] = []
 
     def __call__(
-        self, plan: Any, inputs: Any, store: Store, resources: TrialResources, display: Any
+        self,
+        plan: Any,
+        inputs: Any,
+        store: Store,
+        resources: TrialResources,
+        display: Any,
+        limits: Limits,
     ) -> list[TrialRecord]:
         assert display is DISPLAY
+        assert limits is LIMITS
         if plan.asks_optuna:
             choose(plan.resolved, store, plan.num_to_run)
             (plan,) = (found for found in plans(plan.resolved, inputs, store) if found.asks_optuna)
@@ -40,8 +57,8 @@ class Runner:
 
 
 @pytest.fixture
-def store(tmp_path) -> Store:
-    return Store(tmp_path / "store")
+def store(tmp_path) -> LocalStore:
+    return LocalStore(tmp_path / "store")
 
 
 @pytest.fixture
@@ -58,7 +75,7 @@ def runner(monkeypatch) -> Runner:
 
 def conducted(study: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> list[TrialRecord]:
     request = ResourceRequest(max_concurrent=3)
-    return conduct(study, inputs, store, request, DISPLAY, start_ray)
+    return conduct(study, inputs, store, request, DISPLAY, start_ray, LIMITS)
 
 
 def two_cpus() -> list[dict[str, float]]:
@@ -163,3 +180,48 @@ def test_a_run_that_waits_for_its_decoding_needs_a_worker(store, inputs, runner)
     finish_run(store, plan.trials[0])
     conducted(study, inputs, store, two_cpus)
     assert len(runner.ran[0]) == 4
+
+
+def interrupting() -> Any:
+    raise KeyboardInterrupt
+
+
+def terminating() -> Any:
+    # What Ray does with SIGTERM while it starts.
+    raise SystemExit(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("start_ray", [interrupting, terminating])
+def test_an_interrupt_while_ray_starts_keeps_what_is_complete(store, inputs, runner, start_ray):
+    study = resolved("smoothing")
+    (plan,) = plans(study, inputs, store)
+    finish(store, plan.trials[1])
+    records = conducted(study, inputs, store, start_ray)
+    assert [(record.state, record.error) for record in records] == [
+        ("failed", INTERRUPTED),
+        ("complete", None),
+        ("failed", INTERRUPTED),
+    ]
+    assert runner.ran == []
+
+
+def test_an_interrupt_amid_the_trials_keeps_those_that_are_in_the_store(store, inputs, monkeypatch):
+    def interrupted_run(plan: Any, *others: Any) -> Any:
+        finish(store, plan.pending[0])
+        finish_run(store, plan.pending[1])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tune_distill.tuning.runner.run_plan", interrupted_run)
+    records = conducted(resolved("smoothing"), inputs, store, two_cpus)
+    assert [record.state for record in records] == ["complete", "failed", "failed"]
+    assert {record.error for record in records[1:]} == {INTERRUPTED}
+
+
+def test_ray_does_not_keep_sigterm(store, inputs, runner):
+    def start_ray() -> Any:
+        signal.signal(signal.SIGTERM, lambda number, frame: None)
+        return two_cpus()
+
+    before = signal.getsignal(signal.SIGTERM)
+    conducted(resolved("smoothing"), inputs, store, start_ray)
+    assert signal.getsignal(signal.SIGTERM) is before

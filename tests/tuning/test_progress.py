@@ -7,6 +7,7 @@ from rich.console import Console
 
 from tests.records.made import evaluation_record, history, run_record, study_of, trials_of
 from tune_distill.records.trials import TrialRecord
+from tune_distill.tuning.events import Report
 from tune_distill.tuning.progress import (
     JsonDisplay,
     LiveDisplay,
@@ -20,6 +21,10 @@ from tune_distill.tuning.progress import (
 FIRST, SECOND, THIRD = trials_of("smoothing")
 STUDY = SimpleNamespace(study=SimpleNamespace(name="own"))
 PLAN = SimpleNamespace(num_to_run=3, resolved=STUDY)
+
+
+def report(step: int = 20, eval_loss: float = 2.5, resumed_step: int = 0) -> Report:
+    return Report(step, 189, eval_loss, resumed_step, "node1", 7)
 
 
 class Clock:
@@ -129,7 +134,7 @@ def test_plain_lines_tell_of_starts_and_ends(console, output, clock):
     display.started(FIRST)
     display.started(SECOND)
     clock.now += 30
-    display.progressed(FIRST, 20, 189, 2.5)
+    display.progressed(FIRST, report())
     display.ended(complete(FIRST))
     display.ended(TrialRecord(SECOND, "pruned", False, history=history(3.0, 2.0)))
     display.started(THIRD)
@@ -144,6 +149,30 @@ def test_plain_lines_tell_of_starts_and_ends(console, output, clock):
         "started  label_smoothing=0.2,seed=0",
         "failed   label_smoothing=0.2,seed=0 (NonFiniteLossError: [step] 3) 3/3",
     ]
+
+
+def test_plain_lines_tell_of_lost_workers(console, output, clock):
+    display = PlainDisplay(console, clock)
+    display.begin(PLAN, 1)
+    display.started(FIRST)
+    display.retried(FIRST, 2, "worker died: [oom]")
+    assert output.getvalue().splitlines()[-1] == (
+        "retried  label_smoothing=0.0,seed=0 (worker died: [oom]) 2"
+    )
+
+
+def test_a_retried_trial_keeps_its_step_and_its_time(clock):
+    progress = StudyProgress(clock, num_trials=1)
+    progress.start("a")
+    progress.advance("a", 20, 40, 2.5)
+    clock.now += 10
+    progress.retry("a", 1)
+    trial = progress.trials["a"]
+    assert (trial.state_text, trial.step, trial.started_s) == ("starting, retry 1", 20, 100.0)
+    progress.advance("a", 30, 40, 2.0)
+    assert trial.state_text == "training, retry 1"
+    progress.end("a", "complete")
+    assert trial.state_text == "complete, retry 1"
 
 
 def test_plain_lines_tell_which_run_was_there_and_are_never_folded(output):
@@ -163,7 +192,9 @@ def test_json_lines_parse_and_hold_the_events(console, output, clock):
     trial = trials_of(study_of({"data.source": ["/data/[bold]" + "long" * 50 + "\n"]}))[0]
     display.begin(PLAN, 2)
     display.started(trial)
-    display.progressed(trial, 20, 189, 2.5)
+    display.progressed(trial, report())
+    display.retried(trial, 1, "worker died")
+    display.progressed(trial, report(40, 2.0, resumed_step=20))
     display.ended(TrialRecord(trial, "failed", False, 'a "reason"'))
     display.close()
     lines = [json.loads(line) for line in output.getvalue().splitlines()]
@@ -177,6 +208,25 @@ def test_json_lines_parse_and_hold_the_events(console, output, clock):
             "step": 20,
             "num_steps": 189,
             "eval_loss": 2.5,
+            "resumed_step": 0,
+            "node": "node1",
+            "pid": 7,
+        },
+        {
+            "event": "retried",
+            "trial_id": trial.trial_id,
+            "num_retries": 1,
+            "error": "worker died",
+        },
+        {
+            "event": "progressed",
+            "trial_id": trial.trial_id,
+            "step": 40,
+            "num_steps": 189,
+            "eval_loss": 2.0,
+            "resumed_step": 20,
+            "node": "node1",
+            "pid": 7,
         },
         {"event": "ended", "trial_id": trial.trial_id, "state": "failed", "error": 'a "reason"'},
     ]
@@ -186,7 +236,7 @@ def test_quiet_says_nothing(console, output, clock):
     display = QuietDisplay(console, clock)
     display.begin(PLAN, 2)
     display.started(FIRST)
-    display.progressed(FIRST, 20, 189, 2.5)
+    display.progressed(FIRST, report())
     display.ended(complete(FIRST))
     display.close()
     assert output.getvalue() == ""
@@ -199,7 +249,8 @@ def test_the_live_table_shows_trial_state_step_and_loss(console, output, clock):
     try:
         display.started(FIRST)
         display.started(SECOND)
-        display.progressed(FIRST, 20, 189, 2.54321)
+        display.retried(SECOND, 3, "why")
+        display.progressed(FIRST, report(eval_loss=2.54321))
         clock.now += 8
         display.ended(complete(SECOND))
         lines = shown(display, console, output).splitlines()
@@ -211,7 +262,7 @@ def test_the_live_table_shows_trial_state_step_and_loss(console, output, clock):
     # The running one first.
     assert rows[0].split()[:2] == ["label_smoothing=0.0,seed=0", "training"]
     assert rows[0].split()[-2:] == ["20/189", "2.5432"]
-    assert rows[1].split() == ["label_smoothing=0.1,seed=0", "complete"]
+    assert rows[1].split() == ["label_smoothing=0.1,seed=0", "complete,", "retry", "3"]
     assert len(rows) == 2
 
 

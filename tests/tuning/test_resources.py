@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tune_distill.spec.errors import ClusterError
-from tune_distill.tuning.resources import ResourceRequest, TrialResources, fit
+from tune_distill.tuning.resources import ResourceRequest, TrialResources, fit, memory_text
 
+GIB = 2**30
 SMALL, LARGE = 500_000, 77_000_000
 GPU_SHARES = [0.0, 0.1, 0.2, 0.25, 0.3, 0.5, 0.6, 0.7, 1.0, 2.0]
 
@@ -55,6 +56,24 @@ NODES = st.lists(
         # Shares of a GPU do not add up across several: each takes one trial of 0.7.
         ([{"CPU": 8.0, "GPU": 3.0}], 9, SMALL, {"gpus_per_trial": 0.7}, TrialResources(1, 0.7, 3)),
         ([{"CPU": 8.0, "GPU": 3.0}], 9, SMALL, {"gpus_per_trial": 2.0}, TrialResources(1, 2.0, 1)),
+        # Memory that is asked for limits each node by itself: one trial and three.
+        (
+            [{"CPU": 8.0, "memory": 7 * GIB}, {"CPU": 8.0, "memory": 12.5 * GIB}],
+            9,
+            SMALL,
+            {"memory_per_trial": 4 * GIB},
+            TrialResources(1.0, 0.0, 4, 4 * GIB),
+        ),
+        # And leaves CPUs for the trials that it lets in.
+        (
+            [{"CPU": 8.0, "memory": 9.0 * GIB}],
+            9,
+            LARGE,
+            {"memory_per_trial": 4 * GIB},
+            TrialResources(4.0, 0.0, 2, 4 * GIB),
+        ),
+        # Elsewhere it is of no account.
+        ([{"CPU": 8.0, "memory": 1.0}], 9, SMALL, {}, TrialResources(1.0, 0.0, 8, 0)),
     ],
 )
 def test_examples(nodes, num_runs, parameters, request_, expected):
@@ -121,6 +140,39 @@ def test_a_trial_that_never_fits_is_told_so(nodes, request_, got):
     pattern = f"^--cpus-per-trial, --gpus-per-trial: .*, got {got}; ask for less, or join more"
     with pytest.raises(ClusterError, match=pattern):
         fit(nodes, 3, SMALL, ResourceRequest(**request_))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "largest"),
+    [
+        ([{"CPU": 4.0, "memory": 3.5 * GIB}, {"CPU": 8.0, "memory": 1.0 * GIB}], "3.5 GiB"),
+        ([{"CPU": 8.0}], "0 bytes"),
+    ],
+)
+def test_memory_that_no_node_has_is_told_so(nodes, largest):
+    cpus = max(node["CPU"] for node in nodes)
+    pattern = (
+        "^--cpus-per-trial, --gpus-per-trial, --memory-per-trial: a trial must fit on one node, "
+        "got 1 CPUs and 0 GPUs with 4 GiB of memory where the largest node has "
+        f"{cpus:g} CPUs, 0 GPUs, {largest} of memory; ask for less, or join more nodes$"
+    )
+    with pytest.raises(ClusterError, match=pattern):
+        fit(nodes, 3, SMALL, ResourceRequest(memory_per_trial=4 * GIB))
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [
+        (0, "0 bytes"),
+        (1023, "1023 bytes"),
+        (1024, "1 KiB"),
+        (1.5 * 2**20, "1.5 MiB"),
+        (10 * 2**30, "10 GiB"),
+        (2**40, "1024 GiB"),
+    ],
+)
+def test_memory_is_named_readably(num_bytes, text):
+    assert memory_text(num_bytes) == text
 
 
 def test_no_node_at_all_is_told_for_a_large_student_too():

@@ -103,8 +103,10 @@ def read_results(folder: Path) -> StudyResults:
     profile = _profile(study, path)
     trials = load(folder.name, results=folder.parent)
     columns = list(study.columns.values())
-    written = (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING)
-    _require_columns(folder, "trials", trials, [*columns, *(column.name for column in written)])
+    written = [column.name for column in (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING)]
+    # Tables of the first version lack it, and nothing here reads it.
+    written.remove("num_retries")
+    _require_columns(folder, "trials", trials, [*columns, *written])
     settings, numbers = _settings(trials, columns)
     trials = trials.assign(setting=numbers)
     chosen, note = _baseline(study, profile, trials, settings)

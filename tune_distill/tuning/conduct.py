@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.students import num_parameters
+from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
-from tune_distill.records.trials import INTERRUPTED, TrialRecord, stored_record
+from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record, stored_record
 from tune_distill.spec.domains import Cases, Domain, Scalar, Values
-from tune_distill.spec.plan import Plan, ResolvedStudy
+from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.settings import input_profiles
 from tune_distill.spec.study import Study
 from tune_distill.tuning.events import Display
 from tune_distill.tuning.planning import plans
-from tune_distill.tuning.resources import ResourceRequest, fit
+from tune_distill.tuning.resources import Limits, ResourceRequest, fit
+from tune_distill.tuning.signals import signals_kept
 
 Nodes = Sequence[Mapping[str, float]]
 
@@ -26,10 +28,12 @@ def conduct(
     request: ResourceRequest,
     display: Display,
     start_ray: Callable[[], Nodes],
+    limits: Limits,
 ) -> list[TrialRecord]:
     """A record for each trial of the study, settings in order and seeds within.
 
-    `start_ray` is called only if some trial needs a worker; it gives the nodes' resources.
+    `start_ray` is called only if some trial needs a worker; it gives the nodes' resources. Ctrl-C
+    ends it early, whenever it comes: trials that are not complete then are failed as interrupted.
     """
     records: dict[str, TrialRecord] = {}
     for plan in plans(resolved, inputs, store):
@@ -37,7 +41,10 @@ def conduct(
             if trial.trial_id in plan.finished:
                 records[trial.trial_id] = stored_record(trial, plan, store)
         if plan.num_to_run:
-            ran = _run(plan, inputs, store, request, display, start_ray)
+            try:
+                ran = _run(plan, inputs, store, request, display, start_ray, limits)
+            except KeyboardInterrupt:
+                ran = [_interrupted(trial, store) for trial in plan.pending]
             records |= {record.trial.trial_id: record for record in ran}
             if any(record.error == INTERRUPTED for record in ran):
                 break
@@ -51,18 +58,44 @@ def _run(
     request: ResourceRequest,
     display: Display,
     start_ray: Callable[[], Nodes],
+    limits: Limits,
 ) -> list[TrialRecord]:
     profiles = [trial.profile for trial in plan.pending]
     if plan.num_new:
         profiles += input_profiles(plan.resolved.study, plan.resolved.profile)
     inputs.prepare(profiles, store)
-    nodes = start_ray()
+    nodes = _started(start_ray)
+    if type(store.place) is not Folder:
+        # Workers may be on other machines, which lack the directories of this one.
+        inputs.lend(profiles, store)
     # Ray is imported by now anyway; not before, so that a study that is all in the store is quick.
     from tune_distill.tuning.runner import run_plan
 
     num_runs = len({trial.run_key for trial in plan.trials}) + plan.num_new
     largest = max(num_parameters(profile.student) for profile in profiles)
-    return run_plan(plan, inputs, store, fit(nodes, num_runs, largest, request), display)
+    resources = fit(nodes, num_runs, largest, request)
+    return run_plan(plan, inputs, store, resources, display, limits)
+
+
+def _started(start_ray: Callable[[], Nodes]) -> Nodes:
+    """The nodes of a running Ray.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM came.
+    """
+    with signals_kept():
+        try:
+            return start_ray()
+        except SystemExit as error:
+            # Ray takes SIGTERM for itself when it starts.
+            raise KeyboardInterrupt from error
+
+
+def _interrupted(trial: Trial, store: Store) -> TrialRecord:
+    """The trial's record as far as it came."""
+    if store.has_run(trial.run_key) and store.has_evaluation(trial.evaluation_key):
+        return complete_record(trial, store, reused=False)
+    return TrialRecord(trial, "failed", False, INTERRUPTED)
 
 
 def _in_order(study: Study, records: Iterable[TrialRecord]) -> list[TrialRecord]:

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import Plan, Trial
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where an attempt at a trial stands, and who makes it: a process on one of Ray's nodes.
+
+    `resumed_step` is the step of the checkpoint that the attempt went on from, 0 without one.
+    """
+
+    step: int
+    num_steps: int
+    eval_loss: float | None
+    resumed_step: int
+    node: str
+    pid: int
 
 
 class Display(Protocol):
@@ -15,10 +31,13 @@ class Display(Protocol):
         """Ray is up and `plan` starts on so many workers."""
 
     def started(self, trial: Trial) -> None:
-        """A worker has the trial."""
+        """A worker has the trial, for the first time."""
 
-    def progressed(self, trial: Trial, step: int, total_steps: int, eval_loss: float) -> None:
-        """The trial has trained `step` of its steps."""
+    def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
+        """The trial lost its worker, and another one will have it: so often by now, and why."""
+
+    def progressed(self, trial: Trial, report: Report) -> None:
+        """The trial has come so far."""
 
     def ended(self, record: TrialRecord) -> None:
         """The trial is complete, pruned or failed."""

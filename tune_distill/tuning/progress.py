@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import Plan, Trial
-from tune_distill.tuning.events import Display
+from tune_distill.tuning.events import Display, Report
 
 _NUM_ROWS = 12
 
@@ -30,7 +30,13 @@ class TrialProgress:
     total_steps: int | None = None
     eval_loss: float | None = None
     state: str = "starting"
+    num_retries: int = 0
     ended_s: float | None = None
+
+    @property
+    def state_text(self) -> str:
+        """The state, and which retry it is of, if any."""
+        return f"{self.state}, retry {self.num_retries}" if self.num_retries else self.state
 
 
 @dataclass
@@ -52,7 +58,11 @@ class StudyProgress:
     def start(self, trial_id: str) -> None:
         self.trials[trial_id] = TrialProgress(trial_id, self.clock())
 
-    def advance(self, trial_id: str, step: int, total_steps: int, eval_loss: float) -> None:
+    def retry(self, trial_id: str, num_retries: int) -> None:
+        trial = self.trials[trial_id]
+        trial.state, trial.num_retries = "starting", num_retries
+
+    def advance(self, trial_id: str, step: int, total_steps: int, eval_loss: float | None) -> None:
         trial = self.trials[trial_id]
         trial.step, trial.total_steps, trial.eval_loss = step, total_steps, eval_loss
         trial.state = "decoding" if step == total_steps else "training"
@@ -99,8 +109,11 @@ class _Tracking:
     def started(self, trial: Trial) -> None:
         self.progress.start(trial.trial_id)
 
-    def progressed(self, trial: Trial, step: int, total_steps: int, eval_loss: float) -> None:
-        self.progress.advance(trial.trial_id, step, total_steps, eval_loss)
+    def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
+        self.progress.retry(trial.trial_id, num_retries)
+
+    def progressed(self, trial: Trial, report: Report) -> None:
+        self.progress.advance(trial.trial_id, report.step, report.num_steps, report.eval_loss)
 
     def ended(self, record: TrialRecord) -> None:
         self.progress.end(record.trial.trial_id, record.state)
@@ -114,7 +127,7 @@ class QuietDisplay(_Tracking):
 
 
 class PlainDisplay(_Tracking):
-    """A line for each trial that starts or ends: for logs and pipes."""
+    """A line for each trial that starts, loses its worker or ends: for logs and pipes."""
 
     def begin(self, plan: Plan, num_workers: int) -> None:
         super().begin(plan, num_workers)
@@ -123,6 +136,10 @@ class PlainDisplay(_Tracking):
     def started(self, trial: Trial) -> None:
         super().started(trial)
         self._line(f"started  {trial.trial_id}")
+
+    def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
+        super().retried(trial, num_retries, reason)
+        self._line(f"retried  {trial.trial_id} ({reason}) {num_retries}")
 
     def ended(self, record: TrialRecord) -> None:
         super().ended(record)
@@ -147,15 +164,13 @@ class JsonDisplay(_Tracking):
         super().started(trial)
         self._emit("started", trial_id=trial.trial_id, run_key=trial.run_key)
 
-    def progressed(self, trial: Trial, step: int, total_steps: int, eval_loss: float) -> None:
-        super().progressed(trial, step, total_steps, eval_loss)
-        self._emit(
-            "progressed",
-            trial_id=trial.trial_id,
-            step=step,
-            num_steps=total_steps,
-            eval_loss=eval_loss,
-        )
+    def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
+        super().retried(trial, num_retries, reason)
+        self._emit("retried", trial_id=trial.trial_id, num_retries=num_retries, error=reason)
+
+    def progressed(self, trial: Trial, report: Report) -> None:
+        super().progressed(trial, report)
+        self._emit("progressed", trial_id=trial.trial_id, **asdict(report))
 
     def ended(self, record: TrialRecord) -> None:
         super().ended(record)
@@ -232,7 +247,7 @@ def _cells(trial: TrialProgress) -> tuple[Text, str, ProgressBar | str, str, str
     step = f"{trial.step}/{total}" if total else ""
     loss = "" if trial.eval_loss is None else f"{trial.eval_loss:.4f}"
     # Text, because rich would read [brackets] in a plain string as markup.
-    return Text(trial.trial_id), trial.state, bar, step, loss
+    return Text(trial.trial_id), trial.state_text, bar, step, loss
 
 
 def _ending(record: TrialRecord) -> str:

@@ -1,4 +1,4 @@
-"""How many CPUs and GPUs a trial gets, so that trials fill the machine."""
+"""What a trial gets: CPUs and GPUs so that trials fill the machine, memory, time and attempts."""
 
 from __future__ import annotations
 
@@ -19,15 +19,26 @@ class ResourceRequest:
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
     max_concurrent: int | None = None
+    memory_per_trial: int | None = None
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a trial may cost: attempts in a row without a new checkpoint after the first one, and
+    seconds for each."""
+
+    max_retries: int = 3
+    time_limit_s: float | None = None
 
 
 @dataclass(frozen=True)
 class TrialResources:
-    """What each trial gets, and how many run at once."""
+    """What each trial gets, and how many run at once. `memory` is in bytes; 0 reserves none."""
 
     cpus: float
     gpus: float
     max_concurrent: int
+    memory: int = 0
 
     @property
     def num_threads(self) -> int:
@@ -50,48 +61,68 @@ def fit(
     Raises:
         ClusterError: no node can ever hold one trial.
     """
-    gpus = request.gpus_per_trial
+    gpus, memory = request.gpus_per_trial, request.memory_per_trial or 0
     if gpus is None:
         gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
     cpus = request.cpus_per_trial
     if cpus is None and num_parameters < SMALL_STUDENT:
         cpus = 1.0
     elif cpus is None:
-        cpus = _even_share(nodes, num_runs, gpus, request.max_concurrent)
-    slots = sum(_slots(node, cpus, gpus) for node in nodes)
+        cpus = _even_share(nodes, num_runs, gpus, memory, request.max_concurrent)
+    slots = sum(_slots(node, cpus, gpus, memory) for node in nodes)
     if slots == 0:
-        raise ClusterError(_never_fits(nodes, cpus, gpus))
-    return TrialResources(cpus, gpus, min(slots, request.max_concurrent or slots))
+        raise ClusterError(_never_fits(nodes, cpus, gpus, memory))
+    return TrialResources(cpus, gpus, min(slots, request.max_concurrent or slots), memory)
+
+
+def memory_text(num_bytes: float) -> str:
+    """`4 GiB`, `1.5 MiB` or `300 bytes`."""
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if num_bytes >= size:
+            return f"{round(num_bytes / size, 2):g} {unit}"
+    return f"{num_bytes:.0f} bytes"
 
 
 def _even_share(
-    nodes: Sequence[Mapping[str, float]], num_runs: int, gpus: float, limit: int | None
+    nodes: Sequence[Mapping[str, float]],
+    num_runs: int,
+    gpus: float,
+    memory: int,
+    limit: int | None,
 ) -> float:
     """The largest whole number of CPUs at which no fewer trials run at once than with one each."""
     most = max((int(node.get("CPU", 0)) for node in nodes), default=0)
-    at_once = min(num_runs, sum(_slots(node, 1, gpus) for node in nodes), limit or num_runs)
+    at_once = min(num_runs, sum(_slots(node, 1, gpus, memory) for node in nodes), limit or num_runs)
     for cpus in range(most, 1, -1):
-        if sum(_slots(node, cpus, gpus) for node in nodes) >= at_once:
+        if sum(_slots(node, cpus, gpus, memory) for node in nodes) >= at_once:
             return float(cpus)
     return 1.0
 
 
-def _slots(node: Mapping[str, float], cpus: float, gpus: float) -> int:
-    by_cpu = node.get("CPU", 0) / cpus if cpus else math.inf
-    if not gpus:
-        return int(by_cpu)
-    # Ray gives a trial one GPU's share or whole GPUs, never parts of two.
-    available = int(node.get("GPU", 0))
-    by_gpu = available * int(1 / gpus) if gpus < 1 else available // gpus
-    return int(min(by_cpu, by_gpu))
+def _slots(node: Mapping[str, float], cpus: float, gpus: float, memory: int) -> int:
+    limits = [node.get("CPU", 0) / cpus if cpus else math.inf]
+    if gpus:
+        # Ray gives a trial one GPU's share or whole GPUs, never parts of two.
+        available = int(node.get("GPU", 0))
+        limits.append(available * int(1 / gpus) if gpus < 1 else available // gpus)
+    if memory:
+        limits.append(node.get("memory", 0) / memory)
+    return int(min(limits))
 
 
-def _never_fits(nodes: Sequence[Mapping[str, float]], cpus: float, gpus: float) -> str:
-    largest = ", ".join(
-        f"{max((node.get(kind, 0) for node in nodes), default=0):g} {kind}s"
-        for kind in ("CPU", "GPU")
-    )
+def _never_fits(nodes: Sequence[Mapping[str, float]], cpus: float, gpus: float, memory: int) -> str:
+    flags = "--cpus-per-trial, --gpus-per-trial"
+    asked, largest = f"{cpus:g} CPUs and {gpus:g} GPUs", f"{_most(nodes, 'CPU'):g} CPUs, "
+    largest += f"{_most(nodes, 'GPU'):g} GPUs"
+    if memory:
+        flags += ", --memory-per-trial"
+        asked += f" with {memory_text(memory)} of memory"
+        largest += f", {memory_text(_most(nodes, 'memory'))} of memory"
     return (
-        f"--cpus-per-trial, --gpus-per-trial: a trial must fit on one node, got {cpus:g} CPUs and "
-        f"{gpus:g} GPUs where the largest node has {largest}; ask for less, or join more nodes"
+        f"{flags}: a trial must fit on one node, got {asked} where the largest node has {largest}; "
+        "ask for less, or join more nodes"
     )
+
+
+def _most(nodes: Sequence[Mapping[str, float]], kind: str) -> float:
+    return max((node.get(kind, 0) for node in nodes), default=0)

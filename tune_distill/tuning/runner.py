@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from ray import cloudpickle, tune
-from ray.tune.experiment import Trial as TuneTrial
+from ray import tune
 
 from tune_distill.distill.inputs import Inputs
-from tune_distill.records.store import HistoryRow, Store
-from tune_distill.records.trials import (
-    INTERRUPTED,
-    TrialRecord,
-    complete_record,
-    stored_record,
-)
+from tune_distill.records.store import Store
+from tune_distill.records.trials import INTERRUPTED, TrialRecord, stored_record
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.spec.settings import baseline, domains
 from tune_distill.tuning.events import Display
-from tune_distill.tuning.resources import TrialResources
+from tune_distill.tuning.journal import search_storage
+from tune_distill.tuning.recovery import recovering
+from tune_distill.tuning.resources import Limits, TrialResources
 from tune_distill.tuning.searchers import (
     PlanSearch,
     Spares,
@@ -32,102 +26,39 @@ from tune_distill.tuning.searchers import (
     ask_again,
     tell_ended,
 )
+from tune_distill.tuning.signals import signals_kept
 from tune_distill.tuning.trainable import Context, StudyTrainable, trial_of
-
-logger = logging.getLogger(__name__)
-
-
-class Watcher(tune.Callback):  # type: ignore[misc]
-    """Turns Tune's callbacks into records, and shows them."""
-
-    def __init__(self, plan: Plan, inputs: Inputs, store: Store, display: Display) -> None:
-        self.records: dict[str, TrialRecord] = {}
-        self._plan, self._inputs, self._store, self._display = plan, inputs, store, display
-        self._trials: dict[str, Trial] = {}
-        self._histories: dict[str, tuple[HistoryRow, ...]] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks to restore them some day; the store resumes studies, and a
-        # terminal cannot be pickled.
-        return {}
-
-    def on_trial_start(
-        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
-    ) -> None:
-        self._display.started(self._ours(trial))
-
-    def on_trial_result(
-        self,
-        iteration: int,
-        trials: list[TuneTrial],
-        trial: TuneTrial,
-        result: dict[str, Any],
-        **info: Any,
-    ) -> None:
-        for message in result["messages"]:
-            logger.warning("%s", message)
-        rows = tuple(HistoryRow(**row) for row in result["new_rows"])
-        self._histories[trial.trial_id] = self._history(trial) + rows
-        ours = self._ours(trial)
-        self._display.progressed(ours, result["step"], result["num_steps"], result["eval_loss"])
-
-    def on_trial_complete(
-        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
-    ) -> None:
-        ours, result = self._ours(trial), trial.last_result
-        if result.get("metrics"):
-            self.end(complete_record(ours, self._store, reused=not result["trained"]))
-            return
-        history = self._history(trial)
-        self._store.mark_pruned(self._plan.search_key, ours.run_key, history)
-        self.end(TrialRecord(ours, "pruned", False, history=history))
-
-    def on_trial_error(
-        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
-    ) -> None:
-        record = TrialRecord(
-            self._ours(trial), "failed", False, _reason(trial), history=self._history(trial)
-        )
-        self.end(record)
-
-    def _ours(self, trial: TuneTrial) -> Trial:
-        """Our trial behind Tune's; a worker that fails to start has not been seen before."""
-        if trial.trial_id not in self._trials:
-            ours = trial_of(trial.config, self._plan.resolved, self._inputs)
-            self._trials[trial.trial_id] = ours
-        return self._trials[trial.trial_id]
-
-    def _history(self, trial: TuneTrial) -> tuple[HistoryRow, ...]:
-        return self._histories.get(trial.trial_id, ())
-
-    def end(self, record: TrialRecord) -> None:
-        """The trial has this end, and it is shown; a trial that ended before keeps its first."""
-        if record.trial.trial_id in self.records:
-            return
-        self.records[record.trial.trial_id] = record
-        self._display.ended(record)
-
-    def unfinished(self) -> list[Trial]:
-        """Trials that were started and did not end: Tune was interrupted."""
-        return [trial for trial in self._trials.values() if trial.trial_id not in self.records]
+from tune_distill.tuning.watcher import Watcher
 
 
 def run_plan(
-    plan: Plan, inputs: Inputs, store: Store, resources: TrialResources, display: Display
+    plan: Plan,
+    inputs: Inputs,
+    store: Store,
+    resources: TrialResources,
+    display: Display,
+    limits: Limits,
+    trainable: type[StudyTrainable] = StudyTrainable,
 ) -> list[TrialRecord]:
     """The records of all trials that the plan had left, in no particular order.
 
     Complete ones are in the store; failed ones carry their reason. Ctrl-C ends it early: what was
     running has checkpoints, and its trials are failed as interrupted.
     """
-    context = Context(plan.resolved, inputs.for_workers(), store.root, resources.num_threads)
-    watcher = Watcher(plan, inputs, store, display)
+    watcher = Watcher(plan, inputs, store, display, limits)
     display.begin(plan, resources.max_concurrent)
+    context = Context(
+        plan.resolved,
+        inputs.for_workers(),
+        store.place,
+        resources.num_threads,
+        limits.time_limit_s,
+    )
     with tempfile.TemporaryDirectory(prefix="tune_distill-") as scratch:
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(StudyTrainable, context=context),
-                {"cpu": resources.cpus, "gpu": resources.gpus},
+                tune.with_parameters(trainable, context=context),
+                {"cpu": resources.cpus, "gpu": resources.gpus, "memory": resources.memory},
             ),
             tune_config=tune.TuneConfig(
                 search_alg=_searcher(plan, inputs, store),
@@ -142,11 +73,14 @@ def run_plan(
                 name="study",
                 callbacks=[watcher],
                 verbose=0,
+                failure_config=tune.FailureConfig(max_failures=limits.max_retries),
                 # run_trial keeps its own checkpoints in the store.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        tuner.fit()
+        # Tune keeps Ctrl-C for itself when it has ended.
+        with recovering(), signals_kept():
+            tuner.fit()
     for record in _left_over(plan, watcher, store):
         watcher.end(record)
     return list(watcher.records.values())
@@ -156,21 +90,20 @@ def _searcher(plan: Plan, inputs: Inputs, store: Store) -> PlanSearch | StoredOp
     study = plan.resolved.study
     if not plan.asks_optuna:
         return PlanSearch(plan.pending, store.has_run)
-    store.begin_search(plan.search_key)
-    journal = store.journal_path(plan.search_key)
+    storage = search_storage(store.place, store.search_folder(plan.search_key))
     seed, space = plan.resolved.seeds[0], domains(study, plan.resolved.profile)
     answered = [(_point(record.trial, plan), record) for record in _stored_records(plan, store)]
     search = StoredOptunaSearch(
         study,
         space,
         seed,
-        journal,
+        storage,
         len(plan.trials),
         [point for point, _ in answered],
         lambda setting: plan.resolved.trial(setting, seed, inputs).run_key,
     )
-    tell_ended(journal, space, study.metric.name, answered)
-    ask_again(journal, [_point(trial, plan) for trial in plan.pending])
+    tell_ended(storage, space, study.metric.name, answered)
+    ask_again(storage, [_point(trial, plan) for trial in plan.pending])
     return search
 
 
@@ -221,20 +154,8 @@ def _left_over(plan: Plan, watcher: Watcher, store: Store) -> list[TrialRecord]:
         if trial_id not in watcher.records
     ]
     return [
-        replace(ended[trial.run_key], trial=trial)
+        replace(ended[trial.run_key], trial=trial, num_retries=0)
         if trial.run_key in ended
         else TrialRecord(trial, "failed", False, INTERRUPTED)
         for trial in left
     ]
-
-
-def _reason(trial: TuneTrial) -> str:
-    """Why a Tune trial failed, in one line: the innermost error, without Ray's wrapping."""
-    # The driver's own file, written a moment ago: Trial.get_pickled_error reads a later copy.
-    file = trial.pickled_error_file
-    if file is None:
-        return "Tune gave no reason"
-    error = cloudpickle.loads(Path(file).read_bytes())
-    cause = getattr(error, "cause", None) or error
-    text = " ".join(str(cause).split())
-    return f"{type(cause).__name__}: {text}"[:500]

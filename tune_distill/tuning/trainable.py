@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import faulthandler
 import logging
+import os
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import ray
 from ray import tune
 
 from tune_distill.distill.inputs import Inputs
+from tune_distill.records.places import Place
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import ResolvedStudy, Trial
 from tune_distill.spec.settings import Setting
@@ -19,14 +24,18 @@ if TYPE_CHECKING:
     from tune_distill.distill.trial import Progress
 
 
+_STANDARD_ERROR = 2
+
+
 @dataclass(frozen=True)
 class Context:
     """What all trials of a study share; it travels to workers through Ray's object store."""
 
     resolved: ResolvedStudy
     inputs: Inputs
-    store_root: Path
+    place: Place
     num_threads: int
+    time_limit_s: float | None = None
 
 
 def trial_config(setting: Setting, seed: int) -> dict[str, Any]:
@@ -51,7 +60,11 @@ class _Messages(logging.Handler):
 
 
 class StudyTrainable(tune.Trainable):  # type: ignore[misc]
-    """Drives `run_trial`; a worker takes one trial after the other."""
+    """Drives `run_trial`; a worker takes one trial after the other, also after one that fails.
+
+    Whatever a trial raises would be raised again: it ends the trial. Only the death of the process
+    is for Tune to handle, which starts the trial again elsewhere.
+    """
 
     _progress: Iterator[Progress]
 
@@ -62,7 +75,11 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
         self._begin(config)
 
     def step(self) -> dict[str, Any]:
-        return self._result(next(self._progress))
+        try:
+            with ended_at(self._deadline()):
+                return self._result(next(self._progress))
+        except Exception as error:
+            return {"error": one_line(error), "messages": self._take_messages(), "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing to save for Tune: `run_trial` keeps its checkpoints in the store."""
@@ -71,7 +88,8 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
         self._begin(new_config)
         return True
 
-    def _begin(self, config: dict[str, Any]) -> None:
+    def attempt(self, config: Mapping[str, Any]) -> Iterator[Progress]:
+        """The trial that the config names, from where its checkpoint left it."""
         # torch is imported in workers only: the driver stays light.
         from tune_distill.distill.trial import configure_torch, run_trial
 
@@ -79,21 +97,62 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
         # For each trial: a resumed one keeps the threads it began with, and leaves them set.
         configure_torch(context.num_threads)
         trial = trial_of(config, context.resolved, context.inputs)
+        yield from run_trial(trial, context.inputs, Store(context.place))
+
+    def _begin(self, config: dict[str, Any]) -> None:
         self._num_reported = 0
-        self._progress = run_trial(trial, context.inputs, Store(context.store_root))
+        self._ends_s: float | None = None
+        self._progress = self.attempt(config)
+
+    def _deadline(self) -> float | None:
+        """When the attempt has had its time, by the monotonic clock: counted from its first step,
+        as the driver does."""
+        if self._ends_s is None and self._context.time_limit_s is not None:
+            self._ends_s = time.monotonic() + self._context.time_limit_s
+        return self._ends_s
 
     def _result(self, progress: Progress) -> dict[str, Any]:
-        new_rows = progress.history[self._num_reported :]
-        self._num_reported = len(progress.history)
-        messages, self._messages.lines = self._messages.lines, []
+        num_before, self._num_reported = self._num_reported, len(progress.history)
         return {
             "step": progress.step,
             "num_steps": progress.num_steps,
             "eval_loss": progress.eval_loss,
-            "new_rows": [asdict(row) for row in new_rows],
+            # A new attempt reports the whole history again.
+            "num_rows_before": num_before,
+            "new_rows": [asdict(row) for row in progress.history[num_before:]],
             "resumed_step": progress.resumed_step,
             "trained": progress.trained,
             "metrics": progress.metrics or {},
-            "messages": messages,
+            "messages": self._take_messages(),
+            "node": ray.get_runtime_context().get_node_id(),
+            "pid": os.getpid(),
             "done": progress.done,
         }
+
+    def _take_messages(self) -> list[str]:
+        messages, self._messages.lines = self._messages.lines, []
+        return messages
+
+
+@contextmanager
+def ended_at(deadline_s: float | None) -> Iterator[None]:
+    """The process is ended if the block goes on at the deadline, whatever the block does then.
+
+    faulthandler's own thread ends it: C code that hangs may never let go of the interpreter.
+    """
+    if deadline_s is None:
+        yield
+        return
+    left_s = max(0.001, deadline_s - time.monotonic())
+    # Ray writes what goes there to the worker's log.
+    faulthandler.dump_traceback_later(left_s, exit=True, file=_STANDARD_ERROR)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def one_line(error: BaseException) -> str:
+    """Type and message."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500]

@@ -141,8 +141,9 @@ def _digest(folder: Path) -> str:
     # The commands that a report shows name its folder.
     named = canonical_json([REPORT_VERSION, folder.name])
     found = hashlib.sha256(named.encode())
-    # Whether a run was in the store already says nothing of its numbers.
-    trials = load(folder.name, results=folder.parent).drop(columns="reused", errors="ignore")
+    # How a run was come by says nothing of its numbers.
+    trials = load(folder.name, results=folder.parent)
+    trials = trials.drop(columns=["reused", "num_retries"], errors="ignore")
     found.update(trials.to_json(orient="split", double_precision=15).encode())
     for name in _FILES:
         path = folder / name

@@ -1,0 +1,169 @@
+"""Does the driver keep up? Trials that do nothing go through the runner, Ray Tune and the store.
+
+A study of 100 trials and one of 1,000 run alternately, each in a process of its own. Measured are
+the time per trial after the first ones (workers start once), and how the driver's memory grows
+from the 100th trial that ended to the last.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from tune_distill.distill.inputs import Inputs
+from tune_distill.distill.scoring import PredictionRow
+from tune_distill.distill.trial import Progress
+from tune_distill.records.environment import environment
+from tune_distill.records.places import Folder
+from tune_distill.records.store import EvaluationRecord, HistoryRow, RunRecord, Store
+from tune_distill.records.tables import write_predictions
+from tune_distill.records.trials import TrialRecord
+from tune_distill.spec.plan import ResolvedStudy, Trial, make_plan, planned_trials
+from tune_distill.spec.settings import study_profile
+from tune_distill.spec.study import Study
+from tune_distill.spec.yaml_files import load_profile
+from tune_distill.tuning.cluster import running_ray
+from tune_distill.tuning.progress import QuietDisplay
+from tune_distill.tuning.resources import Limits, TrialResources
+from tune_distill.tuning.runner import run_plan
+from tune_distill.tuning.trainable import StudyTrainable, trial_of
+
+FEW, MANY = 100, 1000
+NUM_ROUNDS = 3
+# Workers start and import what they need while these are made.
+NUM_WARM_UP = 20
+MOST_TIMES_SLOWER = 1.2
+MOST_GROWTH_MIB = 100.0
+
+METRICS = ("label_accuracy", "parse_rate", "rouge1", "rouge2", "rougeL", "faithfulness")
+
+
+class NoOp(StudyTrainable):
+    """Stores a run and an evaluation as if it had made them."""
+
+    def attempt(self, config: Mapping[str, Any]) -> Iterator[Progress]:
+        context = self._context
+        trial = trial_of(config, context.resolved, context.inputs)
+        store = Store(context.place)
+        store.begin_run(trial.run_key, trial.run_identity)
+        store.finish_run(trial.run_key, _run(trial), lambda path: (path / "config.json").touch())
+        evaluation = EvaluationRecord(dict.fromkeys(METRICS, 0.5), 1.0, 1, 0.0)
+        store.save_evaluation(
+            trial.evaluation_key, evaluation, lambda path: write_predictions(path, [_ANSWER])
+        )
+        yield Progress(1, 1, _HISTORY, metrics=evaluation.metrics, final_eval_loss=1.0)
+
+
+class Stopwatch(QuietDisplay):
+    """When each trial ended, and how much memory the driver had then."""
+
+    def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[arg-type]  # it shows nothing
+        self.ended_s: list[float] = []
+        self.resident_mib: list[float] = []
+
+    def ended(self, record: TrialRecord) -> None:
+        assert record.state == "complete", record.error
+        self.ended_s.append(time.perf_counter())
+        self.resident_mib.append(_resident_mib())
+
+
+def main(json_path: str | None) -> int:
+    """The exit code: 0 where both promises hold."""
+    rounds = [{count: _in_own_process(count) for count in (FEW, MANY)} for _ in range(NUM_ROUNDS)]
+    seconds = {n: statistics.median(each[n]["trial_s"] for each in rounds) for n in (FEW, MANY)}
+    slower = statistics.median(each[MANY]["trial_s"] / each[FEW]["trial_s"] for each in rounds)
+    growth = statistics.median(each[MANY]["growth_mib"] for each in rounds)
+    holds = slower <= MOST_TIMES_SLOWER and growth < MOST_GROWTH_MIB
+    print(f"| trials | time per trial | \n|---|---|\n| {FEW} | {seconds[FEW]:.3f} s |")
+    print(f"| {MANY} | {seconds[MANY]:.3f} s |\n")
+    print(f"time per trial, {MANY} to {FEW}: {slower:.2f} (at most {MOST_TIMES_SLOWER})")
+    print(f"driver's memory from trial {FEW} to {MANY}: +{growth:.0f} MiB", end=" ")
+    print(f"(under {MOST_GROWTH_MIB:.0f}); {'holds' if holds else 'DOES NOT HOLD'}")
+    if json_path:
+        figures = {"rounds": rounds, "ratio": slower, "growth_mib": growth}
+        Path(json_path).write_text(json.dumps(environment() | figures, indent=2) + "\n")
+    return 0 if holds else 1
+
+
+def _in_own_process(count: int) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.runner", str(count)]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def measure(count: int) -> dict[str, float]:
+    """Seconds per trial and growth of memory in MiB over so many trials."""
+    study = Study.model_validate(
+        {"name": "no_op", "question": "Fast?", "vary": {"train.label_smoothing": [0.0, 0.1]}}
+    )
+    profile = study_profile(study, "mini", load_profile("mini"), {})
+    resolved = ResolvedStudy(study, "mini", profile, tuple(range(count // 2)))
+    inputs, watch = Inputs(), Stopwatch()
+    with tempfile.TemporaryDirectory() as folder, running_ray(None) as nodes:
+        store = Store(Folder(Path(folder)))
+        plan = make_plan(
+            resolved, resolved.search_key(inputs), planned_trials(resolved, inputs), store
+        )
+        workers = int(sum(node.get("CPU", 0) for node in nodes))
+        resources = TrialResources(cpus=1.0, gpus=0.0, max_concurrent=workers)
+        run_plan(plan, inputs, store, resources, watch, Limits(), NoOp)
+    assert len(watch.ended_s) == count
+    timed = watch.ended_s[NUM_WARM_UP:]
+    return {
+        "trial_s": (timed[-1] - timed[0]) / (len(timed) - 1),
+        "growth_mib": watch.resident_mib[-1] - watch.resident_mib[FEW - 1],
+    }
+
+
+def _resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 2**20
+
+
+_HISTORY = (HistoryRow(1, 1.0, 1.0, 1.0, 1.0, 1e-3, 0.1),)
+
+_ANSWER = PredictionRow(
+    example_id="e1",
+    sample=0,
+    gold_label="neutral",
+    predicted_label="neutral",
+    correct=True,
+    prediction="neutral",
+    explanation="",
+    rouge1=0.0,
+    rouge2=0.0,
+    rougeL=0.0,
+    faithful=True,
+    grounding=None,
+    eval_loss=1.0,
+    num_target_tokens=1,
+)
+
+
+def _run(trial: Trial) -> RunRecord:
+    return RunRecord(
+        num_train=trial.run_identity["data"]["num_train"],
+        num_steps=1,
+        final_train_loss=1.0,
+        eval_loss=1.0,
+        validation_digest=trial.evaluation_identity["validation"]["digest"],
+        training_time_s=0.1,
+        examples_per_s=1.0,
+        source_truncated_fraction=0.0,
+        target_truncated_fraction=0.0,
+        device="cpu",
+        history=_HISTORY,
+    )
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(int(sys.argv[1]))))

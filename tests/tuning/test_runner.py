@@ -1,0 +1,308 @@
+"""Studies whose workers die, hang and raise, on a real local Ray."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.records.made import study_of
+from tune_distill.distill.inputs import Inputs
+from tune_distill.records.places import Folder
+from tune_distill.records.store import Store
+from tune_distill.records.trials import TrialRecord
+from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
+from tune_distill.spec.profile import Profile
+from tune_distill.spec.settings import study_profile
+from tune_distill.spec.yaml_files import load_profile
+from tune_distill.tuning.cluster import running_ray
+from tune_distill.tuning.events import Report
+from tune_distill.tuning.planning import plans
+from tune_distill.tuning.resources import Limits, TrialResources
+from tune_distill.tuning.trainable import StudyTrainable
+
+pytestmark = pytest.mark.slow
+
+# What is known of a disturbed trial is kept here, where every process of the test finds it.
+MARKS = "TUNE_DISTILL_TEST_MARKS"
+FIRST, SECOND, THIRD = (f"label_smoothing={value},seed=0" for value in (0.0, 0.1, 0.2))
+
+
+def first_time(name: str) -> bool:
+    """Whether nobody asked for this name before."""
+    try:
+        (Path(os.environ[MARKS]) / name).touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
+
+
+def is_victim(config: Mapping[str, Any]) -> bool:
+    return bool(config["values"]["label_smoothing"] == 0.1)
+
+
+class Noting(StudyTrainable):
+    """Says which process had which trial."""
+
+    def attempt(self, config):
+        (Path(os.environ[MARKS]) / f"{config['values']['label_smoothing']}.{os.getpid()}").touch()
+        yield from self.disturbed(config)
+
+    def disturbed(self, config):
+        yield from super().attempt(config)
+
+
+class DyingOnce(Noting):
+    def disturbed(self, config):
+        for number, progress in enumerate(super().disturbed(config)):
+            if is_victim(config) and number == 2 and first_time("died"):
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield progress
+
+
+class DyingTwice(Noting):
+    def disturbed(self, config):
+        for progress in super().disturbed(config):
+            yield progress
+            # Once what was yielded has been told: each attempt gets further.
+            if is_victim(config) and progress.step in (4, 12) and first_time(f"{progress.step}"):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+class DyingAlways(Noting):
+    def disturbed(self, config):
+        if is_victim(config):
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield from super().disturbed(config)
+
+
+class DyingBetweenTrials(Noting):
+    """A worker that dies when it is asked to take the next trial."""
+
+    def reset_config(self, new_config):
+        if first_time("died"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().reset_config(new_config)
+
+
+class DyingInSetup(Noting):
+    def setup(self, config, context):
+        if first_time("died"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().setup(config, context)
+
+
+class Hanging(Noting):
+    """Hangs in C code that does not let go of the interpreter."""
+
+    def disturbed(self, config):
+        if is_victim(config):
+            ctypes.PyDLL(None).sleep(1000)
+        yield from super().disturbed(config)
+
+
+class Stopping(Noting):
+    """Stands still altogether, timers and all."""
+
+    def disturbed(self, config):
+        if is_victim(config) and first_time("stopped"):
+            os.kill(os.getpid(), signal.SIGSTOP)
+        yield from super().disturbed(config)
+
+
+class Raising(Noting):
+    def disturbed(self, config):
+        if is_victim(config):
+            raise ArithmeticError("no\nnumber")
+        yield from super().disturbed(config)
+
+
+class Events:
+    """A display that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.started_: list[str] = []
+        self.retries: list[tuple[str, int, str]] = []
+        self.reports: dict[str, list[Report]] = {}
+        self.ends: list[str] = []
+
+    def begin(self, plan: Plan, num_workers: int) -> None:
+        pass
+
+    def started(self, trial: Trial) -> None:
+        self.started_.append(trial.trial_id)
+
+    def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
+        self.retries.append((trial.trial_id, num_retries, reason))
+
+    def progressed(self, trial: Trial, report: Report) -> None:
+        self.reports.setdefault(trial.trial_id, []).append(report)
+
+    def ended(self, record: TrialRecord) -> None:
+        self.ends.append(record.trial.trial_id)
+
+    def close(self) -> None:
+        pass
+
+
+class Ran:
+    """A smoothing study that was run with such a trainable."""
+
+    def __init__(self, folder: Path, trainable: type[StudyTrainable], **limits: Any) -> None:
+        from tune_distill.tuning.runner import run_plan
+
+        self.events = Events()
+        self.marks = folder / "marks"
+        self.marks.mkdir(parents=True)
+        Path(os.environ[MARKS]).unlink(missing_ok=True)
+        Path(os.environ[MARKS]).symlink_to(self.marks)
+        inputs, store = Inputs(), Store(Folder(folder / "store"))
+        study = study_of({"train.label_smoothing": [0.0, 0.1, 0.2]})
+        resolved = ResolvedStudy(study, "tiny", profile(study), (0,))
+        (plan,) = plans(resolved, inputs, store)
+        inputs.prepare([trial.profile for trial in plan.pending], store)
+        records = run_plan(
+            plan,
+            inputs,
+            store,
+            TrialResources(1.0, 0.0, 1),
+            self.events,
+            Limits(**limits),
+            trainable,
+        )
+        self.records = {record.trial.trial_id: record for record in records}
+        assert len(self.records) == len(records) == 3
+        assert sorted(self.events.started_) == sorted(self.events.ends) == [FIRST, SECOND, THIRD]
+
+    def numbers(self) -> dict[str, Any]:
+        """All that came out, without times."""
+        return {
+            name: (
+                record.state,
+                record.evaluation and record.evaluation.metrics,
+                [{**vars(row), "elapsed_s": None} for row in record.history],
+            )
+            for name, record in self.records.items()
+        }
+
+    def pids(self, value: float) -> set[str]:
+        """The processes that had the trial of this value."""
+        return {path.suffix for path in self.marks.glob(f"{value}.*")}
+
+
+def profile(study: Any) -> Profile:
+    fields = {
+        "data.num_train": 64,
+        "data.num_validation": 8,
+        "train.num_epochs": 3,
+        "train.batch_size": 8,
+        "train.eval_steps": 4,
+        "decode.max_new_tokens": 4,
+    }
+    return study_profile(study, "mini", load_profile("mini"), fields)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        # Workers import this module by name.
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+        patch.setenv(MARKS, str(tmp_path_factory.mktemp("marks") / "now"))
+        with running_ray(None):
+            yield
+
+
+@pytest.fixture(scope="module")
+def undisturbed(ray_here: None, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    return Ran(tmp_path_factory.mktemp("undisturbed"), Noting)
+
+
+def test_one_worker_takes_all_trials_of_an_undisturbed_study(undisturbed: Ran) -> None:
+    assert undisturbed.events.retries == []
+    assert {record.num_retries for record in undisturbed.records.values()} == {0}
+    assert undisturbed.pids(0.0) == undisturbed.pids(0.1) == undisturbed.pids(0.2)
+
+
+def test_a_killed_worker_costs_no_more_than_the_time_since_its_checkpoint(
+    undisturbed: Ran, tmp_path: Path
+) -> None:
+    ran = Ran(tmp_path, DyingOnce)
+    assert ran.numbers() == undisturbed.numbers()
+    assert ran.records[SECOND].num_retries == 1
+    assert ran.events.retries == [(SECOND, 1, "worker died: its process ended")]
+    reports = ran.events.reports[SECOND]
+    # It died with the third checkpoint written and not yet told of.
+    assert [(report.step, report.resumed_step) for report in reports] == [
+        (4, 0),
+        (8, 0),
+        (12, 12),
+        (16, 12),
+        (20, 12),
+        (24, 12),
+    ]
+    assert len({report.pid for report in reports}) == 2
+    assert len({report.node for report in reports}) == 1
+
+
+def test_a_trial_that_gets_further_each_time_is_never_given_up(
+    undisturbed: Ran, tmp_path: Path
+) -> None:
+    ran = Ran(tmp_path, DyingTwice, max_retries=1)
+    assert ran.numbers() == undisturbed.numbers()
+    assert [number for _, number, _ in ran.events.retries] == [1, 2]
+
+
+def test_a_trial_whose_workers_always_die_is_failed_and_the_others_complete(
+    tmp_path: Path,
+) -> None:
+    ran = Ran(tmp_path, DyingAlways, max_retries=2)
+    assert {name: record.state for name, record in ran.records.items()} == {
+        FIRST: "complete",
+        SECOND: "failed",
+        THIRD: "complete",
+    }
+    assert ran.records[SECOND].error == (
+        "worker died: its process ended; given up after 2 retries "
+        "(--max-retries 2 without a new checkpoint)"
+    )
+    assert ran.records[SECOND].num_retries == 2
+    assert [number for name, number, _ in ran.events.retries] == [1, 2]
+
+
+@pytest.mark.parametrize("trainable", [DyingBetweenTrials, DyingInSetup])
+def test_a_worker_may_die_before_it_has_begun(
+    undisturbed: Ran, tmp_path: Path, trainable: type[StudyTrainable]
+) -> None:
+    ran = Ran(tmp_path, trainable)
+    assert ran.numbers() == undisturbed.numbers()
+    assert [record.num_retries for record in ran.records.values()].count(1) == 1
+
+
+def test_a_trial_that_hangs_is_ended_and_tried_again(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, Hanging, max_retries=1, time_limit_s=25.0)
+    assert ran.records[SECOND].state == "failed"
+    assert ran.records[SECOND].error == (
+        "took longer than --trial-time-limit 25 s; given up after 1 retry "
+        "(--max-retries 1 without a new checkpoint)"
+    )
+    assert ran.events.retries == [(SECOND, 1, "took longer than --trial-time-limit 25 s")]
+    assert (ran.records[FIRST].state, ran.records[THIRD].state) == ("complete", "complete")
+
+
+def test_a_process_that_was_stopped_is_ended_too(undisturbed: Ran, tmp_path: Path) -> None:
+    ran = Ran(tmp_path, Stopping, time_limit_s=25.0)
+    assert ran.numbers() == undisturbed.numbers()
+    assert ran.events.retries == [(SECOND, 1, "took longer than --trial-time-limit 25 s")]
+
+
+def test_what_a_trial_raises_fails_it_at_once_and_leaves_the_worker(tmp_path: Path) -> None:
+    ran = Ran(tmp_path, Raising)
+    assert ran.records[SECOND].state == "failed"
+    assert ran.records[SECOND].error == "ArithmeticError: no number"
+    assert (ran.records[SECOND].num_retries, ran.events.retries) == (0, [])
+    assert ran.pids(0.0) == ran.pids(0.1) == ran.pids(0.2)

@@ -1,0 +1,199 @@
+"""Tune's callbacks become records and what the display shows."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial as TuneTrial
+
+from tune_distill.distill.inputs import Inputs
+from tune_distill.records.store import HistoryRow, Store
+from tune_distill.records.trials import TrialRecord, complete_record
+from tune_distill.spec.errors import TuneDistillError
+from tune_distill.spec.plan import Plan, Trial
+from tune_distill.tuning.events import Display, Report
+from tune_distill.tuning.recovery import failure_reason
+from tune_distill.tuning.resources import Limits
+from tune_distill.tuning.trainable import one_line, trial_of
+
+logger = logging.getLogger(__name__)
+
+_GRACE_S = 10.0
+"""How long after its time a worker may take to end itself."""
+
+
+@dataclass
+class _Running:
+    """A trial that was started and did not end.
+
+    `began_s`: when a worker got it, none while it waits for one. `reached`: the last step of which
+    a checkpoint was told.
+    """
+
+    trial: Trial
+    is_shown: bool = False
+    num_retries: int = 0
+    began_s: float | None = None
+    actor: Any = None
+    reached: int = -1
+    history: tuple[HistoryRow, ...] = ()
+
+
+class Watcher(tune.Callback):  # type: ignore[misc]
+    """Turns Tune's callbacks into records, and shows them; keeps trials to their limits.
+
+    `clock` gives seconds from any fixed point.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        inputs: Inputs,
+        store: Store,
+        display: Display,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.records: dict[str, TrialRecord] = {}
+        self._plan, self._inputs, self._store, self._display = plan, inputs, store, display
+        self._limits, self._clock = limits, clock
+        self._running: dict[str, _Running] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its callbacks to restore them some day; the store resumes studies, and a
+        # terminal cannot be pickled.
+        return {}
+
+    def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
+        """Workers that are overdue and did not end themselves are killed: a stopped process, or
+        one on a node that nobody reaches, obeys no timer of its own."""
+        for running in self._running.values():
+            if running.actor is not None and self._is_overdue(running, _GRACE_S):
+                ray.kill(running.actor)
+                running.actor = None
+
+    def on_trial_start(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        running = self._show(trial)
+        running.began_s, running.actor = self._clock(), trial.temporary_state.ray_actor
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[TuneTrial],
+        trial: TuneTrial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        for message in result["messages"]:
+            logger.warning("%s", message)
+        if "error" in result:
+            return
+        running = self._of(trial)
+        rows = tuple(HistoryRow(**row) for row in result["new_rows"])
+        running.history = running.history[: result["num_rows_before"]] + rows
+        if result["step"] > running.reached:
+            running.reached = result["step"]
+            # What is checkpointed is not lost again, so all retries are there for the rest.
+            trial.max_failures = trial.run_metadata.num_failures + self._limits.max_retries
+        names = ("step", "num_steps", "eval_loss", "resumed_step", "node", "pid")
+        self._display.progressed(running.trial, Report(**{name: result[name] for name in names}))
+
+    def on_trial_recover(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        running = self._show(trial)
+        running.num_retries += 1
+        reason = self._reason(trial)
+        running.began_s = running.actor = None
+        self._display.retried(running.trial, running.num_retries, reason)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        try:
+            self.end(self._ended(trial))
+        except TuneDistillError as error:
+            self.end(self._failed(trial, one_line(error)))
+
+    def on_trial_error(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        num_retries = self._of(trial).num_retries
+        retries = f"{num_retries} {'retry' if num_retries == 1 else 'retries'}"
+        limit = f"--max-retries {self._limits.max_retries} without a new checkpoint"
+        self.end(self._failed(trial, f"{self._reason(trial)}; given up after {retries} ({limit})"))
+
+    def end(self, record: TrialRecord) -> None:
+        """The trial has this end, and it is shown; a trial that ended before keeps its first."""
+        if record.trial.trial_id in self.records:
+            return
+        self.records[record.trial.trial_id] = record
+        self._display.ended(record)
+
+    def unfinished(self) -> list[Trial]:
+        """Trials that were started and did not end: Tune was interrupted."""
+        return [running.trial for running in self._running.values()]
+
+    def _ended(self, trial: TuneTrial) -> TrialRecord:
+        """The record of a trial that says itself that it is done, or that the scheduler stopped.
+
+        Raises:
+            StoreError: the store has lost its run, or cannot take a pruned one's history.
+        """
+        running, result = self._of(trial), trial.last_result
+        if "error" in result:
+            return self._failed(trial, result["error"])
+        if result.get("metrics"):
+            record = complete_record(running.trial, self._store, reused=not result["trained"])
+        else:
+            history = running.history
+            self._store.mark_pruned(self._plan.search_key, running.trial.run_key, history)
+            record = TrialRecord(running.trial, "pruned", False, history=history)
+        del self._running[trial.trial_id]
+        return replace(record, num_retries=running.num_retries)
+
+    def _failed(self, trial: TuneTrial, reason: str) -> TrialRecord:
+        running = self._of(trial)
+        del self._running[trial.trial_id]
+        return TrialRecord(
+            running.trial,
+            "failed",
+            False,
+            reason,
+            history=running.history,
+            num_retries=running.num_retries,
+        )
+
+    def _of(self, trial: TuneTrial) -> _Running:
+        """Ours behind Tune's; a trial whose worker fails to start has not been seen before."""
+        if trial.trial_id not in self._running:
+            ours = trial_of(trial.config, self._plan.resolved, self._inputs)
+            self._running[trial.trial_id] = _Running(ours)
+        return self._running[trial.trial_id]
+
+    def _show(self, trial: TuneTrial) -> _Running:
+        running = self._of(trial)
+        if not running.is_shown:
+            running.is_shown = True
+            self._display.started(running.trial)
+        return running
+
+    def _is_overdue(self, running: _Running, grace_s: float) -> bool:
+        limit_s = self._limits.time_limit_s
+        if limit_s is None or running.began_s is None:
+            return False
+        return self._clock() - running.began_s >= limit_s + grace_s
+
+    def _reason(self, trial: TuneTrial) -> str:
+        # A worker that ends itself in time cannot say why.
+        if self._is_overdue(self._of(trial), 0.0):
+            return f"took longer than --trial-time-limit {self._limits.time_limit_s:g} s"
+        return failure_reason(trial)
