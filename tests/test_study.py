@@ -22,8 +22,8 @@ from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.outputs import parse_output
 from tune_distill.distill.trial import configure_torch, run_trial
 from tune_distill.options import parse_arguments
-from tune_distill.records.store import Store
 from tune_distill.records.places import Folder
+from tune_distill.records.store import Store
 from tune_distill.spec.plan import planned_trials
 from tune_distill.spec.yaml_files import shipped_studies
 from tune_distill.study import main, resolve

@@ -160,6 +160,13 @@ def test_a_table_of_another_study_is_an_error(tmp_path):
         read_results(folder)
 
 
+def test_a_table_from_before_workers_were_replaced_is_read(tmp_path):
+    folder = plant(tmp_path, Plant(num_examples=20))
+    path = folder / "trials.parquet"
+    pd.read_parquet(path).drop(columns="num_retries").to_parquet(path)
+    assert len(read_results(folder).trials) == 9
+
+
 def test_a_study_file_with_a_fault_says_which(tmp_path):
     folder = plant(tmp_path, Plant(num_examples=20))
     path = folder / "study.yaml"

@@ -16,12 +16,11 @@ from tune_distill.tuning.signals import signals_kept, terminated_like_interrupte
 {before}
 try:
     with terminated_like_interrupted():
-        print("ready", flush=True)
         {block}
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 """
-WAIT = "time.sleep(1000)"
+WAIT = "print('ready', flush=True); time.sleep(1000)"
 
 
 def ran(block: str = WAIT, before: str = "") -> str:
@@ -56,6 +55,7 @@ def test_it_goes_to_whoever_handles_ctrl_c():
 def test_the_second_one_is_of_no_account():
     block = """
         try:
+            print("ready", flush=True)
             time.sleep(1000)
         except KeyboardInterrupt:
             with signals_kept():

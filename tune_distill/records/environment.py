@@ -54,8 +54,12 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The commit of the clone that the package runs from, with + if files were changed."""
-    root = Path(__file__).resolve().parents[2]
+    """The commit of the clone that the package comes from, with + if files were changed."""
+    package = Path(__file__).resolve().parents[1]
+    root, travelled = package.parent, package / "commit.txt"
+    if travelled.is_file():
+        # Of the clone from which this copy was submitted.
+        return travelled.read_text(encoding="utf-8").strip()
     if not (root / ".git").exists():
         return None
     try:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tune_distill.spec.errors import ClusterError
+from tune_distill.tuning.access import let_in
 
 # Read when Ray is imported or starts its processes, so set before either.
 _ENVIRONMENT = {
@@ -38,7 +39,8 @@ def running_ray(address: str | None) -> Iterator[list[dict[str, float]]]:
     `address` none starts Ray on this machine for this block only.
 
     Raises:
-        ClusterError: Ray cannot be started, or nothing answers at `address`.
+        ClusterError: Ray cannot be started, nothing answers at `address`, or it lets nobody in
+            without a token that is not here.
     """
     if address is not None:
         if address.startswith("ray://"):
@@ -49,8 +51,13 @@ def running_ray(address: str | None) -> Iterator[list[dict[str, float]]]:
         _require_listening(address)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if address is not None:
+        address = let_in(address)
     import ray
+    from ray._private import worker
 
+    # Ray would print every worker's death among our lines, which tell of it themselves.
+    worker.print_to_stdstream = lambda *_, **__: None
     # A failed trial is a row with its reason; its traceback is not news.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
@@ -58,9 +65,7 @@ def running_ray(address: str | None) -> Iterator[list[dict[str, float]]]:
     except _start_errors() as error:
         what = f"a Ray cluster at {address}" if address else "Ray on this machine"
         reason = " ".join(str(error).split())[:300]
-        raise ClusterError(
-            f"--address: {what} must start or answer, got: {reason}{_remedy(address)}"
-        ) from error
+        raise ClusterError(f"--address: {what} must start or answer, got: {reason}") from error
     try:
         yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
     finally:
@@ -92,16 +97,6 @@ def _start_errors() -> tuple[type[Exception], ...]:
 
     own = (exceptions.RayError, exceptions.AuthenticationError)
     return (OSError, ValueError, RuntimeError, *own)
-
-
-def _remedy(address: str | None) -> str:
-    # Not set for the user: who shows a token cannot join a cluster that asks for none.
-    if address is None or os.environ.get("RAY_AUTH_MODE") == "token":
-        return ""
-    return (
-        "; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH to a copy of "
-        "the head's ~/.ray/auth_token"
-    )
 
 
 def _options(address: str | None) -> dict[str, Any]:

@@ -1,0 +1,297 @@
+"""Tokens: found as Ray finds them, shown to whom asks, and never turned off."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import grpc
+import pytest
+
+from tune_distill.spec.errors import ClusterError
+from tune_distill.tuning import access
+from tune_distill.tuning.access import Token, dashboard_headers, find_token, let_in
+
+SECRET = "c0ffee" * 8
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """A home without a token, in an environment that says nothing of Ray."""
+    for name in os.environ:
+        if name.startswith("RAY_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def default(home):
+    """Where a copied token lies."""
+    (home / ".ray").mkdir()
+    return home / ".ray" / "auth_token"
+
+
+class TestFinding:
+    def test_there_may_be_none(self):
+        assert find_token() is None
+
+    @pytest.mark.parametrize("content", ["{}", "{}\n", "  {}\t\r\n", "{}\nsecond line\n"])
+    def test_a_copied_file_is_read_as_ray_reads_it(self, default, content):
+        default.write_text(content.format(SECRET))
+        assert find_token() == Token(SECRET, str(default))
+
+    def test_a_named_file_goes_before_the_copied_one(self, default, home, monkeypatch):
+        default.write_text("another")
+        (home / "named").write_text(SECRET)
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(home / "named"))
+        assert find_token() == Token(SECRET, f"RAY_AUTH_TOKEN_PATH ({home / 'named'})")
+
+    def test_the_variable_goes_before_all(self, default, monkeypatch):
+        default.write_text("another")
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(default))
+        monkeypatch.setenv("RAY_AUTH_TOKEN", f" {SECRET}\n")
+        assert find_token() == Token(SECRET, "RAY_AUTH_TOKEN")
+
+    @pytest.mark.parametrize("blank", ["", "  "])
+    def test_a_blank_variable_is_none(self, default, monkeypatch, blank):
+        default.write_text(SECRET)
+        monkeypatch.setenv("RAY_AUTH_TOKEN", blank)
+        assert find_token() == Token(SECRET, str(default))
+
+    @pytest.mark.parametrize("content", ["", "\n", " \n", f"\n{SECRET}"])
+    def test_an_empty_file_is_named(self, default, content):
+        default.write_text(content)
+        with pytest.raises(ClusterError, match="must hold a cluster's token in its first line"):
+            find_token()
+
+    def test_a_named_file_that_is_not_there_is_named(self, default, monkeypatch):
+        default.write_text(SECRET)
+        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "~/elsewhere")
+        with pytest.raises(ClusterError) as caught:
+            find_token()
+        assert str(caught.value).startswith(
+            "RAY_AUTH_TOKEN_PATH (~/elsewhere): must be a file with a cluster's token, got: No such"
+        )
+
+    def test_what_is_no_text_is_named(self, default):
+        default.write_bytes(b"\xff\xfe")
+        with pytest.raises(ClusterError, match="got: no text"):
+            find_token()
+
+    def test_a_token_is_not_shown_by_accident(self):
+        assert SECRET not in repr(Token(SECRET, "somewhere"))
+
+
+@contextmanager
+def dashboard(secret=None, status=200, content=b'{"ray_version": "2.60.0"}', location=None):
+    """A server that answers as Ray's does; yields its URL and the tokens that it was shown."""
+    shown = []
+
+    class Answers(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            authorization = self.headers.get("Authorization")
+            shown.append(authorization)
+            code, body = status, content
+            if secret is not None and authorization != f"Bearer {secret}":
+                code, body = (403, b"Forbidden") if authorization else (401, b"Unauthorized")
+            self.send_response(code)
+            if code == 302:
+                self.send_header("Location", location)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", shown
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class TestDashboard:
+    def test_one_that_asks_for_none_is_shown_none(self, default):
+        default.write_text(SECRET)
+        with dashboard() as (url, shown):
+            assert dashboard_headers(url) == {}
+        assert shown == [None]
+
+    def test_one_that_asks_is_shown_the_token(self, default):
+        default.write_text(f"{SECRET}\n")
+        with dashboard(SECRET) as (url, shown):
+            assert dashboard_headers(url) == {"authorization": f"Bearer {SECRET}"}
+        assert shown == [None, f"Bearer {SECRET}"]
+
+    def test_a_missing_token_is_asked_for(self, default):
+        with dashboard(SECRET) as (url, _), pytest.raises(ClusterError) as caught:
+            dashboard_headers(url)
+        assert str(caught.value) == (
+            f"--address: the Ray cluster at {url} asks for a token, got none from RAY_AUTH_TOKEN, "
+            f"RAY_AUTH_TOKEN_PATH or {default}; copy the head's ~/.ray/auth_token to "
+            "~/.ray/auth_token here, or set RAY_AUTH_TOKEN_PATH to the full path of a copy"
+        )
+
+    def test_a_wrong_token_is_said_to_be_wrong_and_not_told(self, monkeypatch):
+        monkeypatch.setenv("RAY_AUTH_TOKEN", "not-the-secret")
+        with dashboard(SECRET) as (url, _), pytest.raises(ClusterError) as caught:
+            dashboard_headers(url)
+        message = str(caught.value)
+        assert f"must be that of the Ray cluster at {url}, got another one from RAY_" in message
+        assert "not-the-secret" not in message
+
+    @pytest.mark.parametrize(
+        ("status", "content"),
+        [(404, b"{}"), (200, b"<html>"), (200, b"[1]"), (200, b"{}"), (500, b"")],
+    )
+    def test_another_server_is_recognised(self, status, content):
+        with dashboard(status=status, content=content) as (url, _):
+            expected = f"got HTTP status {status} from something else"
+            with pytest.raises(ClusterError, match=expected):
+                dashboard_headers(url)
+
+    def test_a_redirection_is_not_shown_the_token(self, default):
+        default.write_text(SECRET)
+        with dashboard() as (elsewhere, shown):
+            url = f"{elsewhere}/api/version"
+            with dashboard(SECRET, status=302, location=url) as (asking, _):
+                dashboard_headers(asking)
+        assert shown == [None]
+
+    def test_nothing_there_is_said(self):
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+            with pytest.raises(ClusterError, match=f"must answer at {url}, got: .*refused; check"):
+                dashboard_headers(url)
+
+    def test_silence_is_said(self, monkeypatch):
+        monkeypatch.setattr(access, "_TIMEOUT_S", 0.2)
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            with pytest.raises(ClusterError, match=f"must answer at {url}, got: timed out; check"):
+                dashboard_headers(url)
+
+    def test_what_speaks_no_http_is_not_quoted(self):
+        with head() as address, pytest.raises(ClusterError, match="got: an answer that is no HTTP"):
+            dashboard_headers(f"http://{address}")
+
+
+@contextmanager
+def head(secret=None, host="127.0.0.1"):
+    """A server that answers as a head's GCS does; yields its HOST:PORT."""
+
+    def check_alive(request, context):
+        shown = dict(context.invocation_metadata()).get("authorization")
+        if secret is not None and shown != f"Bearer {secret}":
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "InvalidAuthToken")
+        return b""
+
+    handlers = {"CheckAlive": grpc.unary_unary_rpc_method_handler(check_alive)}
+    server = grpc.server(ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("ray.rpc.NodeInfoGcsService", handlers),)
+    )
+    port = server.add_insecure_port(f"{host}:0")
+    server.start()
+    try:
+        yield f"{host}:{port}"
+    finally:
+        server.stop(None).wait()
+
+
+@pytest.fixture
+def authenticated(monkeypatch):
+    """Whether authentication was turned on, which in this process must stay as it is."""
+    calls = []
+    monkeypatch.setattr(access, "_authenticate", lambda: calls.append(True))
+    return calls
+
+
+class TestJoining:
+    def test_one_that_asks_for_none_is_joined_without(self, default, authenticated):
+        default.write_text(SECRET)
+        with head() as address:
+            assert let_in(address) == address
+        assert authenticated == []
+        assert "RAY_AUTH_MODE" not in os.environ
+
+    @pytest.mark.parametrize("mode", [None, "token", "TOKEN"])
+    def test_one_that_asks_is_joined_with_the_token(
+        self, default, authenticated, monkeypatch, mode
+    ):
+        default.write_text(f"{SECRET}\n")
+        if mode is not None:
+            monkeypatch.setenv("RAY_AUTH_MODE", mode)
+        with head(SECRET) as address:
+            let_in(address)
+        assert authenticated == [True]
+
+    def test_a_missing_token_is_asked_for(self, default, authenticated):
+        with head(SECRET) as address, pytest.raises(ClusterError, match="asks for a token, got no"):
+            let_in(address)
+        assert authenticated == []
+
+    def test_a_wrong_token_is_said_to_be_wrong(self, default, authenticated):
+        default.write_text("another")
+        with (
+            head(SECRET) as address,
+            pytest.raises(ClusterError, match=f"another one from {default}"),
+        ):
+            let_in(address)
+        assert authenticated == []
+
+    def test_authentication_that_was_turned_off_is_left_to_the_user(
+        self, default, authenticated, monkeypatch
+    ):
+        default.write_text(SECRET)
+        monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+        with head(SECRET) as address, pytest.raises(ClusterError, match="got 'disabled'; unset it"):
+            let_in(address)
+        assert os.environ["RAY_AUTH_MODE"] == "disabled"
+        assert authenticated == []
+
+    def test_authentication_that_was_turned_on_is_not_turned_off(self, default, monkeypatch):
+        default.write_text(SECRET)
+        monkeypatch.setenv("RAY_AUTH_MODE", "token")
+        with head() as address, pytest.raises(ClusterError, match="unset RAY_AUTH_MODE"):
+            let_in(address)
+        assert os.environ["RAY_AUTH_MODE"] == "token"
+
+    def test_another_server_is_recognised(self):
+        with dashboard() as (url, _):
+            address = url.removeprefix("http://")
+            with pytest.raises(ClusterError, match="got UNAVAILABLE; name its"):
+                let_in(address)
+
+    def test_with_certificates_ray_settings_count(self, monkeypatch, authenticated):
+        monkeypatch.setenv("RAY_USE_TLS", "1")
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            let_in(f"127.0.0.1:{silent.getsockname()[1]}")
+        assert authenticated == []
+
+    def test_auto_is_where_ray_says(self, monkeypatch):
+        # Ray takes 127.0.0.1 for this machine's own address.
+        with head(host="127.0.0.2") as address:
+            monkeypatch.setenv("RAY_ADDRESS", address)
+            assert let_in("auto") == address
+
+    def test_auto_that_leads_nowhere_is_said(self, monkeypatch):
+        monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.2:8265")
+        with pytest.raises(ClusterError, match=r"^--address: "):
+            let_in("auto")
+
+    @pytest.mark.parametrize("address", ["head", "local", "http://head", ":6379"])
+    def test_what_is_no_address_is_said(self, address):
+        with pytest.raises(ClusterError) as caught:
+            let_in(address)
+        assert str(caught.value) == f"--address: must be HOST:PORT or 'auto', got {address!r}"

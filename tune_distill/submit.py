@@ -1,0 +1,254 @@
+"""Front door: `python -m tune_distill.submit STUDY --address URL`. Studies as jobs on a cluster.
+
+The study command itself runs on the cluster's head, with this package and the study's files as they
+are here. What it prints is shown while it runs; it goes on when nobody looks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tune_distill
+from tune_distill.spec.errors import TuneDistillError
+from tune_distill.submit_options import parse_submit_arguments, study_command, study_options
+
+if TYPE_CHECKING:
+    from tune_distill.tuning.jobs import Job, Jobs
+
+EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
+_NO_SUCH_COMMAND = 127
+
+# What Ray prints before a job's own lines.
+_PREAMBLE = re.compile(r"Running entrypoint for job |\S+ \S+\s+INFO job_manager\.py:\d+ -- ")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: the study's own, if it was waited for; 2 usage, configuration, no cluster."""
+    given = parse_submit_arguments(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _COMMANDS[given.command](given)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_SOME_FAILED
+    except BrokenPipeError:
+        # Whoever reads has had enough; Python would say so once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_SOME_FAILED
+    except TuneDistillError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def _submit(given: argparse.Namespace) -> int:
+    from tune_distill.bundle import study_bundle
+    from tune_distill.spec.yaml_files import shipped_studies
+    from tune_distill.study import resolve
+    from tune_distill.tuning.jobs import STUDY, Purpose
+
+    options = study_options(given)
+    names = shipped_studies() if options.studies == ["all"] else options.studies
+    # Here, so that a file with faults goes nowhere.
+    studies = [resolve(name, options) for name in names]
+    jobs = _jobs(given)
+    bundle, there = study_bundle(options, studies)
+    purpose = Purpose(
+        STUDY,
+        tuple(resolved.study.name for resolved in studies),
+        options.results,
+        options.store,
+        tune_distill.__version__,
+    )
+    job_id = jobs.submit(study_command(there), bundle, purpose)
+    if given.json:
+        print(json.dumps({"event": "submitted", "job": job_id}), flush=True)
+    for line in (*bundle.notes, f"submitted {job_id}; results go to {options.results} there"):
+        _tell(line, given)
+    if given.detach:
+        _tell(_ways_on(job_id, jobs.url), given)
+        return EXIT_COMPLETE
+    return _watch(jobs, job_id, given)
+
+
+def _status(given: argparse.Namespace) -> int:
+    jobs = _jobs(given)
+    found = [jobs.study(given.job)] if given.job else jobs.studies()
+    if given.json:
+        print(json.dumps([asdict(job) for job in found]))
+    elif given.job:
+        print(_details(found[0]))
+    else:
+        print(_table(found) if found else f"no study was submitted to {jobs.url}")
+    return EXIT_COMPLETE
+
+
+def _logs(given: argparse.Namespace) -> int:
+    jobs = _jobs(given)
+    job = jobs.study(given.job)
+    if given.follow:
+        return _watch(jobs, job.id, given)
+    for line in jobs.log(job.id).splitlines():
+        _show(line, given)
+    return EXIT_COMPLETE
+
+
+def _stop(given: argparse.Namespace) -> int:
+    jobs = _jobs(given)
+    job = jobs.study(given.job)
+    if job.has_ended:
+        print(f"{job.id} has ended already: {job.state}")
+        return EXIT_COMPLETE
+    print(f"{job.id} is told to stop, and writes the tables of what is complete", flush=True)
+    print(_ending(jobs.stop(job.id), jobs.url))
+    return EXIT_COMPLETE
+
+
+def _fetch(given: argparse.Namespace) -> int:
+    from tune_distill.analysis.reporting.reports import report_results
+    from tune_distill.bundle import package_bundle
+    from tune_distill.records.parcel import unpack
+    from tune_distill.tuning.jobs import FETCH
+
+    jobs = _jobs(given)
+    job = jobs.study(given.job)
+    place, studies = job.purpose.results, job.purpose.studies
+    command = ["python", "-m", "tune_distill.records.parcel", place, *studies]
+    errand = jobs.submit(command, package_bundle(), replace(job.purpose, kind=FETCH))
+    results = Path(given.to).expanduser()
+    try:
+        parcel = unpack(jobs.follow(errand), results)
+    finally:
+        jobs.clear(errand)
+    if not job.has_ended:
+        print(f"{job.id} has not ended: these are its tables as they are now")
+    for study in parcel.missing:
+        print(f"{study}: no tables yet")
+    summaries, unread = report_results(results)
+    for summary in summaries:
+        if summary["study"] in parcel.studies:
+            print(f"{summary['study']}: {results / summary['study'] / 'report.html'}")
+            print(*(f"  {line}" for line in summary["lines"]), sep="\n")
+    for study in sorted(unread.keys() & set(parcel.studies)):
+        print(f"error: {unread[study]}", file=sys.stderr)
+    return EXIT_SOME_FAILED if unread.keys() & set(parcel.studies) else EXIT_COMPLETE
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "study": _submit,
+    "status": _status,
+    "logs": _logs,
+    "stop": _stop,
+    "fetch": _fetch,
+}
+
+
+def _jobs(given: argparse.Namespace) -> Jobs:
+    # Ray is imported only once the arguments are right.
+    from tune_distill.tuning.jobs import Jobs
+
+    return Jobs(given.url)
+
+
+def _watch(jobs: Jobs, job_id: str, given: argparse.Namespace) -> int:
+    """What the job prints is shown until it ends; its exit code."""
+    try:
+        for line in jobs.follow(job_id):
+            _show(line, given)
+    except KeyboardInterrupt:
+        print(f"\n{job_id} goes on\n{_ways_on(job_id, jobs.url)}", file=sys.stderr)
+        return EXIT_SOME_FAILED
+    job = jobs.now(job_id)
+    _tell(_ending(job, jobs.url), given)
+    if job.state == "succeeded":
+        return EXIT_COMPLETE
+    return EXIT_USAGE if job.exit_code == EXIT_USAGE else EXIT_SOME_FAILED
+
+
+def _show(line: str, given: argparse.Namespace) -> None:
+    """A line of the job, where it belongs."""
+    if not _PREAMBLE.match(line):
+        is_event = line.startswith("{") or not given.json
+        print(line, file=sys.stdout if is_event else sys.stderr, flush=True)
+
+
+def _tell(text: str, given: argparse.Namespace) -> None:
+    """Our own words, apart from the study's where those are for programs."""
+    apart = given.json or given.quiet
+    print(text, file=sys.stderr if apart else sys.stdout, flush=True)
+
+
+def _ways_on(job_id: str, url: str) -> str:
+    return "\n".join(
+        f"  to {what}: python -m tune_distill.submit {command} {job_id} --address {url}"
+        for what, command in (("look", "logs --follow"), ("end it", "stop"), ("have it", "fetch"))
+    )
+
+
+def _ending(job: Job, url: str) -> str:
+    """How the job ended, and what to do next."""
+    fetch = f"tables: python -m tune_distill.submit fetch {job.id} --address {url}"
+    if job.state == "succeeded":
+        return f"{job.id} succeeded\n{fetch}"
+    if job.state == "stopped":
+        kept = job.purpose.store or f"{job.purpose.results}/.store"
+        return (
+            f"{job.id} was stopped; complete trials, and checkpoints of the others, are kept in "
+            f"{kept}: submit the same again to go on\n{fetch}"
+        )
+    if job.exit_code == EXIT_SOME_FAILED:
+        return f"{job.id} failed in part, as it says; submit the same again to try again\n{fetch}"
+    if job.exit_code == EXIT_USAGE:
+        return f"{job.id} could not run, as it says"
+    if job.exit_code == _NO_SUCH_COMMAND:
+        return f"{job.id} could not run: the head's PATH must lead to the python that Ray runs in"
+    return f"{job.id} {job.state}: {job.message}"
+
+
+def _table(found: Sequence[Job]) -> str:
+    rows = [("job", "studies", "state", "started", "took")]
+    rows += [
+        (job.id, ", ".join(job.purpose.studies), job.state, _clock(job.started_s), _took(job))
+        for job in found
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    return "\n".join(lines)
+
+
+def _details(job: Job) -> str:
+    told = {
+        "job": job.id,
+        "studies": ", ".join(job.purpose.studies),
+        "state": job.state,
+        "exit code": "" if job.exit_code is None else str(job.exit_code),
+        "message": job.message,
+        "started": _clock(job.started_s),
+        "took": _took(job),
+        "results": job.purpose.results,
+        "store": job.purpose.store or f"{job.purpose.results}/.store",
+        "version": job.purpose.version,
+        "command": job.command,
+    }
+    return "\n".join(f"{name:9}  {text}" for name, text in told.items() if text)
+
+
+def _clock(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def _took(job: Job) -> str:
+    from tune_distill.tuning.progress import duration_text
+
+    return duration_text((job.ended_s or time.time()) - job.started_s)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

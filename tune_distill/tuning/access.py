@@ -1,0 +1,236 @@
+"""Clusters that ask for a token get the one that Ray would show; others are shown none.
+
+Whether a cluster asks is found out by asking it. A driver that uses a token on a cluster which asks
+for none is let in, but workers that report to it are refused, and its actors die.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tune_distill.spec.errors import ClusterError
+
+_TIMEOUT_S = 10.0
+_MODE = "RAY_AUTH_MODE"
+_REFUSED = (401, 403)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A cluster's secret, and where it was found."""
+
+    text: str = field(repr=False)
+    source: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What shows it, over HTTP and over gRPC."""
+        return {"authorization": f"Bearer {self.text}"}
+
+
+def find_token() -> Token | None:
+    """The token that Ray would show: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token.
+
+    Raises:
+        ClusterError: a file is named or there, but holds no token.
+    """
+    if text := os.environ.get("RAY_AUTH_TOKEN", "").strip():
+        return Token(text, "RAY_AUTH_TOKEN")
+    if named := os.environ.get("RAY_AUTH_TOKEN_PATH"):
+        return _read_token(Path(named), f"RAY_AUTH_TOKEN_PATH ({named})")
+    default = Path.home() / ".ray" / "auth_token"
+    return _read_token(default, str(default)) if default.exists() else None
+
+
+def dashboard_headers(url: str) -> dict[str, str]:
+    """What to send with each request to the dashboard at `url`: a token, where it asks for one.
+
+    Raises:
+        ClusterError: no dashboard of Ray answers there, or it asks for a token that is not here.
+    """
+    status, content = _get(url, {})
+    headers: dict[str, str] = {}
+    if status in _REFUSED:
+        token = _required_token(url)
+        headers = token.headers
+        status, content = _get(url, headers)
+        if status in _REFUSED:
+            raise _wrong(url, token)
+    if status != 200 or "ray_version" not in _json_object(content):
+        raise ClusterError(
+            f"--address: the dashboard of a Ray cluster must answer at {url}, got HTTP status "
+            f"{status} from something else; name the head's, by default http://HEAD:8265"
+        )
+    return headers
+
+
+def let_in(address: str) -> str:
+    """HOST:PORT of the cluster at `address`, which this process may now join.
+
+    Authentication is turned on for this process where the cluster asks for a token, and never off.
+
+    Raises:
+        ClusterError: the token is missing or wrong, or RAY_AUTH_MODE forbids what is asked.
+    """
+    address = _found(address)
+    mode = os.environ.get(_MODE, "").lower()
+    if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
+        # What is asked without the cluster's certificates gets no answer: Ray's own settings count.
+        return address
+    if _asks_for_token(address, {}):
+        _require_mode(address, mode)
+        token = _required_token(address)
+        if _asks_for_token(address, token.headers):
+            raise _wrong(address, token)
+        _authenticate()
+    elif mode == "token":
+        raise ClusterError(
+            f"{_MODE}: must not be 'token' for a cluster that asks for none, as the one at "
+            f"{address}: its workers could not report to a driver that does; unset {_MODE}"
+        )
+    return address
+
+
+def _read_token(path: Path, source: str) -> Token:
+    """The token in the first line of the file, as Ray reads it."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no text"
+        raise ClusterError(
+            f"{source}: must be a file with a cluster's token, got: {reason}; {_COPY}"
+        ) from error
+    text = lines[0].strip() if lines else ""
+    if not text:
+        raise ClusterError(
+            f"{source}: must hold a cluster's token in its first line, got an empty one; {_COPY}"
+        )
+    return Token(text, source)
+
+
+_COPY = (
+    "copy the head's ~/.ray/auth_token to ~/.ray/auth_token here, or set RAY_AUTH_TOKEN_PATH to "
+    "the full path of a copy"
+)
+
+
+def _required_token(where: str) -> Token:
+    token = find_token()
+    if token is None:
+        raise ClusterError(
+            f"--address: the Ray cluster at {where} asks for a token, got none from "
+            f"RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or {Path.home() / '.ray' / 'auth_token'}; {_COPY}"
+        )
+    return token
+
+
+def _wrong(where: str, token: Token) -> ClusterError:
+    return ClusterError(
+        f"--address: the token must be that of the Ray cluster at {where}, got another one from "
+        f"{token.source}; {_COPY}"
+    )
+
+
+def _require_mode(address: str, mode: str) -> None:
+    if mode not in ("", "token"):
+        raise ClusterError(
+            f"{_MODE}: must be 'token' for a cluster that asks for one, as the one at {address}, "
+            f"got {os.environ[_MODE]!r}; unset it"
+        )
+
+
+def _get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    """The status and content of an answer to /api/version."""
+    request = urllib.request.Request(f"{url}/api/version")
+    for name, value in headers.items():
+        # Not to whom a redirection leads.
+        request.add_unredirected_header(name, value)
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            return answer.status, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+    except (OSError, http.client.HTTPException) as error:
+        # What speaks no HTTP is quoted by its exception, byte for byte.
+        spoken = isinstance(error, OSError)
+        reason = (
+            (getattr(error, "reason", None) or error) if spoken else "an answer that is no HTTP"
+        )
+        raise ClusterError(
+            f"--address: the dashboard of a Ray cluster must answer at {url}, got: {reason}; "
+            "check the address, and that the head's dashboard can be reached from here"
+        ) from error
+
+
+def _json_object(content: bytes) -> dict[str, Any]:
+    try:
+        parsed = json.loads(content)
+    except ValueError:
+        return {}
+    return parsed if isinstance(parsed, dict) else {}
+
+
+def _found(address: str) -> str:
+    """HOST:PORT behind "auto"; any other address as it is.
+
+    Ray itself would show any token at hand to what "auto" finds.
+    """
+    if address != "auto":
+        host, _, port = address.rpartition(":")
+        if not host or not port.isdigit():
+            raise ClusterError(f"--address: must be HOST:PORT or 'auto', got {address!r}")
+        return address
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        return str(canonicalize_bootstrap_address(address))
+    except (ConnectionError, ValueError) as error:
+        raise ClusterError(
+            f"--address: a Ray cluster must run where 'auto' looks for one, got: {error}"
+        ) from error
+
+
+def _asks_for_token(address: str, headers: Mapping[str, str]) -> bool:
+    """Whether the cluster refuses who shows only these headers.
+
+    Raises:
+        ClusterError: what answers is no head of Ray, which Ray itself would try for minutes.
+    """
+    import grpc
+
+    # Ray's own connections ignore proxies.
+    options = [("grpc.enable_http_proxy", 0)]
+    with grpc.insecure_channel(address, options=options) as channel:
+        check = channel.unary_unary("/ray.rpc.NodeInfoGcsService/CheckAlive")
+        try:
+            check(b"", timeout=_TIMEOUT_S, metadata=tuple(headers.items()))
+        except grpc.RpcError as error:
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                return True
+            raise ClusterError(
+                f"--address: the head of a Ray cluster must answer at {address}, got "
+                f"{error.code().name}; name its HOST:PORT, by default 6379, not the dashboard's"
+            ) from error
+    return False
+
+
+def _authenticate() -> None:
+    """This process and those that it starts show their token."""
+    from ray._raylet import (  # type: ignore[attr-defined]
+        AuthenticationTokenLoader,
+        Config,
+    )
+
+    os.environ[_MODE] = "token"
+    # Ray reads its settings when it is imported, which it may be by now.
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()
