@@ -24,7 +24,7 @@ from tune_distill.spec.errors import DataError, StudentError, StudyFileError
 from tune_distill.spec.profile import Data, Student
 from tune_distill.study import resolve
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[1]
 
 STUDY = "name: {name}\nquestion: Why?\nvary: {{train.label_smoothing: [0.0, 0.1]}}\n"
 
