@@ -5,6 +5,7 @@ import sys
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Barrier
 from typing import NoReturn
@@ -25,6 +26,8 @@ from tune_distill.records.places import Folder, Place, local_path, open_place
 from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.spec.errors import StoreError
+from tune_distill.tuning.cluster import running_ray
+from tune_distill.tuning.relay import RelayedFolder, shared
 
 TRIAL, OTHER = trials_of()[:2]
 KEY, EVALUATION = TRIAL.run_key, TRIAL.evaluation_key
@@ -69,10 +72,30 @@ def whole_bucket(request) -> Place:
     return ObjectStore.open(f"s3://{name}", "--store")
 
 
-KINDS = {kind.__name__: kind for kind in (folder, memory, renamed, bucket, whole_bucket)}
+def relayed(request) -> Place:
+    """The driver's folder as workers on other nodes see it."""
+    request.getfixturevalue("ray_here")
+    root = request.getfixturevalue("tmp_path") / "store"
+    with ExitStack() as ends:
+        place = ends.enter_context(shared(Folder(root)))
+        request.addfinalizer(ends.pop_all().close)
+    return RelayedFolder(root, place._porter)
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    with running_ray(None):
+        yield
+
+
+KINDS = {kind.__name__: kind for kind in (folder, memory, renamed, bucket, whole_bucket, relayed)}
+
+
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name == "relayed" else ()) for name in KINDS
+    ]
+)
 def place(request) -> Place:
     return KINDS[request.param](request)
 

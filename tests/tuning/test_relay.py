@@ -35,7 +35,7 @@ class TestPorter:
         porter.finish_upload("u", "runs/x")
         porter.finish_upload("u", "runs/x")
         assert porter.read("runs/x") == b"abcdef"
-        assert list((tmp_path / "uploads").iterdir()) == []
+        assert list((tmp_path / ".uploads").iterdir()) == []
 
     def test_creating_again_with_the_own_content_is_no_defeat(self, tmp_path: Path) -> None:
         porter = Porter(tmp_path)
@@ -94,7 +94,7 @@ class TestRelayedFolder:
         with shared(Folder(tmp_path / "store")) as place:
             assert type(_travelled(place)) is Folder
             # Another folder at the same path is not the driver's.
-            (tmp_path / "store" / "mark").write_text("other")
+            (tmp_path / "store" / ".mark").write_text("other")
             assert isinstance(_travelled(place), RelayedFolder)
 
 

@@ -141,7 +141,8 @@ class Folder:
             entries = os.listdir(self.path(folder))
         except (FileNotFoundError, NotADirectoryError):
             return []
-        return sorted(entry for entry in entries if not entry.endswith(".tmp"))
+        # Temporary files, and what a place keeps for itself, are hidden.
+        return sorted(entry for entry in entries if not entry.startswith("."))
 
     def exists(self, name: str) -> bool:
         return self.path(name).exists()
@@ -207,6 +208,7 @@ class Copies(ABC):
             path = folder / Path(name).name
             with explained(path):
                 yield path
+                path.stat()
             self.upload(path, name)
 
     @contextmanager

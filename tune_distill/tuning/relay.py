@@ -24,7 +24,7 @@ PIECE_BYTES = 4 * 1024 * 1024
 # How many workers the actor serves at once.
 _NUM_THREADS = 16
 
-_MARK = "mark"
+_MARK = ".mark"
 
 
 class Porter:
@@ -71,8 +71,8 @@ class Porter:
         """The names of all files below the folder."""
         root = self._folder.path("")
         paths = sorted(path for path in self._folder.path(folder).rglob("*") if path.is_file())
-        names = [path.relative_to(root).as_posix() for path in paths]
-        return [name for name in names if not name.endswith(".tmp")]
+        names = [path.relative_to(root) for path in paths]
+        return [n.as_posix() for n in names if not any(part.startswith(".") for part in n.parts)]
 
     def exists(self, name: str) -> bool:
         return self._folder.exists(name)
@@ -87,7 +87,7 @@ class Porter:
         self._folder.require_writable()
 
     def _upload(self, upload: str) -> Path:
-        return self._folder.path(f"uploads/{upload}.tmp")
+        return self._folder.path(f".uploads/{upload}")
 
 
 class RelayedFolder(Copies):
