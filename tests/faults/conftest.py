@@ -1,0 +1,103 @@
+"""A cluster of three nodes that see nothing of the driver's, and the moments of kills.
+
+`TUNE_DISTILL_KILLS` is how many moments each kill is tried at, 1 unless set. A moment is made from
+a random seed that a failing test prints; `TUNE_DISTILL_KILL_SEED` sets it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.clusters import Cluster
+from tests.faults.studies import LONG, NUM_REPORTS
+from tests.processes import wait_until
+from tests.study_process import Event, StudyProcess
+
+NUM_KILLS = int(os.environ.get("TUNE_DISTILL_KILLS", "1"))
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Some time in the middle of a study's training: a report, and a while after it."""
+
+    num_reports: int
+    delay_s: float
+
+    def wait(self, study: StudyProcess) -> Event:
+        """The moment has come; the last report of a trial that goes on for a while yet."""
+        for _ in range(self.num_reports - 1):
+            study.wait_for(lambda event: event["event"] == "progressed")
+        event = study.wait_for(_is_early)
+        # No waiting for anything: the moment itself, somewhere between two checkpoints.
+        time.sleep(self.delay_s)
+        return event
+
+
+def _is_early(event: Event) -> bool:
+    early: bool = event["event"] == "progressed" and event["step"] < 0.8 * event["num_steps"]
+    return early
+
+
+@pytest.fixture(params=range(NUM_KILLS))
+def moment(request: pytest.FixtureRequest) -> Moment:
+    """A random moment, another for each of the `TUNE_DISTILL_KILLS`."""
+    seed = int(os.environ.get("TUNE_DISTILL_KILL_SEED", secrets.randbits(32)))
+    print(f"TUNE_DISTILL_KILL_SEED={seed} makes this moment again")
+    chosen = random.Random(seed + request.param)
+    return Moment(chosen.randint(1, int(0.7 * 3 * NUM_REPORTS)), chosen.uniform(0, 0.6))
+
+
+@pytest.fixture(scope="session")
+def drivers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all drivers have their folders. Without root the nodes see it too."""
+    return tmp_path_factory.mktemp("drivers")
+
+
+@pytest.fixture
+def folder(drivers: Path) -> Path:
+    """A driver's own folder, that no node but the head's sees."""
+    path = drivers / secrets.token_hex(4)
+    path.mkdir()
+    return path
+
+
+@pytest.fixture(scope="session")
+def hidden(drivers: Path) -> list[Path]:
+    """What nodes shall not see."""
+    return [drivers] if os.geteuid() == 0 else []
+
+
+@pytest.fixture(scope="package")
+def three_nodes(hidden: list[Path]) -> Iterator[Cluster]:
+    with Cluster() as cluster:
+        for _ in range(3):
+            cluster.add_node(num_cpus=1, hidden=hidden)
+        yield cluster
+
+
+@pytest.fixture
+def cluster(three_nodes: Cluster) -> Cluster:
+    """A head without CPUs and three nodes of one, all up and idle."""
+    for node in three_nodes.nodes[1:]:
+        if node.process.poll() is not None:
+            node.restart()
+    nodes = three_nodes.nodes[1:]
+    wait_until(lambda: not any(node.busy_workers() for node in nodes), "idle nodes")
+    return three_nodes
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results folder of the same studies, run here by Ray's local cluster in peace."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    with StudyProcess(folder, "smoothing", "temperature", *LONG) as study:
+        assert study.wait() == 0, study.report()
+    return folder / "results"

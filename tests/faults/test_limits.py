@@ -1,0 +1,115 @@
+"""What ends a trial for good: it hangs, it dies again and again, or its result cannot be stored."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+import tune_distill
+from tests.clusters import Cluster, needs_root
+from tests.faults.studies import (
+    LONG,
+    assert_same_tables,
+    ends,
+    retries,
+)
+from tests.faults.test_kills import assert_one_retried
+from tests.processes import wait_until
+from tests.study_process import StudyProcess
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_trial_that_hangs_is_taken_from_its_worker(
+    cluster: Cluster, folder: Path, undisturbed: Path
+) -> None:
+    # An attempt takes some ten seconds of it.
+    with cluster.study(folder, "smoothing", *LONG, "--trial-time-limit", "45") as study:
+        event = study.wait_for(lambda event: event["event"] == "progressed")
+        os.kill(event["pid"], signal.SIGSTOP)
+        retried = study.wait_for(lambda event: event["event"] == "retried")
+        assert "--trial-time-limit" in retried["error"]
+        assert study.wait() == 0, study.report()
+    assert_one_retried(study.events, event["trial_id"], folder / "results")
+    assert_same_tables(folder / "results", undisturbed)
+    wait_until(lambda: not Path(f"/proc/{event['pid']}").exists(), "the end of the hung worker")
+
+
+def test_a_trial_whose_workers_die_is_failed_and_made_by_the_same_command(
+    cluster: Cluster, folder: Path, undisturbed: Path
+) -> None:
+    # One at a time, so that the first trial has all the dying workers.
+    command = ["smoothing", *LONG, "--max-retries", "2", "--max-concurrent", "1"]
+    with cluster.study(folder, *command) as study:
+        victim = study.wait_for(lambda event: event["event"] == "started")["trial_id"]
+        _kill_workers_until(study, cluster, "ended")
+        assert study.wait() == 1, study.report()
+    assert ends(study.events)[victim] == "failed"
+    assert retries(study.events) == [victim] * 2
+    frame = tune_distill.load("smoothing", results=folder / "results").set_index("trial_id")
+    assert frame["state"].value_counts().to_dict() == {"complete": 2, "failed": 1}
+    assert frame.loc[victim, "num_retries"] == 2
+    assert "--max-retries" in frame.loc[victim, "error"]
+
+    with cluster.study(folder, *command) as again:
+        assert again.wait() == 0, again.report()
+    assert ends(again.events) == {victim: "complete"}
+    assert_same_tables(folder / "results", undisturbed)
+
+
+def _kill_workers_until(study: StudyProcess, cluster: Cluster, kind: str) -> None:
+    """Every worker that gets a trial is killed before its first checkpoint, until the event."""
+
+    def over() -> bool:
+        for node in cluster.nodes[1:]:
+            for pid in node.busy_workers():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        return any(event["event"] == kind for event in study.arrived())
+
+    wait_until(over, f"the event {kind}")
+
+
+@needs_root
+def test_a_full_disk_fails_trials_and_space_completes_them(
+    cluster: Cluster, folder: Path, undisturbed: Path
+) -> None:
+    store = folder / "store"
+    command = ["smoothing", *LONG, "--store", str(store), "--max-concurrent", "1"]
+    # Two checkpoints of 6 MiB at once, the old and the new, fit only until 2 MiB of the first
+    # student lie beside them.
+    with _disk(store, 13) as resize:
+        with cluster.study(folder, *command, "--max-retries", "1") as study:
+            assert study.wait() == 1, study.report()
+        frame = tune_distill.load("smoothing", results=folder / "results")
+        assert sorted(set(frame["state"])) == ["complete", "failed"]
+        failed = frame[frame["state"] == "failed"]
+        assert failed["error"].str.contains("No space left on device").all()
+
+        resize(100)
+        with cluster.study(folder, *command) as again:
+            assert again.wait() == 0, again.report()
+        assert set(ends(again.events)) == set(failed["trial_id"])
+        assert_same_tables(folder / "results", undisturbed)
+
+
+@contextmanager
+def _disk(folder: Path, size_mib: int) -> Iterator[Callable[[int], None]]:
+    """`folder` is a disk of that size; yields what changes the size."""
+    folder.mkdir()
+
+    def mount(size_mib: int, *more: str) -> None:
+        options = ",".join([f"size={size_mib}m", *more])
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "none", folder], check=True)
+
+    mount(size_mib)
+    try:
+        yield lambda size_mib: mount(size_mib, "remount")
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)

@@ -1,0 +1,133 @@
+"""The study command under way, for tests that watch it and end it."""
+
+from __future__ import annotations
+
+import json
+import queue
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.processes import kill_all, processes
+
+Event = dict[str, Any]
+
+
+class StudyProcess:
+    """A study command under way; its JSON lines are read as they come.
+
+    Each is an event, with the time of its arrival as `arrived_s`.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
+        self._errors = folder / f"errors-{secrets.token_hex(4)}.log"
+        self.events: list[Event] = []
+        self._lines: queue.SimpleQueue[tuple[float, str] | None] = queue.SimpleQueue()
+        with self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tune_distill.study", *arguments, "--json"],
+                cwd=folder,
+                env=environment or None,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+    def wait_for(self, wanted: Callable[[Event], bool], timeout_s: float = 120) -> Event:
+        """The first event that is wanted, of those that no call has looked at before.
+
+        Raises:
+            AssertionError: it did not come in time, or the command ended without it.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            event = self._next(max(0.0, deadline - time.monotonic()))
+            assert event is not None, f"the event waited for did not come\n{self.report()}"
+            if wanted(event):
+                return event
+
+    def arrived(self) -> list[Event]:
+        """All events that have come so far."""
+        while self._next(0) is not None:
+            pass
+        return self.events
+
+    def wait(self, timeout_s: float = 240) -> int:
+        """The exit code; `events` has all events."""
+        try:
+            code = self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the command did not end\n{self.report()}") from None
+        while self._next(10) is not None:
+            pass
+        return code
+
+    def signal(self, number: signal.Signals) -> None:
+        """The command, and nothing that it has started, gets the signal."""
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        """SIGKILL, if it still runs, and nothing that it has started runs either."""
+        self.process.kill()
+        self.process.wait()
+        kill_all(
+            lambda: [process.pid for process in processes() if process.session == self.process.pid]
+        )
+        self._reader.join()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    @property
+    def errors(self) -> str:
+        """What the command has written to standard error."""
+        return self._errors.read_text(errors="replace")
+
+    def report(self) -> str:
+        """Its last events and errors, for a failing test."""
+        last = "\n".join(json.dumps(event)[:300] for event in self.events[-12:])
+        return f"exit code {self.process.poll()}; last events:\n{last}\nerrors:\n{self.errors}"
+
+    def _next(self, timeout_s: float) -> Event | None:
+        """The next event; None when the output has ended or in time nothing came."""
+        try:
+            line = self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            return None
+        if line is None:
+            self._lines.put(None)
+            return None
+        arrived_s, text = line
+        try:
+            event = json.loads(text)
+        except ValueError:
+            raise AssertionError(f"not a line of JSON: {text!r}\n{self.report()}") from None
+        self.events.append({**event, "arrived_s": arrived_s})
+        return self.events[-1]
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put((time.monotonic(), line))
+        self._lines.put(None)
