@@ -25,6 +25,8 @@ LONG = [
     )
 ]
 
+ALL_COMPLETE = {f"label_smoothing={value},seed=0": "complete" for value in (0.0, 0.1, 0.2)}
+
 # What a table says of how it was made, and not of what came out.
 _TIMES = {"training_time_s", "decode_time_s", "examples_per_s", "elapsed_s"}
 _WAYS = {"reused", "num_retries"}

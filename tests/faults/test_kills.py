@@ -12,6 +12,7 @@ import tune_distill
 from tests.clusters import Cluster
 from tests.faults.conftest import Moment
 from tests.faults.studies import (
+    ALL_COMPLETE,
     LONG,
     assert_little_trained_twice,
     assert_same_tables,
@@ -24,8 +25,6 @@ from tests.faults.studies import (
 from tests.study_process import Event, StudyProcess
 
 pytestmark = pytest.mark.slow
-
-ALL_COMPLETE = {f"label_smoothing={value},seed=0": "complete" for value in (0.0, 0.1, 0.2)}
 
 
 def assert_one_retried(events: list[Event], trial_id: str, results: Path) -> None:
