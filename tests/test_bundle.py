@@ -14,7 +14,7 @@ import pytest
 from tests.tiny import mini_examples, write_csv
 from tune_distill import bundle as bundles
 from tune_distill.bundle import package_bundle, study_bundle
-from tune_distill.distill import sources, students
+from tune_distill.distill import sources
 from tune_distill.distill.corpus import Corpus
 from tune_distill.distill.sources import read_source
 from tune_distill.distill.students import student_identity
@@ -197,8 +197,7 @@ class TestFiles:
 
 
 class TestSources:
-    def test_the_patterns_are_those_of_the_readers(self):
-        assert set(bundles.STUDENT_FILES) == set(students._FILES)
+    def test_the_patterns_are_those_of_the_reader(self):
         assert set(bundles.DATA_FILES) == {f"*{suffix}" for suffix in sources._READERS}
 
     def test_a_student_is_the_same_there(self, laptop, tiny_student, tmp_path):

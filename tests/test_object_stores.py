@@ -45,9 +45,10 @@ def test_a_study_keeps_everything_there_and_goes_on_from_there(
     assert trials["state"].tolist() == ["complete"] * 3
     for key in trials["run_key"]:
         folder = f".store/runs/{key}"
-        assert place.names(folder) == ["identity.json", "run.json", "student"]
+        identity, record, student = place.names(folder)
+        assert (identity, record) == ("identity.json", "run.json")
         with (
-            place.reading(f"{folder}/student/model.safetensors") as path,
+            place.reading(f"{folder}/{student}/model.safetensors") as path,
             safe_open(path, framework="np") as weights,
         ):
             assert len(weights.keys()) > 10
@@ -59,6 +60,7 @@ def test_a_study_keeps_everything_there_and_goes_on_from_there(
     end = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (end["complete"], end["reused"]) == (3, 3)
     with mirrored(place) as mirror:
+        mirror.fetch()
         again = pd.read_parquet(mirror.folder / "smoothing" / "trials.parquet")
         assert not (mirror.folder / ".store").exists()
     changing = ["reused", "num_retries"]

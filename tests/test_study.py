@@ -168,6 +168,17 @@ class TestPreview:
         assert capsys.readouterr().out == "3 trials, 3 trainings, 0 hits\n"
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.slow
+    def test_a_plan_says_how_trials_fit_and_when_they_never_can(self, tmp_path: Path) -> None:
+        arguments = ["smoothing", "--results", str(tmp_path / "results"), "--dry-run"]
+        fits = run(*arguments, "--max-concurrent", "1")
+        assert fits.returncode == 0, fits.stderr
+        assert "3 trainings, 0 hits; 1 at once, each with 1 CPU and " in fits.stdout
+        never = run(*arguments, "--gpus-per-trial", "100")
+        assert (never.returncode, never.stderr.count("\n")) == (2, 1)
+        assert "got 1 CPU and 100 GPUs where the cluster has nodes with " in never.stderr
+        assert not (tmp_path / "results").exists()
+
     def test_two_studies_of_one_name_would_share_a_folder(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

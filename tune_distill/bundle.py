@@ -7,16 +7,16 @@ every node. Packing the same files again gives the same archive, which Ray need 
 from __future__ import annotations
 
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import tune_distill
-from tune_distill.distill.students import student_identity
+from tune_distill.distill.students import STUDENT_FILES, student_identity
 from tune_distill.options import Options
 from tune_distill.records.environment import environment
+from tune_distill.records.files import scratch
 from tune_distill.spec.domains import Cases, Scalar, Values
 from tune_distill.spec.errors import DataError, StudyFileError
 from tune_distill.spec.plan import ResolvedStudy
@@ -25,9 +25,6 @@ from tune_distill.spec.yaml_files import search_spaces_dir, shipped_profiles, sh
 
 LIMIT_BYTES = 100 * 2**20
 """What a head's dashboard takes in one upload."""
-
-STUDENT_FILES = ("*.json", "model*.safetensors", "spiece.model")
-"""What a student is made of: the same files give the same identity."""
 
 DATA_FILES = ("*.csv", "*.jsonl", "*.parquet")
 
@@ -131,7 +128,8 @@ def _add_source(
             f"{name}: studies that travel together must name the same one, got "
             f"{', '.join(sorted(named))}; submit them one by one"
         )
-    folder = Path(local[0])
+    # Its own name, where it was named by dots.
+    folder = Path(local[0]).resolve()
     if section == "student":
         student_identity(fixed[0].profile.student)
     files = _source_files(section, folder)
@@ -207,8 +205,8 @@ def _require_no_other_directory(resolved: ResolvedStudy) -> None:
 def _fits(files: Mapping[str, Path | bytes]) -> bool:
     if _size(files) <= LIMIT_BYTES:
         return True
-    with tempfile.TemporaryDirectory(prefix="tune_distill-") as scratch:
-        return _packs(files, Path(scratch) / "fits.zip")
+    with scratch() as folder:
+        return _packs(files, folder / "fits.zip")
 
 
 def _packs(files: Mapping[str, Path | bytes], archive: Path) -> bool:

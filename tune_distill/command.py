@@ -34,9 +34,9 @@ class Command:
     """The state of one command.
 
     `made` holds the keys of runs made by this command: --no-reuse makes everything again, but
-    nothing twice. `planned` holds those that a preview has counted. `interrupted` says that Ctrl-C
-    was pressed: no further study begins. `results` is a folder of this machine; where --results
-    names none, it is that place's mirror.
+    nothing twice. `planned` holds those that a preview has counted. `ended_early` says that a study
+    was, by Ctrl-C or an error: no further one begins. `results` is a folder of this machine; where
+    --results names none, it is that place's mirror.
     """
 
     options: Options
@@ -47,7 +47,7 @@ class Command:
     inputs: Inputs = field(default_factory=Inputs)
     made: set[str] = field(default_factory=set)
     planned: set[str] = field(default_factory=set)
-    interrupted: bool = False
+    ended_early: bool = False
     nodes: Nodes = field(default_factory=list)
     _resources: ExitStack = field(default_factory=ExitStack)
 
@@ -79,19 +79,28 @@ class Command:
         require_writable(self.results)
         self.store.place.require_writable()
 
-    def start_ray(self) -> Nodes:
+    def fetch(self) -> None:
+        """What earlier commands left where --results says is here."""
+        if self.mirror is not None:
+            self.mirror.fetch()
+
+    def join_ray(self) -> Nodes:
         """The resources of each node; Ray is started or joined at the first call."""
         if not self.nodes:
             from tune_distill.tuning.cluster import running_ray
 
-            address = self.options.address
-            self.nodes = self._resources.enter_context(running_ray(address))
-            if address is not None:
-                from tune_distill.tuning.relay import shared
-
-                # Nodes may come at any time, and need not see the store's folder.
-                self.store.place = self._resources.enter_context(shared(self.store.place))
+            self.nodes = self._resources.enter_context(running_ray(self.options.address))
         return self.nodes
+
+    def start_ray(self) -> Nodes:
+        """As `join_ray`, and workers on all nodes reach the store."""
+        if not self.nodes and self.options.address is not None:
+            self.join_ray()
+            from tune_distill.tuning.relay import shared
+
+            # Nodes may come at any time, and need not see the store's folder.
+            self.store.place = self._resources.enter_context(shared(self.store.place))
+        return self.join_ray()
 
     def publish(self) -> None:
         """What was written to results is where --results says, also if that is elsewhere."""

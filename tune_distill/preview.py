@@ -1,4 +1,4 @@
-"""What a study would do: its trials, trainings and hits, and about how long it takes."""
+"""What a study would do: its trials, trainings and hits, whether and how they fit, how long."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.settings import Setting
+from tune_distill.tuning.conduct import place
 from tune_distill.tuning.planning import explanations, plans
 from tune_distill.tuning.progress import duration_text
+from tune_distill.tuning.resources import ResourceRequest, TrialResources
 
 # Ray and its workers, once, before the first step.
 _START_UP_S = 15.0
@@ -46,6 +48,7 @@ def preview(resolved: ResolvedStudy, command: Command) -> Preview:
         store = Store(Folder(command.results / "nothing-is-reused"))
     # Only the first plan is known before it has run; an Optuna search's replicates follow from it.
     plan = next(iter(plans(resolved, command.inputs, store)))
+    placed = _placed(plan, command)
     trainings = [trial for trial in plan.trainings if trial.run_key not in command.planned]
     command.planned |= {trial.run_key for trial in trainings}
     if command.options.explain:
@@ -59,7 +62,7 @@ def preview(resolved: ResolvedStudy, command: Command) -> Preview:
         len(plan.trials) + plan.num_new,
         len(trainings) + plan.num_new,
         len(plan.finished),
-        _estimate(plan, trainings, command),
+        _estimate(plan, trainings, placed, command),
         tuple(lines),
     )
 
@@ -68,8 +71,24 @@ def _state(plan: Plan, trial_id: str) -> str:
     return f"hit, {plan.finished[trial_id]}" if trial_id in plan.finished else "to run"
 
 
-def _estimate(plan: Plan, trainings: list[Trial], command: Command) -> str:
-    """The time that the trainings take on this machine; with a scheduler it is an upper bound."""
+def _placed(plan: Plan, command: Command) -> TrialResources | None:
+    """What each trial gets; none where nothing is to run, or where any machine will do.
+
+    Raises:
+        ClusterError: no node can ever hold one trial.
+    """
+    options = command.options
+    if not plan.num_to_run or (options.address is None and options.resources == ResourceRequest()):
+        # Ray would take seconds to start, only to say that this machine has a CPU.
+        return None
+    return place(plan, command.join_ray(), options.resources)
+
+
+def _estimate(
+    plan: Plan, trainings: list[Trial], placed: TrialResources | None, command: Command
+) -> str:
+    """How many run at once, and the time that the trainings take; with a scheduler it is an upper
+    bound."""
     if not plan.num_to_run:
         return "nothing to run"
     if not trainings and not plan.num_new:
@@ -78,8 +97,9 @@ def _estimate(plan: Plan, trainings: list[Trial], command: Command) -> str:
     trials = [*trainings, *[typical] * plan.num_new]
     examples = command.inputs.validation(typical.profile.data)
     seconds = training_estimate_s(trials, command.store, examples)
-    workers = command.options.max_concurrent or os.cpu_count() or 1
+    workers = placed.max_concurrent if placed else os.cpu_count() or 1
     total = _START_UP_S + seconds / max(1, min(workers, len(trials)))
     measured = measured_examples_per_s(typical.run_identity["student"], command.store)
     basis = "from stored runs" if measured else "a rough guess: no run of this student is stored"
-    return f"about {duration_text(total)} on this machine ({basis})"
+    at_once = f"{placed.text()}; " if placed else ""
+    return f"{at_once}about {duration_text(total)} on machines like this one ({basis})"

@@ -80,7 +80,7 @@ def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
     from tune_distill.analysis.summary import count, footnotes, summary_table
     from tune_distill.records.environment import write_environment
     from tune_distill.records.files import write_text
-    from tune_distill.records.trials import INTERRUPTED, write_study_tables
+    from tune_distill.records.trials import write_study_tables
     from tune_distill.tuning.conduct import conduct
     from tune_distill.tuning.planning import start_over
     from tune_distill.tuning.progress import choose_display
@@ -90,7 +90,7 @@ def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
         start_over(resolved, command.inputs, store, command.made)
     display = choose_display(command.console, quiet=options.quiet, as_json=options.json)
     with closing(display):
-        records = conduct(
+        records, early = conduct(
             resolved,
             command.inputs,
             store,
@@ -113,7 +113,7 @@ def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
     command.show_failures(rows)
     command.tell_verdict(report_study(folder))
     command.publish()
-    command.interrupted = any(record.error == INTERRUPTED for record in records)
+    command.ended_early = early
     return count(rows)
 
 
@@ -133,17 +133,18 @@ def _run_all(options: Options) -> int:
             command.show_plan([preview(study, command) for study in studies])
             return EXIT_COMPLETE
         command.require_writable()
+        command.fetch()
         total = Counts()
         for study in studies:
             total += run_study(command, study)
-            if command.interrupted:
+            if command.ended_early:
                 break
         _, unread = report_results(command.results)
         command.publish()
         for reason in unread.values():
             command.say(f"not in the report: {reason}")
         command.conclude(total, time.monotonic() - started)
-    return EXIT_SOME_FAILED if total.failed else EXIT_COMPLETE
+    return EXIT_SOME_FAILED if total.failed or command.ended_early else EXIT_COMPLETE
 
 
 def _require_own_folders(studies: Sequence[ResolvedStudy]) -> None:

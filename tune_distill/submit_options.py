@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import fields
 from urllib.parse import urlparse
@@ -96,9 +97,15 @@ def _study_parser() -> argparse.ArgumentParser:
     what.add_argument("--no-reuse", action="store_true", help="make everything again")
     where = parser.add_argument_group("where it goes, on the cluster")
     where.add_argument(
-        "--results", default=RESULTS, metavar="PLACE", help=f"tables ({RESULTS} of the head)"
+        "--results",
+        type=_place,
+        default=RESULTS,
+        metavar="PLACE",
+        help=f"tables ({RESULTS} of the head)",
     )
-    where.add_argument("--store", metavar="PLACE", help="runs and evaluations (RESULTS/.store)")
+    where.add_argument(
+        "--store", type=_place, metavar="PLACE", help="runs and evaluations (RESULTS/.store)"
+    )
     add_scheduling(parser)
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--quiet", action="store_true", help="only the study's last line")
@@ -124,6 +131,15 @@ def _command_parser(command: str) -> argparse.ArgumentParser:
     elif command == "fetch":
         parser.add_argument("--to", default="results", metavar="DIR", help="tables here (results)")
     return parser
+
+
+def _place(text: str) -> str:
+    if re.search("://[^/@]*:[^/@]*@", text):
+        raise argparse.ArgumentTypeError(
+            "must be without a password, because everyone sees a job's command line; "
+            "give the nodes their credentials instead"
+        )
+    return text
 
 
 def _add_address(parser: argparse.ArgumentParser) -> None:

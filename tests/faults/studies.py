@@ -101,6 +101,6 @@ def assert_store_is_clean(results: Path) -> None:
     runs = list((store / "runs").iterdir())
     assert runs
     for run in runs:
-        names = sorted(path.name for path in run.iterdir())
+        names = sorted(path.name.partition("-")[0] for path in run.iterdir())
         assert names == ["identity.json", "run.json", "student"], (run, names)
     assert not list(store.rglob("*.tmp"))

@@ -27,6 +27,17 @@ from tests.study_process import Event, StudyProcess
 pytestmark = pytest.mark.slow
 
 
+def test_the_plan_says_how_trials_fit_and_what_never_can(cluster: Cluster, folder: Path) -> None:
+    with cluster.study(folder, "smoothing", "--dry-run") as fits:
+        assert fits.wait() == 0, fits.report()
+    assert fits.events[0]["estimate"].startswith("3 at once, each with 1 CPU and 0 GPUs; about ")
+    with cluster.study(folder, "smoothing", "--dry-run", "--gpus-per-trial", "1") as never:
+        assert never.wait() == 2, never.report()
+    nodes = "nodes with 0 CPUs and 0 GPUs; with 1 CPU and 0 GPUs"
+    assert f"got 1 CPU and 1 GPU where the cluster has {nodes}" in never.errors
+    assert not (folder / "results").exists()
+
+
 def test_a_trial_that_hangs_is_taken_from_its_worker(
     cluster: Cluster, folder: Path, undisturbed: Path
 ) -> None:
@@ -75,6 +86,9 @@ def _kill_workers_until(study: StudyProcess, cluster: Cluster, kind: str) -> Non
     def over() -> bool:
         for node in cluster.nodes[1:]:
             for pid in node.busy_workers():
+                # Looked for before each kill: the next trial's worker is to live.
+                if any(event["event"] == kind for event in study.arrived()):
+                    return True
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         return any(event["event"] == kind for event in study.arrived())

@@ -43,7 +43,8 @@ class LocalStore(Store):
         return self.root / "runs" / run_key
 
     def student_dir(self, run_key: str) -> Path:
-        return self.run_dir(run_key) / "student"
+        """The finished run's; of one that is not, a folder that is not there."""
+        return next(self.run_dir(run_key).glob("student-*"), self.run_dir(run_key) / "student-")
 
     def checkpoint_path(self, run_key: str) -> Path:
         return self.run_dir(run_key) / "checkpoint.safetensors"

@@ -16,6 +16,7 @@ from tests.tuning.test_planning import SEARCH, choose
 from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record
 from tune_distill.tuning.conduct import conduct
+from tune_distill.tuning.events import Outcome
 from tune_distill.tuning.planning import plans
 from tune_distill.tuning.resources import Limits, ResourceRequest, TrialResources
 
@@ -28,6 +29,7 @@ class Runner:
 
     def __init__(self, failing: tuple[str, ...] = ()) -> None:
         self.failing = failing
+        self.early = False
         self.ran: list[list[str]] = []
         self.resources: list[TrialResources] = []
 
@@ -39,7 +41,7 @@ class Runner:
         resources: TrialResources,
         display: Any,
         limits: Limits,
-    ) -> list[TrialRecord]:
+    ) -> Outcome:
         assert display is DISPLAY
         assert limits is LIMITS
         if plan.asks_optuna:
@@ -47,7 +49,7 @@ class Runner:
             (plan,) = (found for found in plans(plan.resolved, inputs, store) if found.asks_optuna)
         self.ran.append([trial.trial_id for trial in plan.pending])
         self.resources.append(resources)
-        return [self._end(trial, store) for trial in reversed(plan.pending)]
+        return Outcome([self._end(trial, store) for trial in reversed(plan.pending)], self.early)
 
     def _end(self, trial: Any, store: Store) -> TrialRecord:
         if trial.trial_id in self.failing:
@@ -73,9 +75,16 @@ def runner(monkeypatch) -> Runner:
     return runner
 
 
-def conducted(study: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> list[TrialRecord]:
+def outcome(study: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> Outcome:
     request = ResourceRequest(max_concurrent=3)
     return conduct(study, inputs, store, request, DISPLAY, start_ray, LIMITS)
+
+
+def conducted(study: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> list[TrialRecord]:
+    """The records of a study that came to its end."""
+    records, early = outcome(study, inputs, store, start_ray)
+    assert not early
+    return records
 
 
 def two_cpus() -> list[dict[str, float]]:
@@ -196,7 +205,8 @@ def test_an_interrupt_while_ray_starts_keeps_what_is_complete(store, inputs, run
     study = resolved("smoothing")
     (plan,) = plans(study, inputs, store)
     finish(store, plan.trials[1])
-    records = conducted(study, inputs, store, start_ray)
+    records, early = outcome(study, inputs, store, start_ray)
+    assert early
     assert [(record.state, record.error) for record in records] == [
         ("failed", INTERRUPTED),
         ("complete", None),
@@ -212,9 +222,34 @@ def test_an_interrupt_amid_the_trials_keeps_those_that_are_in_the_store(store, i
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tune_distill.tuning.runner.run_plan", interrupted_run)
-    records = conducted(resolved("smoothing"), inputs, store, two_cpus)
+    records, early = outcome(resolved("smoothing"), inputs, store, two_cpus)
+    assert early
     assert [record.state for record in records] == ["complete", "failed", "failed"]
     assert {record.error for record in records[1:]} == {INTERRUPTED}
+
+
+@pytest.mark.parametrize("num_seeds", [1, 2])
+def test_an_interrupted_search_is_not_replicated(store, inputs, runner, num_seeds):
+    starts = []
+
+    def start_ray() -> Any:
+        starts.append("once")
+        raise KeyboardInterrupt
+
+    study = resolved(SEARCH, num_seeds=num_seeds)
+    # A finished search that is asked for more: nothing of it is pending.
+    choose(study, store, 2)
+    for trial in next(iter(plans(study, inputs, store))).trials:
+        finish(store, trial)
+    records, early = outcome(study, inputs, store, start_ray)
+    assert (early, len(records), len(starts), runner.ran) == (True, 2, 1, [])
+
+
+def test_a_search_that_the_runner_ended_early_is_not_replicated(store, inputs, runner):
+    runner.early = True
+    records, early = outcome(resolved(SEARCH, num_seeds=3), inputs, store, two_cpus)
+    assert (early, len(runner.ran)) == (True, 1)
+    assert {record.trial.seed for record in records} == {0}
 
 
 def test_ray_does_not_keep_sigterm(store, inputs, runner):

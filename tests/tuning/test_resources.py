@@ -123,17 +123,30 @@ def test_threads_are_whole_and_at_least_one():
     assert shares == [1, 1, 2, 4]
 
 
+BIG, GPU = {"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0}
+
+
 @pytest.mark.parametrize(
     ("nodes", "request_", "got"),
     [
-        ([{"CPU": 4.0}], {"cpus_per_trial": 5.0}, "5 CPUs and 0 GPUs where .* 4 CPUs, 0 GPUs"),
-        ([{"CPU": 4.0}], {"gpus_per_trial": 0.5}, "1 CPUs and 0.5 GPUs where .* 4 CPUs, 0 GPUs"),
+        ([BIG], {"cpus_per_trial": 9.0}, "9 CPUs and 0 GPUs where .* nodes with 8 CPUs and 0 GPUs"),
         (
-            [{"CPU": 4.0, "GPU": 1.0}, {"CPU": 8.0, "GPU": 1.0}],
-            {"gpus_per_trial": 2.0},
-            "1 CPUs and 2 GPUs where .* 8 CPUs, 1 GPUs",
+            [BIG],
+            {"gpus_per_trial": 0.5},
+            "1 CPU and 0.5 GPUs where .* nodes with 8 CPUs and 0 GPUs",
         ),
-        ([], {}, "1 CPUs and 0 GPUs where .* 0 CPUs, 0 GPUs"),
+        # Each is there, but not on one node.
+        (
+            [BIG, GPU, GPU],
+            {"cpus_per_trial": 4.0, "gpus_per_trial": 1.0},
+            "4 CPUs and 1 GPU where .* nodes with 8 CPUs and 0 GPUs; with 2 CPUs and 1 GPU",
+        ),
+        (
+            [{"CPU": cpus} for cpus in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)],
+            {"cpus_per_trial": 7.0},
+            "7 CPUs and 0 GPUs where .* with 4 CPUs and 0 GPUs, and 2 more kinds",
+        ),
+        ([], {}, "1 CPU and 0 GPUs where the cluster has no node"),
     ],
 )
 def test_a_trial_that_never_fits_is_told_so(nodes, request_, got):
@@ -143,21 +156,29 @@ def test_a_trial_that_never_fits_is_told_so(nodes, request_, got):
 
 
 @pytest.mark.parametrize(
-    ("nodes", "largest"),
+    ("nodes", "have"),
     [
-        ([{"CPU": 4.0, "memory": 3.5 * GIB}, {"CPU": 8.0, "memory": 1.0 * GIB}], "3.5 GiB"),
-        ([{"CPU": 8.0}], "0 bytes"),
+        (
+            [{"CPU": 4.0, "memory": 3.5 * GIB}, {"CPU": 8.0, "memory": 1.0 * GIB}],
+            "4 CPUs, 0 GPUs and 3.5 GiB of memory; with 8 CPUs, 0 GPUs and 1 GiB of memory",
+        ),
+        ([BIG], "8 CPUs, 0 GPUs and 0 bytes of memory"),
     ],
 )
-def test_memory_that_no_node_has_is_told_so(nodes, largest):
-    cpus = max(node["CPU"] for node in nodes)
+def test_memory_that_no_node_has_is_told_so(nodes, have):
     pattern = (
         "^--cpus-per-trial, --gpus-per-trial, --memory-per-trial: a trial must fit on one node, "
-        "got 1 CPUs and 0 GPUs with 4 GiB of memory where the largest node has "
-        f"{cpus:g} CPUs, 0 GPUs, {largest} of memory; ask for less, or join more nodes$"
+        "got 1 CPU, 0 GPUs and 4 GiB of memory where the cluster has nodes with "
+        f"{have}; ask for less, or join more nodes$"
     )
     with pytest.raises(ClusterError, match=pattern):
         fit(nodes, 3, SMALL, ResourceRequest(memory_per_trial=4 * GIB))
+
+
+def test_what_trials_get_is_told():
+    assert TrialResources(1.0, 0.0, 2).text() == "2 at once, each with 1 CPU and 0 GPUs"
+    text = "4 at once, each with 2 CPUs, 0.25 GPUs and 4 GiB of memory"
+    assert TrialResources(2.0, 0.25, 4, 4 * GIB).text() == text
 
 
 @pytest.mark.parametrize(

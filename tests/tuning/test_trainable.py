@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -32,8 +33,12 @@ class Made(StudyTrainable):
 
 @pytest.fixture(autouse=True)
 def node(monkeypatch):
-    context = SimpleNamespace(get_node_id=lambda: "node1")
+    context = SimpleNamespace(
+        get_node_id=lambda: "node1", get_accelerator_ids=lambda: {"GPU": ["0"]}
+    )
     monkeypatch.setattr("ray.get_runtime_context", lambda: context)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    return context
 
 
 def progress(step: int, num_rows: int, **more: Any) -> Progress:
@@ -61,6 +66,20 @@ def test_what_is_raised_is_the_last_result_and_has_no_metric():
     assert result == {"error": "ValueError: a b", "messages": [], "done": True}
     made.reset_config({})
     assert made.step()["step"] == 10
+
+
+def test_a_broken_gpu_is_for_a_new_process():
+    with pytest.raises(RuntimeError, match="ECC"):
+        Made([RuntimeError("CUDA error: uncorrectable ECC error encountered")]).step()
+    # Of this a trial may recover: it is one trial's.
+    assert Made([RuntimeError("CUDA out of memory. Tried to")]).step()["done"]
+
+
+@pytest.mark.parametrize(("given", "seen"), [([], ""), (["0"], "0")])
+def test_a_worker_without_a_gpu_sees_none(node, given, seen):
+    node.get_accelerator_ids = lambda: {"GPU": given}
+    Made([])
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
 def test_an_interrupt_is_no_result():

@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from tune_distill.records.files import says_nothing_of_content
 from tune_distill.records.store import HistoryRow
 
 
@@ -86,6 +87,8 @@ def load_checkpoint(
         num_threads = int(metadata["num_threads"])
         _restore(model, optimizer, tensors)
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if says_nothing_of_content(error):
+            raise
         raise DamagedCheckpointError(f"{path}: {type(error).__name__}: {error}") from error
     torch.set_num_threads(num_threads)
     return position

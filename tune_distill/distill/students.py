@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from tune_distill.records.files import atomic_directory
+from tune_distill.records.files import alone, atomic_directory, says_nothing_of_content
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import MINI_STUDENT, Student
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from transformers import T5ForConditionalGeneration
 
 _WEIGHTS = "model*.safetensors"
-_FILES = ["*.json", _WEIGHTS, "spiece.model"]
+STUDENT_FILES = ("*.json", _WEIGHTS, "spiece.model")
+"""What a student is made of: the same files give the same identity."""
 _MINI_PARAMETERS = 500_000
 _TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 
@@ -73,7 +74,9 @@ def download(student: Student) -> Path:
     remedy = "use --student DIR for a local T5, or --profile mini, which needs no network"
     try:
         folder = Path(
-            snapshot_download(student.source, revision=student.revision, allow_patterns=_FILES)
+            snapshot_download(
+                student.source, revision=student.revision, allow_patterns=list(STUDENT_FILES)
+            )
         )
     except LocalEntryNotFoundError as error:
         raise StudentError(f"{where}, got no answer and no copy; {remedy}") from error
@@ -93,7 +96,7 @@ def _cached(student: Student) -> Path | None:
             snapshot_download(
                 student.source,
                 revision=student.revision,
-                allow_patterns=_FILES,
+                allow_patterns=list(STUDENT_FILES),
                 local_files_only=True,
             )
         )
@@ -120,11 +123,14 @@ def borrow(student: Student, identity: Mapping[str, str], store: Store) -> Stude
     digest = identity.get("files_digest")
     if digest is None or _digest_at(student.source) == digest:
         return student
-    # For all of this node's workers, whichever is first.
+    # For all of this node's workers, whichever is first. What lies there may have lost files
+    # since: systems clear their temporary folders.
     copy = Path(tempfile.gettempdir()) / f"tune_distill-students-{os.getuid()}" / digest
-    if not copy.is_dir():
-        with store.source(digest) as folder, atomic_directory(copy) as temporary:
-            shutil.copytree(folder, temporary, dirs_exist_ok=True)
+    with alone(copy.with_suffix(".lock")):
+        if _digest_at(str(copy)) != digest:
+            with store.source(digest) as folder, atomic_directory(copy) as temporary:
+                shutil.copytree(folder, temporary, dirs_exist_ok=True)
+            _digest_at.cache_clear()
     return Student(source=str(copy))
 
 
@@ -192,6 +198,8 @@ def _load(loader: Any, student: Student, **options: Any) -> Any:
     try:
         return loader.from_pretrained(folder, **options)
     except Exception as error:  # damaged files raise whatever their parser raises
+        if says_nothing_of_content(error):
+            raise
         reason = " ".join(str(error).split())[:300]
         raise StudentError(
             f"student.source: {student.source} must load as a T5, "
@@ -249,4 +257,4 @@ def _digest_files(folder: Path) -> str:
 
 def _files(folder: Path) -> list[Path]:
     """The files that make the student, in a fixed order."""
-    return sorted({path for pattern in _FILES for path in folder.glob(pattern)})
+    return sorted({path for pattern in STUDENT_FILES for path in folder.glob(pattern)})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tune_distill.records.files import scratch
 from tune_distill.records.places import Copies
+from tune_distill.records.tables import TRIALS_FILE
 
 _Version = tuple[int, int]
 
@@ -21,13 +22,14 @@ class Mirror:
         self._published: dict[str, _Version] = {}
 
     def fetch(self) -> None:
-        """The folder has what the place has, less its store."""
-        for name in self._place.files(""):
-            if not _hidden(Path(name)):
-                path = self.folder / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._place.download(name, path)
-                self._published[name] = _version(path)
+        """The folder has every study's tables and reports; of what else lies there, nothing."""
+        for folder in self._place.names(""):
+            if TRIALS_FILE in self._place.names(folder):
+                for name in self._place.files(folder):
+                    path = self.folder / name
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    self._place.download(name, path)
+                    self._published[name] = _version(path)
 
     def publish(self) -> None:
         """The place has every file that was written since the last time."""
@@ -43,11 +45,9 @@ class Mirror:
 
 @contextmanager
 def mirrored(place: Copies) -> Iterator[Mirror]:
-    """Yields the place's mirror, which is gone after the block."""
-    with tempfile.TemporaryDirectory(prefix="tune_distill-results-") as folder:
-        mirror = Mirror(place, Path(folder))
-        mirror.fetch()
-        yield mirror
+    """Yields the place's mirror, still empty, which is gone after the block."""
+    with scratch() as folder:
+        yield Mirror(place, folder)
 
 
 def _hidden(name: Path) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import logging
 import re
+import tempfile
 import threading
 import time
 import uuid
@@ -11,15 +14,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlparse
 
 import fsspec
 
+from tune_distill.records.files import SCRATCH_CHOSEN_WITH, explained
 from tune_distill.records.places import Copies
 from tune_distill.spec.errors import StoreError
 
 # Here an upload appears in one piece once it has ended, and renames are copies.
 _WHOLE_UPLOADS = {"s3", "s3a", "gs", "gcs"}
+
+# What no bucket answers, but the disk of this machine where files lie on their way.
+_OWN_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 # What pip installs for a protocol; for others fsspec names the package.
 _EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
@@ -29,6 +35,13 @@ _CREDENTIALS = {
     "read, write and delete there",
     "gs": "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS, as "
     "one who may list, read, write and delete there",
+}
+
+# s3fs would have ten pieces of 50 MiB of each file in memory at once.
+_PIECE_BYTES = 8 * 1024 * 1024
+_PUT_OPTIONS: dict[str, dict[str, int]] = {
+    "s3": {"chunksize": _PIECE_BYTES, "max_concurrency": 2},
+    "gs": {"chunksize": _PIECE_BYTES},
 }
 
 # How often S3 is asked again while it is undecided which of two writers came first.
@@ -49,8 +62,9 @@ class ObjectStore(Copies):
     def __init__(self, uri: str, flag: str, system: fsspec.AbstractFileSystem, root: str) -> None:
         self._uri, self._flag = uri.rstrip("/"), flag
         self._system, self._root = system, root.rstrip("/")
-        protocol = urlparse(uri).scheme
+        protocol = _protocol(uri)
         self._cloud = _EXTRAS.get(protocol)
+        self._put_options = _PUT_OPTIONS.get(self._cloud or "", {})
         self._whole_uploads = protocol in _WHOLE_UPLOADS
 
     @classmethod
@@ -64,10 +78,10 @@ class ObjectStore(Copies):
             # Not the instance that others in this process may have: its settings are changed here.
             system, root = fsspec.core.url_to_fs(uri, skip_instance_cache=True)
         except ImportError as error:
-            extra = _EXTRAS.get(urlparse(uri).scheme)
+            extra = _EXTRAS.get(_protocol(uri))
             remedy = f"pip install 'tune_distill[{extra}]'" if extra else str(error)
             raise StoreError(
-                f"{flag}: {urlparse(uri).scheme}:// needs a package that is not installed, "
+                f"{flag}: {_protocol(uri)}:// needs a package that is not installed, "
                 f"got {_shown(uri)}; {remedy}"
             ) from error
         # What a file system makes of its URI is its own; so are its errors.
@@ -76,9 +90,14 @@ class ObjectStore(Copies):
                 f"{flag}: must be a folder or a URI that fsspec can open, got {_shown(uri)} "
                 f"({_said(error)}); choose another, such as s3://bucket/folder"
             ) from error
-        if not root.strip("/") and urlparse(uri).scheme in _EXTRAS:
+        if not root.strip("/") and _protocol(uri) in _EXTRAS:
             raise StoreError(
                 f"{flag}: must name a bucket, got {uri}; write {uri.rstrip('/:')}://bucket/folder"
+            )
+        if glob.has_magic(root):
+            raise StoreError(
+                f"{flag}: a URI must be without *, ? and [, which fsspec takes for patterns, got "
+                f"{_shown(uri)}; choose another"
             )
         # It logs, with a traceback, what it then raises.
         logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
@@ -103,7 +122,7 @@ class ObjectStore(Copies):
     def upload(self, path: Path, name: str) -> None:
         with self._explained(name, writes=True):
             if self._whole_uploads:
-                self._system.put_file(str(path), self._path(name))
+                self._system.put_file(str(path), self._path(name), **self._put_options)
                 return
             temporary = self._temporary_name(name)
             try:
@@ -182,6 +201,14 @@ class ObjectStore(Copies):
         with suppress(FileNotFoundError), self._explained(name):
             self._system.rm_file(self._path(name))
 
+    def remove_folder(self, name: str) -> None:
+        super().remove_folder(name)
+        if not self._whole_uploads:
+            self._remove_empty_folders(name)
+
+    def remove_abandoned(self, folder: str) -> None:
+        """Nothing: who writes to an object store cannot be told from outside."""
+
     def set_aside(self, name: str, why: str) -> str:
         number = 1
         while self.exists(aside := f"{name}.{why}-{number}"):
@@ -245,6 +272,9 @@ class ObjectStore(Copies):
             raise
         # Each cloud's package has exceptions of its own, and most are no OSError.
         except Exception as error:
+            if self._cloud and isinstance(error, OSError) and error.errno in _OWN_DISK:
+                with explained(Path(tempfile.gettempdir()), SCRATCH_CHOSEN_WITH):
+                    raise
             self._refuse(name, error)
 
     def _refuse(self, name: str, error: Exception) -> NoReturn:
@@ -264,6 +294,10 @@ class ObjectStore(Copies):
             "check the network and the URI, and give the same command again, "
             f"or choose another place with {self._flag}"
         )
+
+
+def _protocol(uri: str) -> str:
+    return uri.partition("://")[0]
 
 
 def _relative(path: str, root: str) -> str:

@@ -27,6 +27,7 @@ from pathlib import Path
 
 from tune_distill.records.files import atomic_file
 from tune_distill.records.places import Place, open_place
+from tune_distill.records.tables import TRIALS_FILE
 from tune_distill.spec.errors import ClusterError, StoreError, TuneDistillError
 
 EXIT_COMPLETE, EXIT_USAGE = 0, 2
@@ -36,7 +37,6 @@ _BEGIN, _DATA, _END = (f"{_MARK} {kind} " for kind in ("begin", "data", "end"))
 _LINE_BYTES = 3 * 2**16
 """Of the tar, in one line; a multiple of 3, so that base64 pads the last line only."""
 
-_TRIALS = "trials.parquet"
 _FILE = re.compile(r"[a-z_]+\.(parquet|csv)|study\.yaml|environment\.json")
 _MEMBER = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]*/({_FILE.pattern})")
 
@@ -66,7 +66,7 @@ def pack(results: Place, studies: Sequence[str], write: Callable[[str], None]) -
     Raises:
         StoreError: none of them has tables.
     """
-    present = [study for study in studies if results.exists(f"{study}/{_TRIALS}")]
+    present = [study for study in studies if results.exists(f"{study}/{TRIALS_FILE}")]
     missing = [study for study in studies if study not in present]
     if not present:
         raise StoreError(
@@ -121,7 +121,7 @@ def _unpack_member(
 def _tables(names: Sequence[str]) -> list[str]:
     """The tables and what tells of them; trials.parquet, without which there are none, first."""
     found = [name for name in names if _FILE.fullmatch(name)]
-    return sorted(found, key=lambda name: name != _TRIALS)
+    return sorted(found, key=lambda name: name != TRIALS_FILE)
 
 
 def _print_line(line: str) -> None:

@@ -9,21 +9,23 @@ files themselves; otherwise they are copies in a temporary folder.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import unquote, urlparse
+from urllib.parse import ParseResult, unquote, urlparse
 
 from tune_distill.records.files import (
+    SCRATCH_CHOSEN_WITH,
     atomic_directory,
     atomic_file,
     create_file,
     explained,
+    remove_abandoned,
+    remove_tree,
     require_writable,
+    scratch,
 )
 from tune_distill.spec.errors import StoreError
 
@@ -85,6 +87,12 @@ class Place(Protocol):
 
     def remove(self, name: str) -> None:
         """The file is not there any more, if it was."""
+
+    def remove_folder(self, name: str) -> None:
+        """The folder and its files are not there any more, if they were."""
+
+    def remove_abandoned(self, folder: str) -> None:
+        """What killed writers have left directly in the folder is gone, where that can be told."""
 
     def set_aside(self, name: str, why: str) -> str:
         """The file or folder has the first free name `<name>.<why>-<n>`; that name."""
@@ -151,13 +159,19 @@ class Folder:
         with explained(self.path(name)), suppress(FileNotFoundError):
             self.path(name).unlink()
 
+    def remove_folder(self, name: str) -> None:
+        remove_tree(self.path(name))
+
+    def remove_abandoned(self, folder: str) -> None:
+        remove_abandoned(self.path(folder))
+
     def set_aside(self, name: str, why: str) -> str:
         path = self.path(name)
         number = 1
         while (aside := path.with_name(f"{path.name}.{why}-{number}")).exists():
             number += 1
         # Another process may have set it aside a moment ago.
-        with suppress(FileNotFoundError):
+        with explained(path), suppress(FileNotFoundError):
             os.replace(path, aside)
         return str(Path(name).with_name(aside.name))
 
@@ -183,16 +197,26 @@ class Copies(ABC):
     def files(self, folder: str) -> list[str]:
         """The names of all files in the folder and its folders."""
 
+    @abstractmethod
+    def names(self, folder: str) -> list[str]: ...
+
+    @abstractmethod
+    def remove(self, name: str) -> None: ...
+
+    def remove_folder(self, name: str) -> None:
+        for file in self.files(name):
+            self.remove(file)
+
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
-        with self._temporary() as folder:
+        with scratch() as folder:
             path = folder / Path(name).name
             self.download(name, path)
             yield path
 
     @contextmanager
     def reading_folder(self, name: str) -> Iterator[Path]:
-        with self._temporary() as folder:
+        with scratch() as folder:
             files = self.files(name)
             if not files:
                 raise FileNotFoundError(self.where(name))
@@ -204,29 +228,21 @@ class Copies(ABC):
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        with self._temporary() as folder:
+        with scratch() as folder:
             path = folder / Path(name).name
-            with explained(path):
+            with explained(path, SCRATCH_CHOSEN_WITH):
                 yield path
                 path.stat()
             self.upload(path, name)
 
     @contextmanager
     def writing_folder(self, name: str) -> Iterator[Path]:
-        with self._temporary() as folder:
-            with explained(folder):
+        with scratch() as folder:
+            with explained(folder, SCRATCH_CHOSEN_WITH):
                 yield folder
             for path in sorted(folder.rglob("*")):
                 if path.is_file():
                     self.upload(path, f"{name}/{path.relative_to(folder).as_posix()}")
-
-    @contextmanager
-    def _temporary(self) -> Iterator[Path]:
-        folder = Path(tempfile.mkdtemp(prefix="tune_distill-"))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_place(uri: str, flag: str) -> Place:
@@ -245,7 +261,7 @@ def open_place(uri: str, flag: str) -> Place:
 
 def is_remote(uri: str) -> bool:
     """Whether `uri` names no path of this machine."""
-    return "://" in uri and urlparse(uri).scheme != "file"
+    return "://" in uri and not uri.startswith("file:")
 
 
 def local_path(uri: str, flag: str) -> Path:
@@ -254,9 +270,21 @@ def local_path(uri: str, flag: str) -> Path:
     Raises:
         StoreError: another kind of URI.
     """
-    parsed = urlparse(uri)
+    parsed = _parsed(uri, flag)
     if parsed.scheme == "file" and parsed.netloc in ("", "localhost"):
         return Path(unquote(parsed.path)).absolute()
     if parsed.scheme == "file":
         raise StoreError(f"{flag}: a file:// URI must be file:///absolute/path, got {uri}")
-    return Path(uri).expanduser().absolute()
+    try:
+        return Path(uri).expanduser().absolute()
+    except RuntimeError as error:
+        raise StoreError(
+            f"{flag}: the user of a ~ must exist, got {uri}; for a folder of that name: ./{uri}"
+        ) from error
+
+
+def _parsed(uri: str, flag: str) -> ParseResult:
+    try:
+        return urlparse(uri)
+    except ValueError as error:
+        raise StoreError(f"{flag}: must be a path or a URI, got {uri} ({error})") from error

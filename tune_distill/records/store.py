@@ -2,8 +2,9 @@
 
 STORE/runs/<run_key>/identity.json           what the key is made of
                      checkpoint.safetensors  where an unfinished training goes on
-                     student/                the trained student, as save_pretrained makes it
-                     run.json                losses and cost; written last: the run is complete
+                     student-<id>/           the trained student, as save_pretrained makes it
+                     run.json                losses, cost and which student; written last: the run
+                                             is complete
 STORE/evaluations/<evaluation_key>/          predictions.parquet; evaluation.json, written last
 STORE/students/<digest>/                     a student from a directory, for nodes without it
 STORE/simulators/<pool digest>-v<n>.safetensors
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +25,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tune_distill.records.files import says_nothing_of_content
 from tune_distill.records.places import Place
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.keys import canonical_json
@@ -82,6 +85,12 @@ class EvaluationRecord:
 
 Record = TypeVar("Record")
 
+_STUDENT = "student-"
+# Where runs of the first versions have theirs.
+_FORMER = "student"
+
+_WHOLE = "whole"
+
 
 class Store:
     """Runs, evaluations, simulators and searches in a place."""
@@ -105,7 +114,10 @@ class Store:
         Raises:
             FileNotFoundError: the run is not finished, or was damaged.
         """
-        return self.place.reading_folder(_student(run_key))
+        student = self._student(run_key)
+        if student is None:
+            raise FileNotFoundError(self.place.where(_run(run_key)))
+        return self.place.reading_folder(f"{_run(run_key)}/{student}")
 
     def begin_run(self, run_key: str, identity: Mapping[str, Any]) -> None:
         """The run has its identity, for others to compare with."""
@@ -140,10 +152,14 @@ class Store:
         A run that another process has finished in the meantime stays as it is.
         """
         if not self.has_run(run_key):
-            with self.place.writing_folder(_student(run_key)) as folder:
+            # Each writer has a folder of its own, and the first to name it in the record wins:
+            # another one's weights may differ in the last digits from what the record tells.
+            student = f"{_STUDENT}{uuid.uuid4().hex[:12]}"
+            with self.place.writing_folder(f"{_run(run_key)}/{student}") as folder:
                 save(folder)
-            self.place.create(f"{_run(run_key)}/run.json", _json(record))
-        self.place.remove(_checkpoint(run_key))
+            content = canonical_json(asdict(record) | {"student": student}).encode()
+            self.place.create(f"{_run(run_key)}/run.json", content)
+        self._clear(run_key)
 
     def set_run_aside(self, run_key: str, error: Exception) -> None:
         """The run, damaged as `error` says, is reported and not found any more."""
@@ -152,7 +168,20 @@ class Store:
     def discard_run(self, run_key: str) -> None:
         """The run is not found any more; whatever was made of it is set aside or gone."""
         self.place.remove(f"{_run(run_key)}/run.json")
+        self._clear(run_key)
+
+    def _student(self, run_key: str) -> str | None:
+        """The name of the folder of the finished run's student."""
+        return self._read(_run(run_key), "run.json", lambda raw: raw.get("student", _FORMER))
+
+    def _clear(self, run_key: str) -> None:
+        """Nothing but what the run's record speaks of lies in its folder."""
         self.place.remove(_checkpoint(run_key))
+        student = self._student(run_key)
+        for name in self.place.names(_run(run_key)):
+            if name.startswith(_STUDENT) and name != student:
+                self.place.remove_folder(f"{_run(run_key)}/{name}")
+        self.place.remove_abandoned(_run(run_key))
 
     def identities(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Keys and identities of the complete runs."""
@@ -173,6 +202,8 @@ class Store:
             with self.predictions(evaluation_key) as path:
                 pq.read_metadata(path)
         except (OSError, pa.ArrowException) as error:
+            if says_nothing_of_content(error):
+                raise
             self._set_aside_damaged(_evaluation(evaluation_key), error)
             return False
         return True
@@ -206,7 +237,8 @@ class Store:
         """The evaluation is complete: predictions first, the record last."""
         with self.place.writing(_predictions(evaluation_key)) as path:
             save_predictions(path)
-        self._write(f"{_evaluation(evaluation_key)}/evaluation.json", _json(record))
+        content = canonical_json(asdict(record)).encode()
+        self._write(f"{_evaluation(evaluation_key)}/evaluation.json", content)
 
     def discard_evaluation(self, evaluation_key: str) -> None:
         """The evaluation is not found any more."""
@@ -216,12 +248,13 @@ class Store:
 
     def has_source(self, digest: str) -> bool:
         """Whether a student of this digest was lent to other nodes before."""
-        return self.place.exists(f"{_source(digest)}/config.json")
+        return self.place.exists(f"{_source(digest)}/{_WHOLE}")
 
     def lend_source(self, digest: str, save: Callable[[Path], None]) -> None:
         """Workers on other nodes find the student that `save` wrote."""
         with self.place.writing_folder(_source(digest)) as folder:
             save(folder)
+        self._write(f"{_source(digest)}/{_WHOLE}", b"")
 
     def source(self, digest: str) -> AbstractContextManager[Path]:
         """A folder with the student of this digest.
@@ -300,10 +333,6 @@ def _run(run_key: str) -> str:
     return f"runs/{run_key}"
 
 
-def _student(run_key: str) -> str:
-    return f"{_run(run_key)}/student"
-
-
 def _checkpoint(run_key: str) -> str:
     return f"{_run(run_key)}/checkpoint.safetensors"
 
@@ -328,10 +357,7 @@ def _pruned(search_key: str, run_key: str) -> str:
     return f"searches/{search_key}/pruned/{run_key}.json"
 
 
-def _json(record: RunRecord | EvaluationRecord) -> bytes:
-    return canonical_json(asdict(record)).encode()
-
-
 def _run_record(raw: dict[str, Any]) -> RunRecord:
     history = tuple(HistoryRow(**row) for row in raw.pop("history"))
-    return RunRecord(**raw, history=history)
+    fields = {name: value for name, value in raw.items() if name != "student"}
+    return RunRecord(**fields, history=history)

@@ -22,6 +22,8 @@ from tune_distill.records.schemas import (
 )
 from tune_distill.spec.errors import StoreError
 
+TRIALS_FILE = "trials.parquet"
+
 
 class Scored(Protocol):
     """A scored answer with an attribute for each column of SCORED."""
@@ -63,7 +65,7 @@ def write_trials(
 ) -> None:
     """`trials.parquet` and `trials.csv` hold these rows."""
     table = _table(rows, columns)
-    with atomic_file(folder / "trials.parquet") as temporary:
+    with atomic_file(folder / TRIALS_FILE) as temporary:
         pq.write_table(table, temporary)
     with atomic_file(folder / "trials.csv") as temporary:
         pacsv.write_csv(table, temporary)

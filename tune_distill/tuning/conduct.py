@@ -11,11 +11,12 @@ from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record, stored_record
 from tune_distill.spec.domains import Cases, Domain, Scalar, Values
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
+from tune_distill.spec.profile import Profile
 from tune_distill.spec.settings import input_profiles
 from tune_distill.spec.study import Study
-from tune_distill.tuning.events import Display
+from tune_distill.tuning.events import Display, Outcome
 from tune_distill.tuning.planning import plans
-from tune_distill.tuning.resources import Limits, ResourceRequest, fit
+from tune_distill.tuning.resources import Limits, ResourceRequest, TrialResources, fit
 from tune_distill.tuning.signals import signals_kept
 
 Nodes = Sequence[Mapping[str, float]]
@@ -29,26 +30,27 @@ def conduct(
     display: Display,
     start_ray: Callable[[], Nodes],
     limits: Limits,
-) -> list[TrialRecord]:
+) -> Outcome:
     """A record for each trial of the study, settings in order and seeds within.
 
     `start_ray` is called only if some trial needs a worker; it gives the nodes' resources. Ctrl-C
     ends it early, whenever it comes: trials that are not complete then are failed as interrupted.
     """
     records: dict[str, TrialRecord] = {}
+    early = False
     for plan in plans(resolved, inputs, store):
         for trial in plan.trials:
             if trial.trial_id in plan.finished:
                 records[trial.trial_id] = stored_record(trial, plan, store)
         if plan.num_to_run:
             try:
-                ran = _run(plan, inputs, store, request, display, start_ray, limits)
+                ran, early = _run(plan, inputs, store, request, display, start_ray, limits)
             except KeyboardInterrupt:
-                ran = [_interrupted(trial, store) for trial in plan.pending]
+                ran, early = [_interrupted(trial, store) for trial in plan.pending], True
             records |= {record.trial.trial_id: record for record in ran}
-            if any(record.error == INTERRUPTED for record in ran):
+            if early:
                 break
-    return _in_order(resolved.study, list(records.values()))
+    return Outcome(_in_order(resolved.study, list(records.values())), early)
 
 
 def _run(
@@ -59,10 +61,8 @@ def _run(
     display: Display,
     start_ray: Callable[[], Nodes],
     limits: Limits,
-) -> list[TrialRecord]:
-    profiles = [trial.profile for trial in plan.pending]
-    if plan.num_new:
-        profiles += input_profiles(plan.resolved.study, plan.resolved.profile)
+) -> Outcome:
+    profiles = _profiles(plan)
     inputs.prepare(profiles, store)
     nodes = _started(start_ray)
     if type(store.place) is not Folder:
@@ -71,10 +71,27 @@ def _run(
     # Ray is imported by now anyway; not before, so that a study that is all in the store is quick.
     from tune_distill.tuning.runner import run_plan
 
-    num_runs = len({trial.run_key for trial in plan.trials}) + plan.num_new
-    largest = max(num_parameters(profile.student) for profile in profiles)
-    resources = fit(nodes, num_runs, largest, request)
+    resources = place(plan, nodes, request)
     return run_plan(plan, inputs, store, resources, display, limits)
+
+
+def place(plan: Plan, nodes: Nodes, request: ResourceRequest) -> TrialResources:
+    """What each trial that the plan has left gets on these nodes.
+
+    Raises:
+        ClusterError: no node can ever hold one trial.
+    """
+    num_runs = len({trial.run_key for trial in plan.trials}) + plan.num_new
+    largest = max(num_parameters(profile.student) for profile in _profiles(plan))
+    return fit(nodes, num_runs, largest, request)
+
+
+def _profiles(plan: Plan) -> list[Profile]:
+    """Those of all trials that the plan has left, also of settings yet to be chosen."""
+    profiles = [trial.profile for trial in plan.pending]
+    if plan.num_new:
+        profiles += input_profiles(plan.resolved.study, plan.resolved.profile)
+    return profiles
 
 
 def _started(start_ray: Callable[[], Nodes]) -> Nodes:

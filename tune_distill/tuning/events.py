@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import Plan, Trial
@@ -22,6 +22,14 @@ class Report:
     resumed_step: int
     node: str
     pid: int
+
+
+class Outcome(NamedTuple):
+    """What became of trials; `early` says that it was ended before they were: by Ctrl-C, SIGTERM,
+    or because the driver could not go on."""
+
+    records: list[TrialRecord]
+    early: bool
 
 
 class Display(Protocol):

@@ -9,7 +9,6 @@ import logging
 import os
 import secrets
 import shlex
-import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from tune_distill.records.files import scratch
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning.access import dashboard_headers
 
@@ -95,8 +95,8 @@ class Jobs:
         name = purpose.studies[0] if len(purpose.studies) == 1 else "studies"
         prefix = "" if purpose.kind == STUDY else f"{purpose.kind}-"
         job_id = f"{prefix}{name}-{secrets.token_hex(4)}"
-        with tempfile.TemporaryDirectory(prefix="tune_distill-") as folder:
-            archive = Path(folder) / "bundle.zip"
+        with scratch() as folder:
+            archive = folder / "bundle.zip"
             bundle.write(archive)
             with _explained():
                 self._client.submit_job(

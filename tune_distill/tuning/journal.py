@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages.journal import BaseJournalBackend, JournalFileBackend
+from optuna.storages.journal import (
+    BaseJournalBackend,
+    JournalFileBackend,
+    JournalFileSymlinkLock,
+)
 
+from tune_distill.records.files import explained
 from tune_distill.records.places import Folder, Place
 from tune_distill.spec.errors import StoreError
+from tune_distill.tuning.trainable import one_line
 
 _FILE = "optuna.journal"
 _SEGMENTS = "journal"
@@ -24,7 +32,15 @@ def search_storage(place: Place, folder: str) -> optuna.storages.BaseStorage:
     """The storage of the search in `folder`, made if need be; several drivers may share it."""
     # Optuna logs each trial; our own table shows them.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.storages.JournalStorage(_backend(place, folder))
+    try:
+        return optuna.storages.JournalStorage(_backend(place, folder))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # Whatever Optuna raises where a line is not what it wrote.
+        where = place.where(folder)
+        raise StoreError(
+            f"{where}: must hold a search's journal as Optuna wrote it, got {one_line(error)}; "
+            f"remove {where}, and the search starts anew; trained runs are kept"
+        ) from error
 
 
 def has_journal(place: Place, folder: str) -> bool:
@@ -37,10 +53,41 @@ def has_journal(place: Place, folder: str) -> bool:
 def _backend(place: Place, folder: str) -> BaseJournalBackend:
     if not isinstance(place, Folder):
         return SegmentedJournal(place, folder)
-    # One file, appended to, that other tools of Optuna open too.
-    path = place.path(f"{folder}/{_FILE}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return JournalFileBackend(str(path))
+    return _JournalFile(place.path(f"{folder}/{_FILE}"))
+
+
+class _JournalFile(JournalFileBackend):
+    """One file, appended to, that other tools of Optuna open too."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._writers = path, JournalFileSymlinkLock(str(path))
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            super().__init__(str(path), self._writers)
+            if not self._ends_whole():
+                self._cut_last_line()
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        with explained(self._path):
+            super().append_logs(logs)
+
+    def _ends_whole(self) -> bool:
+        with self._path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            stream.seek(max(0, size - 1))
+            return stream.read() in (b"", b"\n")
+
+    def _cut_last_line(self) -> None:
+        """The file is without a line that a full disk or a power cut left without its end: the
+        next one would be glued to it."""
+        self._writers.acquire()
+        try:
+            # Another process may have been writing it just now.
+            if not self._ends_whole():
+                content = self._path.read_bytes()
+                os.truncate(self._path, content.rfind(b"\n") + 1)
+        finally:
+            self._writers.release()
 
 
 class SegmentedJournal(BaseJournalBackend):

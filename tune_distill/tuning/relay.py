@@ -7,15 +7,18 @@ calls: it may be killed and started again, and a call may be made twice.
 
 from __future__ import annotations
 
+import os
+import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from tune_distill.records.files import SCRATCH_CHOSEN_WITH, explained, put
 from tune_distill.records.places import Copies, Folder, Place
 from tune_distill.spec.errors import StoreError
 
@@ -24,7 +27,13 @@ PIECE_BYTES = 4 * 1024 * 1024
 # How many workers the actor serves at once.
 _NUM_THREADS = 16
 
-_MARK = ".mark"
+# Uploads to which nothing was added for so long have lost their worker.
+_ABANDONED_S = 3600.0
+
+_UPLOADS, _MARKS = ".uploads", ".marks"
+
+Version = tuple[int, int, int]
+"""What changes when a file is replaced: inode, size and time of the last change."""
 
 
 class Porter:
@@ -36,11 +45,12 @@ class Porter:
     def read(self, name: str) -> bytes:
         return self._folder.read(name)
 
-    def read_piece(self, name: str, offset: int) -> bytes:
-        """At most PIECE_BYTES from there; none at the end."""
+    def read_piece(self, name: str, offset: int) -> tuple[Version, bytes]:
+        """The file's version, and at most PIECE_BYTES from there; none at the end."""
         with self._folder.path(name).open("rb") as stream:
             stream.seek(offset)
-            return stream.read(PIECE_BYTES)
+            status = os.fstat(stream.fileno())
+            return (status.st_ino, status.st_size, status.st_mtime_ns), stream.read(PIECE_BYTES)
 
     def write_piece(self, upload: str, offset: int, piece: bytes) -> None:
         """The piece lies at its offset of the upload, also if it is sent twice."""
@@ -52,10 +62,14 @@ class Porter:
 
     def finish_upload(self, upload: str, name: str) -> None:
         """The upload is the file of that name; one that was finished before stays so."""
-        path = self._upload(upload)
-        if path.exists():
-            with self._folder.writing(name) as temporary:
-                path.replace(temporary)
+        # One rename: a call that is repeated after a crash finds it done, or still to do.
+        if self._upload(upload).exists():
+            put(self._upload(upload), self._folder.path(name))
+        elif not self._folder.exists(name):
+            raise StoreError(
+                f"{self._folder.where(name)}: must have been sent whole, got nothing; "
+                "give the same command again"
+            )
 
     def drop_upload(self, upload: str) -> None:
         self._upload(upload).unlink(missing_ok=True)
@@ -80,6 +94,16 @@ class Porter:
     def remove(self, name: str) -> None:
         self._folder.remove(name)
 
+    def remove_folder(self, name: str) -> None:
+        self._folder.remove_folder(name)
+
+    def remove_abandoned(self, folder: str) -> None:
+        self._folder.remove_abandoned(folder)
+        for upload in self._upload("").glob("*"):
+            with suppress(FileNotFoundError):
+                if time.time() - upload.stat().st_mtime > _ABANDONED_S:
+                    upload.unlink()
+
     def set_aside(self, name: str, why: str) -> str:
         return self._folder.set_aside(name, why)
 
@@ -87,7 +111,7 @@ class Porter:
         self._folder.require_writable()
 
     def _upload(self, upload: str) -> Path:
-        return self._folder.path(f".uploads/{upload}")
+        return self._folder.path(f"{_UPLOADS}/{upload}")
 
 
 class RelayedFolder(Copies):
@@ -104,8 +128,16 @@ class RelayedFolder(Copies):
 
     def download(self, name: str, path: Path) -> None:
         with path.open("wb") as stream:
-            while piece := self._ask("read_piece", name, stream.tell()):
-                stream.write(piece)
+            version, piece = self._ask("read_piece", name, 0)
+            while piece:
+                with explained(path, SCRATCH_CHOSEN_WITH):
+                    stream.write(piece)
+                found, piece = self._ask("read_piece", name, stream.tell())
+                if found != version:
+                    # Somebody has replaced the file: from the start, or it were half of each.
+                    stream.seek(0)
+                    stream.truncate()
+                    version, piece = self._ask("read_piece", name, 0)
 
     def upload(self, path: Path, name: str) -> None:
         upload = uuid.uuid4().hex
@@ -136,6 +168,12 @@ class RelayedFolder(Copies):
 
     def remove(self, name: str) -> None:
         self._ask("remove", name)
+
+    def remove_folder(self, name: str) -> None:
+        self._ask("remove_folder", name)
+
+    def remove_abandoned(self, folder: str) -> None:
+        self._ask("remove_abandoned", folder)
 
     def set_aside(self, name: str, why: str) -> str:
         return str(self._ask("set_aside", name, why))
@@ -168,18 +206,22 @@ class SharedFolder(Folder):
     def __init__(self, root: Path, porter: Any) -> None:
         super().__init__(root)
         self._porter = porter
-        # Who reads the same there has this folder, and not another one at the same path.
-        self.create(_MARK, uuid.uuid4().hex.encode())
-        self._mark = self.read(_MARK)
+        # Made now, so that no copy of the folder has it.
+        self._mark = f"{_MARKS}/{uuid.uuid4().hex}"
+        self.create(self._mark, b"")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _arrived, (self.root, self._mark, self._porter)
 
+    def end(self) -> None:
+        """No worker will take any folder for this one again."""
+        self.remove(self._mark)
 
-def _arrived(root: Path, mark: bytes, porter: Any) -> Place:
+
+def _arrived(root: Path, mark: str, porter: Any) -> Place:
     folder = Folder(root)
     try:
-        seen = folder.read(_MARK) == mark
+        seen = folder.path(mark).is_file()
     except OSError:
         seen = False
     return folder if seen else RelayedFolder(root, porter)
@@ -193,7 +235,11 @@ def shared(place: Place) -> Iterator[Place]:
         return
     porter = _start_porter(place.root)
     try:
-        yield SharedFolder(place.root, porter)
+        folder = SharedFolder(place.root, porter)
+        try:
+            yield folder
+        finally:
+            folder.end()
     finally:
         ray.kill(porter)
 

@@ -45,6 +45,17 @@ class TrialResources:
         """torch's threads in a trial."""
         return max(1, int(self.cpus))
 
+    def fits(self, nodes: Sequence[Mapping[str, float]]) -> bool:
+        """Whether some node is large enough for a trial."""
+        return any(_slots(node, self.cpus, self.gpus, self.memory) for node in nodes)
+
+    def text(self) -> str:
+        """`2 at once, each with 1 CPU, 0.5 GPUs and 4 GiB of memory`."""
+        amounts = {"CPU": self.cpus, "GPU": self.gpus}
+        if self.memory:
+            amounts["memory"] = self.memory
+        return f"{self.max_concurrent} at once, each with {_amounts(amounts)}"
+
 
 def fit(
     nodes: Sequence[Mapping[str, float]],
@@ -112,17 +123,30 @@ def _slots(node: Mapping[str, float], cpus: float, gpus: float, memory: int) -> 
 
 def _never_fits(nodes: Sequence[Mapping[str, float]], cpus: float, gpus: float, memory: int) -> str:
     flags = "--cpus-per-trial, --gpus-per-trial"
-    asked, largest = f"{cpus:g} CPUs and {gpus:g} GPUs", f"{_most(nodes, 'CPU'):g} CPUs, "
-    largest += f"{_most(nodes, 'GPU'):g} GPUs"
+    asked = {"CPU": cpus, "GPU": gpus}
     if memory:
         flags += ", --memory-per-trial"
-        asked += f" with {memory_text(memory)} of memory"
-        largest += f", {memory_text(_most(nodes, 'memory'))} of memory"
+        asked["memory"] = memory
+    kinds = {_amounts({kind: node.get(kind, 0) for kind in asked}): None for node in nodes}
     return (
-        f"{flags}: a trial must fit on one node, got {asked} where the largest node has {largest}; "
-        "ask for less, or join more nodes"
+        f"{flags}: a trial must fit on one node, got {_amounts(asked)} where the cluster has "
+        f"{_nodes_text(list(kinds))}; ask for less, or join more nodes"
     )
 
 
-def _most(nodes: Sequence[Mapping[str, float]], kind: str) -> float:
-    return max((node.get(kind, 0) for node in nodes), default=0)
+def _nodes_text(kinds: Sequence[str], at_most: int = 4) -> str:
+    if not kinds:
+        return "no node"
+    more = f", and {len(kinds) - at_most} more kinds" if len(kinds) > at_most else ""
+    return f"nodes with {'; with '.join(kinds[:at_most])}{more}"
+
+
+def _amounts(amounts: Mapping[str, float]) -> str:
+    """`1 CPU, 0.5 GPUs and 4 GiB of memory`."""
+    texts = [
+        f"{memory_text(amount)} of memory"
+        if kind == "memory"
+        else f"{amount:g} {kind}{'' if amount == 1 else 's'}"
+        for kind, amount in amounts.items()
+    ]
+    return f"{', '.join(texts[:-1])} and {texts[-1]}"

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ray import tune
+from ray.tune.error import TuneError
 
 from tune_distill.distill.inputs import Inputs
+from tune_distill.records.files import scratch
 from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, stored_record
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.spec.settings import baseline, domains
-from tune_distill.tuning.events import Display
+from tune_distill.tuning.events import Display, Outcome
 from tune_distill.tuning.journal import search_storage
 from tune_distill.tuning.recovery import recovering
 from tune_distill.tuning.resources import Limits, TrialResources
@@ -27,8 +29,10 @@ from tune_distill.tuning.searchers import (
     tell_ended,
 )
 from tune_distill.tuning.signals import signals_kept
-from tune_distill.tuning.trainable import Context, StudyTrainable, trial_of
+from tune_distill.tuning.trainable import Context, StudyTrainable, one_line, trial_of
 from tune_distill.tuning.watcher import Watcher
+
+logger = logging.getLogger(__name__)
 
 
 def run_plan(
@@ -39,13 +43,14 @@ def run_plan(
     display: Display,
     limits: Limits,
     trainable: type[StudyTrainable] = StudyTrainable,
-) -> list[TrialRecord]:
+) -> Outcome:
     """The records of all trials that the plan had left, in no particular order.
 
     Complete ones are in the store; failed ones carry their reason. Ctrl-C ends it early: what was
-    running has checkpoints, and its trials are failed as interrupted.
+    running has checkpoints, and its trials are failed as interrupted. So are they, with its reason,
+    where the driver cannot go on, say because the store refuses the search's journal.
     """
-    watcher = Watcher(plan, inputs, store, display, limits)
+    watcher = Watcher(plan, inputs, store, display, limits, resources)
     display.begin(plan, resources.max_concurrent)
     context = Context(
         plan.resolved,
@@ -54,7 +59,8 @@ def run_plan(
         resources.num_threads,
         limits.time_limit_s,
     )
-    with tempfile.TemporaryDirectory(prefix="tune_distill-") as scratch:
+    why_left = INTERRUPTED
+    with scratch() as folder:
         tuner = tune.Tuner(
             tune.with_resources(
                 tune.with_parameters(trainable, context=context),
@@ -69,7 +75,7 @@ def run_plan(
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
-                storage_path=scratch,
+                storage_path=str(folder),
                 name="study",
                 callbacks=[watcher],
                 verbose=0,
@@ -78,12 +84,28 @@ def run_plan(
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             ),
         )
-        # Tune keeps Ctrl-C for itself when it has ended.
-        with recovering(), signals_kept():
-            tuner.fit()
-    for record in _left_over(plan, watcher, store):
+        try:
+            # Tune keeps Ctrl-C for itself when it has ended.
+            with recovering(), signals_kept():
+                tuner.fit()
+        except KeyboardInterrupt:
+            # Tune took the first Ctrl-C for itself, and was still ending.
+            logger.debug("interrupted once more")
+        except Exception as error:
+            # What a searcher or we have raised: as it is, or in Tune's words with a traceback.
+            why_left = f"the driver could not go on: {_last_line(error)}"
+            logger.error("%s: %s", plan.resolved.study.name, why_left)
+    for record in _left_over(plan, watcher, store, why_left):
         watcher.end(record)
-    return list(watcher.records.values())
+    records = list(watcher.records.values())
+    early = len(records) < plan.num_to_run or any(record.error == why_left for record in records)
+    return Outcome(records, early)
+
+
+def _last_line(error: Exception) -> str:
+    if not isinstance(error, TuneError):
+        return one_line(error)
+    return str(error).strip().splitlines()[-1].strip()[:500]
 
 
 def _searcher(plan: Plan, inputs: Inputs, store: Store) -> PlanSearch | StoredOptunaSearch:
@@ -138,9 +160,9 @@ def _point(trial: Trial, plan: Plan) -> Mapping[str, Any]:
     return {name: trial.setting.values[column] for name, column in columns.items()}
 
 
-def _left_over(plan: Plan, watcher: Watcher, store: Store) -> list[TrialRecord]:
+def _left_over(plan: Plan, watcher: Watcher, store: Store, why: str) -> list[TrialRecord]:
     """Records of trials that never ended: waiting for a run that failed or was pruned, which
-    is their end too, or interrupted."""
+    is their end too, or left for the reason given."""
     ended = {
         record.trial.run_key: record
         for record in watcher.records.values()
@@ -156,6 +178,6 @@ def _left_over(plan: Plan, watcher: Watcher, store: Store) -> list[TrialRecord]:
     return [
         replace(ended[trial.run_key], trial=trial, num_retries=0)
         if trial.run_key in ended
-        else TrialRecord(trial, "failed", False, INTERRUPTED)
+        else TrialRecord(trial, "failed", False, why)
         for trial in left
     ]

@@ -50,7 +50,7 @@ class PlanSearch(Searcher):  # type: ignore[misc]
         trials = list(trials)
         self._has_run = has_run
         self._ready_runs = {key for key in {trial.run_key for trial in trials} if has_run(key)}
-        self._busy: dict[str, Trial] = {}
+        self._given: dict[str, Trial] = {}
         trainers: dict[str, Trial] = {}
         decoders = []
         for trial in trials:
@@ -67,7 +67,7 @@ class PlanSearch(Searcher):  # type: ignore[misc]
         for position, trial in enumerate(self._waiting):
             if trial.run_key in self._ready_runs or trial.run_key in self._untrained:
                 self._untrained.discard(trial.run_key)
-                self._busy[trial_id] = self._waiting.pop(position)
+                self._given[trial_id] = self._waiting.pop(position)
                 return trial_config(trial.setting, trial.seed)
         return None
 
@@ -77,7 +77,7 @@ class PlanSearch(Searcher):  # type: ignore[misc]
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        trial = self._busy.pop(trial_id)
+        trial = self._given[trial_id]
         # A trial whose decoding failed leaves its run to the others.
         if self._has_run(trial.run_key):
             self._ready_runs.add(trial.run_key)

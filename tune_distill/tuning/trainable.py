@@ -69,6 +69,9 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
     _progress: Iterator[Progress]
 
     def setup(self, config: dict[str, Any], context: Context) -> None:
+        if not ray.get_runtime_context().get_accelerator_ids()["GPU"]:
+            # Ray leaves the node's GPUs in sight of a worker that was given none.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._context = context
         self._messages = _Messages()
         logging.getLogger("tune_distill").addHandler(self._messages)
@@ -79,6 +82,9 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
             with ended_at(self._deadline()):
                 return self._result(next(self._progress))
         except Exception as error:
+            if "CUDA error" in str(error):
+                # Whatever this process asks of its GPU from now on fails: a new one is needed.
+                raise
             return {"error": one_line(error), "messages": self._take_messages(), "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,10 +19,13 @@ from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.tuning.events import Display, Report
 from tune_distill.tuning.recovery import failure_reason
-from tune_distill.tuning.resources import Limits
+from tune_distill.tuning.resources import Limits, TrialResources
 from tune_distill.tuning.trainable import one_line, trial_of
 
 logger = logging.getLogger(__name__)
+
+_IDLE_S = 60.0
+"""After so long without a running trial the user is told why."""
 
 _GRACE_S = 10.0
 """How long after its time a worker may take to end itself."""
@@ -58,12 +61,16 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         store: Store,
         display: Display,
         limits: Limits,
+        resources: TrialResources,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.records: dict[str, TrialRecord] = {}
+        self._trained: set[str] = set()
         self._plan, self._inputs, self._store, self._display = plan, inputs, store, display
-        self._limits, self._clock = limits, clock
+        self._limits, self._resources, self._clock = limits, resources, clock
         self._running: dict[str, _Running] = {}
+        # Since when no worker has a trial; none once the user was told.
+        self._idle_since: float | None = clock()
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to restore them some day; the store resumes studies, and a
@@ -77,6 +84,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
             if running.actor is not None and self._is_overdue(running, _GRACE_S):
                 ray.kill(running.actor)
                 running.actor = None
+        self._tell_if_stuck()
 
     def on_trial_start(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
@@ -152,13 +160,21 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         if "error" in result:
             return self._failed(trial, result["error"])
         if result.get("metrics"):
-            record = complete_record(running.trial, self._store, reused=not result["trained"])
+            record = complete_record(running.trial, self._store, self._is_reused(running, result))
+            if not record.reused:
+                self._trained.add(running.trial.run_key)
         else:
             history = running.history
             self._store.mark_pruned(self._plan.search_key, running.trial.run_key, history)
             record = TrialRecord(running.trial, "pruned", False, history=history)
         del self._running[trial.trial_id]
         return replace(record, num_retries=running.num_retries)
+
+    def _is_reused(self, running: _Running, result: Mapping[str, Any]) -> bool:
+        """Whether the trial needed no training; one that an earlier attempt made is its own."""
+        run_key = running.trial.run_key
+        was_there = run_key in self._plan.stored_runs or run_key in self._trained
+        return not result["trained"] and (running.num_retries == 0 or was_there)
 
     def _failed(self, trial: TuneTrial, reason: str) -> TrialRecord:
         running = self._of(trial)
@@ -185,6 +201,20 @@ class Watcher(tune.Callback):  # type: ignore[misc]
             running.is_shown = True
             self._display.started(running.trial)
         return running
+
+    def _tell_if_stuck(self) -> None:
+        if any(running.began_s is not None for running in self._running.values()):
+            self._idle_since = self._clock()
+        elif self._idle_since is not None and self._clock() - self._idle_since > _IDLE_S:
+            self._idle_since = None
+            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            if self._resources.fits(nodes):
+                return
+            logger.warning(
+                "no node is left that can hold a trial: %s; waiting for one to join "
+                "(Ctrl-C ends the study, and the same command goes on)",
+                self._resources.text(),
+            )
 
     def _is_overdue(self, running: _Running, grace_s: float) -> bool:
         limit_s = self._limits.time_limit_s
