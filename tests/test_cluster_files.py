@@ -34,6 +34,7 @@ from tests.cluster_schemas.files import (
 from tests.cluster_schemas.slurm import SCRIPT
 from tests.test_study import SMALL
 from tune_distill.options import parse_arguments
+from tune_distill.submit_options import RESULTS
 
 
 class TestVersions:
@@ -162,6 +163,15 @@ class TestLauncher:
             assert not ParamValidator().validate(asked, shape).has_errors()
             wrong = asked | {"InstanceTyp": "m7i.xlarge"}
             assert ParamValidator().validate(wrong, shape).has_errors()
+
+    def test_the_clouds_store_outlives_its_container(self) -> None:
+        (config,) = documents("ray-cluster-aws.yaml")
+        (volume,) = config["docker"]["head_run_options"]
+        kept, inside = volume.removeprefix("-v ").split(":")
+        # Where a submission writes unless told otherwise.
+        assert inside == RESULTS.replace("~", "/home/ray")
+        assert f"mkdir -p {kept}" in config["initialization_commands"]
+        assert f"({kept})" in text("README.md").replace("`", "")
 
     def test_own_machines_install_what_the_project_names(self) -> None:
         (config,) = documents("ray-cluster-on-premise.yaml")

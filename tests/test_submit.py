@@ -93,6 +93,12 @@ class TestArguments:
         )
 
     @pytest.mark.parametrize("flag", ["--results", "--store"])
+    def test_passwords_stay_here(self, capsys, flag):
+        told = refused(capsys, "smoothing", "--address", URL, f"{flag}=sftp://u:secret@h/x")
+        assert told.startswith(f"{flag}: must be without a password")
+        assert "secret" not in told
+
+    @pytest.mark.parametrize("flag", ["--results", "--store"])
     @pytest.mark.parametrize("place", ["results", "./results", "../results", ""])
     def test_places_must_mean_something_on_the_cluster(self, capsys, flag, place):
         told = refused(capsys, "smoothing", "--address", URL, f"{flag}={place}")

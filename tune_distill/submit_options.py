@@ -98,14 +98,11 @@ def _study_parser() -> argparse.ArgumentParser:
     where = parser.add_argument_group("where it goes, on the cluster")
     where.add_argument(
         "--results",
-        type=_place,
         default=RESULTS,
         metavar="PLACE",
         help=f"tables ({RESULTS} of the head)",
     )
-    where.add_argument(
-        "--store", type=_place, metavar="PLACE", help="runs and evaluations (RESULTS/.store)"
-    )
+    where.add_argument("--store", metavar="PLACE", help="runs and evaluations (RESULTS/.store)")
     add_scheduling(parser)
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--quiet", action="store_true", help="only the study's last line")
@@ -133,15 +130,6 @@ def _command_parser(command: str) -> argparse.ArgumentParser:
     return parser
 
 
-def _place(text: str) -> str:
-    if re.search("://[^/@]*:[^/@]*@", text):
-        raise argparse.ArgumentTypeError(
-            "must be without a password, because everyone sees a job's command line; "
-            "give the nodes their credentials instead"
-        )
-    return text
-
-
 def _add_address(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--address",
@@ -166,6 +154,11 @@ def _require_study(parser: argparse.ArgumentParser, parsed: argparse.Namespace) 
             parser.error(
                 f"--{name}: must be a URI, or a path from / or ~ on the cluster's head, got "
                 f"{place!r}"
+            )
+        if place is not None and re.search("://[^/@]*:[^/@]*@", place):
+            parser.error(
+                f"--{name}: must be without a password, because everyone sees a job's command; "
+                "give the nodes their credentials instead"
             )
 
 

@@ -224,6 +224,28 @@ def test_a_checkpoint_of_another_model_is_told_so(
         assert all(map(torch.equal, before, model.parameters()))
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 MiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"),
+    ],
+)
+def test_lack_of_memory_is_no_damage(
+    saved: tuple[Training, Path],
+    fresh: Callable[[], Training],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+) -> None:
+    def fail(state: object) -> None:
+        raise error
+
+    training = fresh()
+    monkeypatch.setattr(training.optimizer, "load_state_dict", fail)
+    with pytest.raises(type(error), match="memory"):
+        load_checkpoint(saved[1], training.model, training.optimizer)
+
+
 def test_a_file_that_is_not_there_is_not_damaged(
     fresh: Callable[[], Training], tmp_path: Path
 ) -> None:

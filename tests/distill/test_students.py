@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import errno
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,20 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import T5EncoderModel
+from transformers import T5EncoderModel, T5ForConditionalGeneration
 
 from tune_distill.distill.mini_student import MINI_STUDENT_VERSION, mini_student
 from tune_distill.distill.students import (
+    _digest_at,
+    borrow,
+    lend,
     load_model,
     load_tokenizer,
     num_parameters,
     student_identity,
 )
+from tune_distill.records.places import Folder
+from tune_distill.records.store import Store
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import Student
 
@@ -150,6 +157,48 @@ def test_damaged_weights_do_not_load(folder: Path, spoil: Any) -> None:
     with pytest.raises(StudentError, match=f"{folder} must load as a T5, got") as caught:
         load_model(at(folder))
     assert caught.value.__cause__ is not None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), OSError(errno.EIO, "Input/output error"), RuntimeError("CUDA error: x")],
+)
+def test_a_machine_that_fails_is_no_damaged_student(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*arguments: Any, **settings: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(T5ForConditionalGeneration, "from_pretrained", fail)
+    with pytest.raises(type(error)):
+        load_model(at(folder))
+
+
+@pytest.fixture
+def lent(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """What borrows a student whose own directory is not on this node."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "node"))
+    (tmp_path / "node").mkdir()
+    store, identity = Store(Folder(tmp_path / "store")), student_identity(at(folder))
+    lend(at(folder), identity, store)
+    elsewhere = at(tmp_path / "not" / "here")
+    yield lambda: borrow(elsewhere, identity, store)
+    _digest_at.cache_clear()
+
+
+def test_a_student_is_borrowed_once_and_whole(folder: Path, lent: Any) -> None:
+    first = lent()
+    assert student_identity(first) == student_identity(at(folder))
+    before = (Path(first.source) / "config.json").stat().st_ino
+    assert lent() == first
+    assert (Path(first.source) / "config.json").stat().st_ino == before
+
+
+def test_a_borrowed_student_that_has_lost_files_is_borrowed_again(folder: Path, lent: Any) -> None:
+    (Path(lent().source) / "model.safetensors").unlink()
+    # Another process finds it.
+    _digest_at.cache_clear()
+    assert student_identity(lent()) == student_identity(at(folder))
 
 
 def test_half_a_t5_does_not_load(folder: Path) -> None:

@@ -427,3 +427,19 @@ def test_a_student_damaged_in_the_store_is_reported_and_made_again(
     assert weights(store, trial) == before
     assert f"{store.run_dir(trial.run_key)}: damaged (" in caplog.text
     assert (store.root / "runs" / f"{trial.run_key}.damaged-1").is_dir()
+
+
+def test_a_machine_that_fails_takes_no_finished_run_away(
+    world: World, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run(world.trial(), store)
+    beam = world.trial(decode={"strategy": "beam", "num_beams": 2})
+
+    def fail(*arguments: object, **settings: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr("transformers.T5ForConditionalGeneration.from_pretrained", fail)
+    with pytest.raises(RuntimeError, match="allocate"):
+        world.run(beam, store)
+    monkeypatch.undo()
+    assert not world.run(beam, store)[-1].trained

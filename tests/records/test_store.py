@@ -1,5 +1,7 @@
+import errno
 import json
 import logging
+import uuid
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,13 +17,18 @@ from tests.records.made import (
     run_record,
     trials_of,
 )
-from tune_distill.records.places import Folder, local_path
-from tune_distill.records.store import HistoryRow
+from tune_distill.records.objects import ObjectStore
+from tune_distill.records.places import Folder, local_path, open_place
+from tune_distill.records.store import HistoryRow, Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.spec.errors import StoreError
 
 TRIAL, OTHER = trials_of()[:2]
 KEY, EVALUATION = TRIAL.run_key, TRIAL.evaluation_key
+
+
+def memory_place() -> ObjectStore:
+    return ObjectStore.open(f"memory://{uuid.uuid4().hex}", "--store")
 
 
 @pytest.fixture
@@ -57,6 +64,76 @@ def test_a_run_whose_student_cannot_be_saved_is_not_found(store):
         store.finish_run(KEY, run_record(TRIAL), save)
     assert not store.has_run(KEY)
     assert not store.student_dir(KEY).exists()
+
+
+@pytest.mark.parametrize("where", ["folder", "memory"])
+def test_of_two_that_finish_a_run_one_has_student_and_record(tmp_path, where):
+    """The second comes to its end while the first one's student is on its way."""
+    place = Folder(tmp_path) if where == "folder" else memory_place()
+    first, second = Store(place), Store(place)
+
+    def save_meanwhile(folder: Path) -> None:
+        (folder / "weights").write_text("first")
+        second.finish_run(KEY, run_record(TRIAL, device="second"), save_second)
+
+    def save_second(folder: Path) -> None:
+        (folder / "weights").write_text("second")
+
+    first.finish_run(KEY, run_record(TRIAL, device="first"), save_meanwhile)
+    run = first.run(KEY)
+    assert run is not None
+    with first.student(KEY) as folder:
+        assert (folder / "weights").read_text() == run.device == "second"
+    assert len(place.names(f"runs/{KEY}")) == 2
+
+
+def test_a_student_of_the_first_layout_is_found(store):
+    finish_run(store, TRIAL)
+    record = json.loads((store.run_dir(KEY) / "run.json").read_text())
+    store.student_dir(KEY).rename(store.run_dir(KEY) / "student")
+    del record["student"]
+    (store.run_dir(KEY) / "run.json").write_text(json.dumps(record))
+    with store.student(KEY) as folder:
+        assert (folder / "weights").read_text() == KEY
+    assert store.run(KEY) == run_record(TRIAL)
+
+
+def test_a_student_that_was_lent_in_part_is_not_there():
+    place = memory_place()
+    store = Store(place)
+
+    def save(folder: Path) -> None:
+        (folder / "config.json").write_text("{}")
+        (folder / "model.safetensors").write_text("w")
+
+    upload = place.upload
+
+    def cut(path: Path, name: str) -> None:
+        if name.endswith("model.safetensors"):
+            raise StoreError("the network is gone")
+        upload(path, name)
+
+    place.upload = cut  # type: ignore[method-assign]
+    with pytest.raises(StoreError, match="gone"):
+        store.lend_source("digest", save)
+    assert place.exists("students/digest/config.json")
+    assert not store.has_source("digest")
+    place.upload = upload  # type: ignore[method-assign]
+    store.lend_source("digest", save)
+    assert store.has_source("digest")
+
+
+def test_a_machine_that_fails_damages_no_evaluation(store, monkeypatch):
+    finish(store, TRIAL)
+
+    def fail(path: Path) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("pyarrow.parquet.read_metadata", fail)
+    with pytest.raises(OSError, match="Too many"):
+        store.has_evaluation(EVALUATION)
+    monkeypatch.undo()
+    assert store.has_evaluation(EVALUATION)
 
 
 def test_the_first_identity_of_a_run_is_kept(store):
@@ -251,3 +328,17 @@ def test_relative_paths_and_homes_become_absolute(monkeypatch, tmp_path):
 def test_a_file_uri_with_a_host_is_not_taken_for_a_path(uri):
     with pytest.raises(StoreError, match=f"^--store: .*file:///absolute/path, got {uri}$"):
         local_path(uri, "--store")
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("~nobody-of-this-name/x", r"the user of a ~ must exist, .* \./~nobody"),
+        ("s3://[b/x", "got s3://"),
+        ("memory://b/ex[1]", "must be without"),
+        ("memory://b/what?", "must be without"),
+    ],
+)
+def test_what_names_no_place_is_told_so(uri, message):
+    with pytest.raises(StoreError, match=f"^--store: .*{message}"):
+        open_place(uri, "--store")

@@ -1,3 +1,4 @@
+import errno
 import json
 import pickle
 import uuid
@@ -193,3 +194,36 @@ class LosesAnswers:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._place, name)
+
+    def test_a_line_that_a_full_disk_has_cut_is_left_out(self, tmp_path):
+        study = study_in(Folder(tmp_path))
+        study.tell(study.ask(), 1.5)
+        before = seen(study)
+        path = tmp_path / SEARCH / "optuna.journal"
+        with path.open("ab") as stream:
+            stream.write(b'{"op_code": 4, "worker_i')
+        again = study_in(Folder(tmp_path))
+        assert seen(again) == before
+        again.tell(again.ask(), 0.5)
+        assert [value for *_, value in seen(study_in(Folder(tmp_path)))] == [1.5, 0.5]
+        assert not list(path.parent.glob("*.lock"))
+
+    @pytest.mark.parametrize("line", [b"no json\n", b"[]\n", b'{"op_code": 4}\n', b"{}\n"])
+    def test_what_optuna_has_not_written_is_told_with_a_way_out(self, tmp_path, line):
+        study_in(Folder(tmp_path))
+        path = tmp_path / SEARCH / "optuna.journal"
+        path.write_bytes(path.read_bytes() + line * 2)
+        with pytest.raises(
+            StoreError, match=rf"^{path.parent}: must hold .*; remove {path.parent}"
+        ):
+            study_in(Folder(tmp_path))
+
+    def test_a_disk_that_takes_no_more_is_told_as_such(self, tmp_path, monkeypatch):
+        study = study_in(Folder(tmp_path))
+
+        def full(descriptor: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", full)
+        with pytest.raises(StoreError, match=r"optuna\.journal: .* No space left on device"):
+            study.ask()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,35 @@ class TestPorter:
         assert porter.read("runs/x") == b"abcdef"
         assert list((tmp_path / ".uploads").iterdir()) == []
 
+    def test_a_porter_that_dies_while_it_finishes_an_upload_loses_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        porter = Porter(tmp_path)
+        porter.write_piece("u", 0, b"abc")
+
+        def die(source: Path, target: Path) -> None:
+            raise SystemExit
+
+        monkeypatch.setattr("os.replace", die)
+        with pytest.raises(SystemExit):
+            porter.finish_upload("u", "runs/x")
+        monkeypatch.undo()
+        # Ray asks the next one.
+        Porter(tmp_path).finish_upload("u", "runs/x")
+        assert porter.read("runs/x") == b"abc"
+
+    def test_an_upload_that_never_came_is_no_file(self, tmp_path: Path) -> None:
+        with pytest.raises(StoreError, match="must have been sent whole"):
+            Porter(tmp_path).finish_upload("u", "runs/x")
+
+    def test_uploads_of_workers_long_gone_are_removed(self, tmp_path: Path) -> None:
+        porter = Porter(tmp_path)
+        for upload in ("old", "new"):
+            porter.write_piece(upload, 0, b"abc")
+        os.utime(tmp_path / ".uploads" / "old", (0, 0))
+        porter.remove_abandoned("runs/k")
+        assert [path.name for path in (tmp_path / ".uploads").iterdir()] == ["new"]
+
     def test_creating_again_with_the_own_content_is_no_defeat(self, tmp_path: Path) -> None:
         porter = Porter(tmp_path)
         assert porter.create("x", b"mine")
@@ -59,6 +89,23 @@ class TestRelayedFolder:
         assert (tmp_path / "store/runs/a/weights").read_bytes() == content
         with relayed.reading("runs/a/weights") as path:
             assert path.read_bytes() == content
+
+    def test_a_file_that_is_replaced_on_its_way_is_no_mixture(self, relayed, tmp_path, monkeypatch):
+        name, ask = "weights", relayed._ask
+        contents = [bytes([letter]) * (2 * PIECE_BYTES + 1) for letter in b"abc"]
+        with relayed.writing(name) as path:
+            path.write_bytes(contents.pop(0))
+        left = list(contents)
+
+        def ask_and_replace(method, *arguments):
+            if method == "read_piece" and arguments[1] and left:
+                with Folder(tmp_path / "store").writing(name) as path:
+                    path.write_bytes(left.pop(0))
+            return ask(method, *arguments)
+
+        monkeypatch.setattr(relayed, "_ask", ask_and_replace)
+        with relayed.reading(name) as path:
+            assert path.read_bytes() == contents[-1]
 
     def test_an_empty_file_is_a_file(self, relayed):
         with relayed.writing("empty") as path:
@@ -91,10 +138,17 @@ class TestRelayedFolder:
             pass
 
     def test_who_sees_the_folder_uses_it(self, ray_here, tmp_path):
-        with shared(Folder(tmp_path / "store")) as place:
+        store, copy = tmp_path / "store", tmp_path / "copy"
+        with shared(Folder(store)) as place:
             assert type(_travelled(place)) is Folder
-            # Another folder at the same path is not the driver's.
-            (tmp_path / "store" / ".mark").write_text("other")
+            shutil.copytree(store, copy)
+        assert list((store / ".marks").iterdir()) == []
+        shutil.rmtree(store)
+        # What another driver has copied to the same path is not this one's.
+        shutil.copytree(copy, store)
+        with shared(Folder(store)) as place:
+            shutil.rmtree(store)
+            shutil.copytree(copy, store)
             assert isinstance(_travelled(place), RelayedFolder)
 
 

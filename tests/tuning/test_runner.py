@@ -16,6 +16,7 @@ from tune_distill.distill.inputs import Inputs
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord
+from tune_distill.spec.errors import StoreError
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.profile import Profile
 from tune_distill.spec.settings import study_profile
@@ -166,7 +167,7 @@ class Ran:
         resolved = ResolvedStudy(study, "tiny", profile(study), (0,))
         (plan,) = plans(resolved, inputs, store)
         inputs.prepare([trial.profile for trial in plan.pending], store)
-        records = run_plan(
+        records, self.early = run_plan(
             plan,
             inputs,
             store,
@@ -176,6 +177,7 @@ class Ran:
             trainable,
         )
         self.records = {record.trial.trial_id: record for record in records}
+        assert not self.early
         assert len(self.records) == len(records) == 3
         assert sorted(self.events.started_) == sorted(self.events.ends) == [FIRST, SECOND, THIRD]
 
@@ -306,3 +308,43 @@ def test_what_a_trial_raises_fails_it_at_once_and_leaves_the_worker(tmp_path: Pa
     assert ran.records[SECOND].error == "ArithmeticError: no number"
     assert (ran.records[SECOND].num_retries, ran.events.retries) == (0, [])
     assert ran.pids(0.0) == ran.pids(0.1) == ran.pids(0.2)
+
+
+def test_a_journal_that_cannot_be_written_ends_the_study_with_what_is_complete(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tune_distill.tuning.runner import run_plan
+    from tune_distill.tuning.searchers import StoredOptunaSearch
+
+    study = study_of(
+        {"train.label_smoothing": {"type": "uniform", "low": 0.0, "high": 0.3}},
+        search={"method": "optuna", "num_samples": 4},
+        metric={"name": "eval_loss", "mode": "min"},
+    )
+    resolved = ResolvedStudy(study, "tiny", profile(study), (0,))
+    inputs, store, events = Inputs(), Store(Folder(tmp_path)), Events()
+    (plan,) = plans(resolved, inputs, store)
+    inputs.prepare([profile(study)], store)
+    told = StoredOptunaSearch.on_trial_result
+
+    def refuse(self: Any, trial_id: str, result: dict[str, Any]) -> None:
+        if events.ends:
+            raise StoreError("journal: must be writable, got No space left on device")
+        told(self, trial_id, result)
+
+    monkeypatch.setattr(StoredOptunaSearch, "on_trial_result", refuse)
+    resources = TrialResources(1.0, 0.0, 1)
+    records, early = run_plan(plan, inputs, store, resources, events, Limits())
+    assert early
+    complete, failed = records
+    assert (complete.state, failed.state) == ("complete", "failed")
+    assert failed.error is not None
+    assert failed.error.startswith("the driver could not go on: ")
+    assert "No space left on device" in failed.error
+    assert "No space left on device" in caplog.text
+    monkeypatch.undo()
+    (plan,) = plans(resolved, inputs, store)
+    records, early = run_plan(plan, inputs, store, resources, Events(), Limits())
+    assert (early, {record.state for record in records}) == (False, {"complete"})
+    (plan,) = plans(resolved, inputs, store)
+    assert (len(plan.trials), plan.num_to_run) == (4, 0)

@@ -19,6 +19,7 @@ from tests.records.made import (
 )
 from tune_distill.records.places import Folder
 from tune_distill.records.trials import TrialRecord
+from tune_distill.spec.errors import StoreError
 from tune_distill.spec.profile import Train
 from tune_distill.spec.settings import domains
 from tune_distill.spec.study import Asha, Study
@@ -127,6 +128,24 @@ class TestPlanSearch:
         stored.add(trials[0].run_key)
         search.on_trial_complete("a", error=True)
         assert [named(search.suggest(name)) for name in "bcd"] == [(0.7, 0), (1.0, 0), (1.2, 0)]
+
+    def test_a_store_that_fails_once_may_be_asked_again(self):
+        answers = iter([StoreError("timed out"), True])
+
+        def has_run(key: str) -> bool:
+            answer = next(answers)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        (trial, *_) = trials_of()
+        search = PlanSearch([trial], lambda key: False)
+        assert search.suggest("t1")
+        search._has_run = has_run
+        with pytest.raises(StoreError):
+            search.on_trial_complete("t1", {})
+        search.on_trial_complete("t1", {})
+        assert search.suggest("t2") == "FINISHED"
 
     def test_without_trials_it_is_finished(self):
         assert PlanSearch([], has_run=set().__contains__).suggest("a") == Searcher.FINISHED

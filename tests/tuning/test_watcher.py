@@ -1,0 +1,117 @@
+"""What Tune calls, without Tune."""
+
+from __future__ import annotations
+
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.records.made import (
+    METRICS,
+    FakeInputs,
+    LocalStore,
+    finish,
+    finish_run,
+    resolved,
+)
+from tune_distill.tuning.planning import plans
+from tune_distill.tuning.resources import Limits, TrialResources
+from tune_distill.tuning.trainable import trial_config
+from tune_distill.tuning.watcher import Watcher
+
+DISPLAY: Any = SimpleNamespace(
+    **{name: lambda *told: None for name in ("started", "retried", "progressed", "ended")}
+)
+DONE = {"metrics": METRICS, "trained": False, "messages": []}
+
+
+class World:
+    """A temperature study's watcher over a store, with a clock that is set by hand."""
+
+    def __init__(self, store: LocalStore) -> None:
+        self.store, self.now_s = store, 0.0
+        study, inputs = resolved("temperature"), FakeInputs()
+        (self.plan,) = plans(study, inputs, store)
+        self.watcher = Watcher(
+            self.plan,
+            inputs,
+            store,
+            DISPLAY,
+            Limits(),
+            TrialResources(1.0, 1.0, 2),
+            clock=lambda: self.now_s,
+        )
+
+    def started(self, number: int) -> Any:
+        """Tune's own of the plan's trial, which a worker has."""
+        trial = self.plan.trials[number]
+        tunes = SimpleNamespace(
+            trial_id=f"t{number}",
+            config=trial_config(trial.setting, trial.seed),
+            temporary_state=SimpleNamespace(ray_actor=None),
+            last_result=DONE,
+            pickled_error_file=None,
+        )
+        self.watcher.on_trial_start(0, [], tunes)
+        return tunes
+
+    def reused(self, number: int, retried: bool) -> bool:
+        """Whether the trial is told as reused when its last attempt found its run."""
+        tunes = self.started(number)
+        if retried:
+            self.watcher.on_trial_recover(0, [], tunes)
+        finish(self.store, self.plan.trials[number])
+        self.watcher.on_trial_complete(0, [], tunes)
+        return self.watcher.records[self.plan.trials[number].trial_id].reused
+
+
+@pytest.fixture
+def world(tmp_path) -> World:
+    return World(LocalStore(tmp_path))
+
+
+def test_a_run_that_an_earlier_attempt_made_is_the_trials_own(world):
+    assert not world.reused(0, retried=True)
+    # The others decode that run, whether or not their first worker lives.
+    assert world.reused(1, retried=False)
+    assert world.reused(2, retried=True)
+
+
+def test_a_run_that_was_stored_before_is_reused_by_a_retry(tmp_path):
+    store = LocalStore(tmp_path)
+    finish_run(store, World(store).plan.trials[0])
+    assert World(store).reused(0, retried=True)
+
+
+@pytest.fixture
+def nodes(monkeypatch) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    monkeypatch.setattr("ray.nodes", lambda: found)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["none", "dead", "too small"])
+def test_a_study_that_no_node_can_go_on_with_says_so_once(world, nodes, caplog, kind):
+    if kind != "none":
+        resources = {"CPU": 8.0} if kind == "too small" else {"CPU": 8.0, "GPU": 1.0}
+        nodes.append({"Alive": kind != "dead", "Resources": resources})
+    with caplog.at_level(logging.WARNING):
+        for now_s in (0.0, 59.0, 61.0, 200.0):
+            world.now_s = now_s
+            world.watcher.on_step_begin(0, [])
+    (message,) = caplog.messages
+    assert message.startswith("no node is left that can hold a trial: 2 at once, each with 1 CPU")
+
+
+def test_a_study_that_waits_for_room_or_runs_says_nothing(world, nodes, caplog):
+    nodes.append({"Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}})
+    world.now_s = 100.0
+    world.watcher.on_step_begin(0, [])
+    nodes.clear()
+    world.started(0)
+    for now_s in (200.0, 300.0):
+        world.now_s = now_s
+        world.watcher.on_step_begin(0, [])
+    assert caplog.messages == []
