@@ -414,11 +414,13 @@ class TestOnACluster:
 
         watching = laptop.start("logs", job_id, "--follow")
         with closing(watching.stdout), closing(watching.stderr):
+            seen = []
             for line in watching.stdout:
+                seen.append(line)
                 if line.startswith("started"):
                     break
             watching.send_signal(signal.SIGINT)
-            assert f"{job_id} goes on" in watching.stderr.read()
+            assert f"{job_id} goes on" in watching.stderr.read(), seen
             assert watching.wait() == 1
         job = next(job for job in laptop.jobs() if job["id"] == job_id)
         assert job["state"] == "running"

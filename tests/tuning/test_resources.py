@@ -139,7 +139,7 @@ BIG, GPU = {"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0}
         (
             [BIG, GPU, GPU],
             {"cpus_per_trial": 4.0, "gpus_per_trial": 1.0},
-            "4 CPUs and 1 GPU where .* nodes with 8 CPUs and 0 GPUs; with 2 CPUs and 1 GPU",
+            "4 CPUs and 1 GPU where .* nodes with 2 CPUs and 1 GPU; with 8 CPUs and 0 GPUs",
         ),
         (
             [{"CPU": cpus} for cpus in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)],

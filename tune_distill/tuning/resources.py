@@ -127,10 +127,10 @@ def _never_fits(nodes: Sequence[Mapping[str, float]], cpus: float, gpus: float, 
     if memory:
         flags += ", --memory-per-trial"
         asked["memory"] = memory
-    kinds = {_amounts({kind: node.get(kind, 0) for kind in asked}): None for node in nodes}
+    kinds = sorted({_amounts({kind: node.get(kind, 0) for kind in asked}) for node in nodes})
     return (
         f"{flags}: a trial must fit on one node, got {_amounts(asked)} where the cluster has "
-        f"{_nodes_text(list(kinds))}; ask for less, or join more nodes"
+        f"{_nodes_text(kinds)}; ask for less, or join more nodes"
     )
 
 
