@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.tiny import mini_examples, save_tiny_t5
+
+
+def pytest_configure() -> None:
+    """Ctrl-C is switched on: a shell that starts tests in the background switches it off for them
+    and all their processes, some of which are to be interrupted."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
