@@ -16,6 +16,7 @@ import pytest
 
 from tests.records.made import LocalStore, finish_run, trials_of
 from tune_distill.records.files import alone, atomic_directory, remove_abandoned, scratch
+from tune_distill.spec.errors import StoreError
 
 WRITERS = {
     "file": "with atomic_file(path) as temporary:\n    temporary.write_text('half')",
@@ -83,6 +84,13 @@ def test_a_finished_run_has_nothing_of_killed_writers(tmp_path):
     finish_run(store, trial)
     (student,) = folder.glob("student-*")
     assert {path.name for path in folder.iterdir()} == {"identity.json", "run.json", student.name}
+
+
+def test_without_room_for_scratch_the_way_out_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
+    with pytest.raises(StoreError, match=r"must be writable, got .* with TMPDIR"), scratch():
+        pass
 
 
 def test_many_writers_of_one_directory_are_each_whole(tmp_path):

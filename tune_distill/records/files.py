@@ -119,15 +119,15 @@ def scratch() -> Iterator[Path]:
     What killed processes have left of theirs is removed on the occasion.
     """
     root = Path(tempfile.gettempdir())
-    # What another user has left is not for us to remove.
-    with suppress(StoreError):
-        remove_abandoned(root, f"{_SCRATCH}*")
+    remove_abandoned(root, f"{_SCRATCH}*")
     folder = root / f"{_SCRATCH}{uuid.uuid4().hex[:12]}"
-    with _locked(folder, lambda path: path.mkdir(mode=0o700)):
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+    with explained(root, SCRATCH_CHOSEN_WITH):
+        descriptor = _make_locked(folder, lambda path: path.mkdir(mode=0o700))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
 @contextmanager
@@ -142,8 +142,8 @@ def alone(lock: Path) -> Iterator[None]:
 def remove_abandoned(folder: Path, pattern: str = ".*.tmp") -> None:
     """Temporary files and directories that killed writers have left in the folder are gone."""
     for temporary in folder.glob(pattern):
-        # Ended in this moment, or another user's.
-        with suppress(OSError):
+        # Ended in this moment, or another user's, which is not for us to remove.
+        with suppress(OSError, StoreError):
             descriptor = _open(temporary)
             try:
                 # Refused while its writer lives.
