@@ -22,7 +22,8 @@ from tune_distill.distill.scoring import PredictionRow
 from tune_distill.distill.trial import Progress
 from tune_distill.records.environment import environment
 from tune_distill.records.places import Folder
-from tune_distill.records.store import EvaluationRecord, HistoryRow, RunRecord, Store
+from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord
+from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import ResolvedStudy, Trial, make_plan, planned_trials

@@ -16,7 +16,7 @@ import tune_distill
 from tune_distill.distill.students import STUDENT_FILES, student_identity
 from tune_distill.options import Options
 from tune_distill.records.environment import environment
-from tune_distill.records.files import scratch
+from tune_distill.records.leftovers import scratch
 from tune_distill.spec.domains import Cases, Scalar, Values
 from tune_distill.spec.errors import DataError, StudyFileError
 from tune_distill.spec.plan import ResolvedStudy

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 
@@ -17,12 +17,10 @@ from tune_distill.distill.inputs import Inputs
 from tune_distill.options import Options
 from tune_distill.records.files import require_writable
 from tune_distill.records.mirror import Mirror, mirrored
-from tune_distill.records.places import Copies, is_remote, local_path, open_place
+from tune_distill.records.places import Copies
 from tune_distill.records.store import Store
+from tune_distill.records.uris import is_remote, local_path, open_place
 from tune_distill.tuning.progress import duration_text
-
-if TYPE_CHECKING:
-    from tune_distill.preview import Preview
 
 Nodes = list[dict[str, float]]
 
@@ -111,20 +109,6 @@ class Command:
         """Shown, unless only the last line or JSON was asked for."""
         if not self.options.quiet and not self.options.json:
             self.console.print(text, soft_wrap=isinstance(text, str), markup=False)
-
-    def show_plan(self, previews: Sequence[Preview]) -> None:
-        """What each study would do, and all of them together."""
-        totals = {
-            name: sum(getattr(preview, name) for preview in previews)
-            for name in ("trials", "trainings", "hits")
-        }
-        if self.options.json:
-            for preview in previews:
-                print(json.dumps({"event": "plan", **asdict(preview)}))
-            return
-        for preview in previews:
-            self.say(preview.text())
-        print(f"{totals['trials']} trials, {totals['trainings']} trainings, {totals['hits']} hits")
 
     def tell_dropped(self) -> None:
         """One line for each split that lost rows, and why; each source is told of once."""

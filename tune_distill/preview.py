@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 
 from tune_distill.command import Command
 from tune_distill.distill.estimates import measured_examples_per_s, training_estimate_s
@@ -103,3 +105,18 @@ def _estimate(
     basis = "from stored runs" if measured else "a rough guess: no run of this student is stored"
     at_once = f"{placed.text()}; " if placed else ""
     return f"{at_once}about {duration_text(total)} on machines like this one ({basis})"
+
+
+def show(previews: Sequence[Preview], command: Command) -> None:
+    """What each study would do, and all of them together, is on the console."""
+    totals = {
+        name: sum(getattr(preview, name) for preview in previews)
+        for name in ("trials", "trainings", "hits")
+    }
+    if command.options.json:
+        for preview in previews:
+            print(json.dumps({"event": "plan", **asdict(preview)}))
+        return
+    for preview in previews:
+        command.say(preview.text())
+    print(f"{totals['trials']} trials, {totals['trainings']} trainings, {totals['hits']} hits")

@@ -121,7 +121,7 @@ def _run_all(options: Options) -> int:
     from tune_distill.analysis.reporting.reports import report_results
     from tune_distill.analysis.summary import Counts
     from tune_distill.command import Command
-    from tune_distill.preview import preview
+    from tune_distill.preview import preview, show
 
     started = time.monotonic()
     names = shipped_studies() if options.studies == ["all"] else options.studies
@@ -130,7 +130,7 @@ def _run_all(options: Options) -> int:
     with Command.open(options) as command:
         command.say(_first_line(studies[0]))
         if options.dry_run or options.explain:
-            command.show_plan([preview(study, command) for study in studies])
+            show([preview(study, command) for study in studies], command)
             return EXIT_COMPLETE
         command.require_writable()
         command.fetch()

@@ -25,7 +25,7 @@ from tune_distill.distill.examples import Example
 from tune_distill.distill.students import load_model
 from tune_distill.distill.tensors import Pairs
 from tune_distill.distill.training import Training
-from tune_distill.records.store import HistoryRow
+from tune_distill.records.runs import HistoryRow
 from tune_distill.spec.profile import Student, Train
 
 SETTINGS = Train(batch_size=4, num_epochs=3, learning_rate=1e-3, eval_steps=4, logging_steps=3)

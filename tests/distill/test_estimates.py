@@ -13,7 +13,8 @@ from tests.tiny import trial_of
 from tune_distill.distill.estimates import measured_examples_per_s, training_estimate_s
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs
-from tune_distill.records.store import RunRecord, Store
+from tune_distill.records.runs import RunRecord
+from tune_distill.records.store import Store
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Profile
 

@@ -22,7 +22,8 @@ from tests.tiny import mini_examples, trial_of, write_csv
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.trial import Progress, run_trial
-from tune_distill.records.store import HistoryRow, Store
+from tune_distill.records.runs import HistoryRow
+from tune_distill.records.store import Store
 from tune_distill.spec.errors import NonFiniteLossError
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Profile

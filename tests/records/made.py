@@ -10,7 +10,8 @@ from typing import Any
 from tune_distill.distill.examples import Example
 from tune_distill.distill.scoring import PredictionRow
 from tune_distill.records.places import Folder
-from tune_distill.records.store import EvaluationRecord, HistoryRow, RunRecord, Store
+from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord
+from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.spec.keys import DataIdentity
 from tune_distill.spec.plan import ResolvedStudy, Trial, planned_trials

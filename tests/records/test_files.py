@@ -8,13 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tune_distill.records.files import (
-    atomic_directory,
-    atomic_file,
-    explained,
-    require_writable,
-    write_text,
-)
+from tune_distill.records.files import atomic_directory, atomic_file, require_writable, write_text
+from tune_distill.records.refusals import explained
 from tune_distill.spec.errors import StoreError
 
 

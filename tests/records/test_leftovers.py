@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.records.made import LocalStore, finish_run, trials_of
-from tune_distill.records.files import alone, atomic_directory, remove_abandoned, scratch
+from tune_distill.records.files import atomic_directory
+from tune_distill.records.leftovers import alone, remove_abandoned, scratch
 from tune_distill.spec.errors import StoreError
 
 WRITERS = {
@@ -30,7 +31,8 @@ def writer(kind: str, path: Path) -> Iterator[subprocess.Popen[str]]:
     """A process in the middle of writing."""
     code = (
         "from pathlib import Path\n"
-        "from tune_distill.records.files import atomic_directory, atomic_file, scratch\n"
+        "from tune_distill.records.files import atomic_directory, atomic_file\n"
+        "from tune_distill.records.leftovers import scratch\n"
         f"path = Path({str(path)!r})\n{WRITERS[kind]}\n"
         "    print('writing', flush=True)\n    input()\n"
     )

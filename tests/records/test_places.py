@@ -22,9 +22,10 @@ from tests.records.made import (
     trials_of,
 )
 from tune_distill.records.objects import ObjectStore
-from tune_distill.records.places import Folder, Place, local_path, open_place
+from tune_distill.records.places import Folder, Place
 from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
+from tune_distill.records.uris import local_path, open_place
 from tune_distill.spec.errors import StoreError
 from tune_distill.tuning.cluster import running_ray
 from tune_distill.tuning.relay import RelayedFolder, shared

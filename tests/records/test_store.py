@@ -18,9 +18,11 @@ from tests.records.made import (
     trials_of,
 )
 from tune_distill.records.objects import ObjectStore
-from tune_distill.records.places import Folder, local_path, open_place
-from tune_distill.records.store import HistoryRow, Store
+from tune_distill.records.places import Folder
+from tune_distill.records.runs import HistoryRow
+from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
+from tune_distill.records.uris import local_path, open_place
 from tune_distill.spec.errors import StoreError
 
 TRIAL, OTHER = trials_of()[:2]

@@ -19,8 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from tune_distill.records.files import says_nothing_of_content
-from tune_distill.records.store import HistoryRow
+from tune_distill.records.refusals import says_nothing_of_content
+from tune_distill.records.runs import HistoryRow
 
 
 class DamagedCheckpointError(Exception):

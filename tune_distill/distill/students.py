@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from tune_distill.records.files import alone, atomic_directory, says_nothing_of_content
+from tune_distill.records.files import atomic_directory
+from tune_distill.records.leftovers import alone
+from tune_distill.records.refusals import says_nothing_of_content
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import MINI_STUDENT, Student

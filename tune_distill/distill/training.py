@@ -23,7 +23,7 @@ from tune_distill.distill.batches import (
 )
 from tune_distill.distill.checkpoints import Position
 from tune_distill.distill.tensors import Batch, Pairs, collate
-from tune_distill.records.store import HistoryRow
+from tune_distill.records.runs import HistoryRow
 from tune_distill.spec.errors import NonFiniteLossError
 from tune_distill.spec.profile import Train
 

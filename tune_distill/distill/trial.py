@@ -31,13 +31,8 @@ from tune_distill.distill.students import load_model, load_tokenizer
 from tune_distill.distill.tensors import Pairs
 from tune_distill.distill.tokens import TokenPairs
 from tune_distill.distill.training import Training, example_losses, mean_loss
-from tune_distill.records.store import (
-    EvaluationRecord,
-    HistoryRow,
-    RunRecord,
-    Store,
-    without_eval_loss,
-)
+from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord, without_eval_loss
+from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.records.trials import comparable_history
 from tune_distill.spec.errors import StudentError

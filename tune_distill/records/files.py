@@ -1,34 +1,21 @@
-"""Files appear whole or not at all: temporary name beside the target, then a rename.
-
-A temporary file is locked while its writer lives, so that anyone can tell what a killed writer has
-left behind.
-"""
+"""Files appear whole or not at all: temporary name beside the target, then a rename."""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import re
 import shutil
-import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tune_distill.spec.errors import StoreError
+from tune_distill.records.leftovers import locked
+from tune_distill.records.refusals import explained
 
 # Asked once: asking sets it, for every thread of the process.
 _UMASK = os.umask(0)
 os.umask(_UMASK)
-
-# What torch says, in plain RuntimeErrors, of memory and of GPUs that have failed.
-_MACHINE = re.compile(r"allocate memory|out of memory|CUDA error", re.IGNORECASE)
-
-_SCRATCH = "tune_distill-scratch-"
-
-SCRATCH_CHOSEN_WITH = "TMPDIR on this node"
 
 # What file systems without hard links answer (FAT, many FUSE mounts of object stores).
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -45,7 +32,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(temporary, _make_unwritten):
+            with locked(temporary, _make_unwritten):
                 yield temporary
                 _require_written(temporary)
                 put(temporary, path)
@@ -84,7 +71,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
     try:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(temporary, Path.mkdir):
+            with locked(temporary, Path.mkdir):
                 yield temporary
                 for file in temporary.rglob("*"):
                     if file.is_file():
@@ -112,94 +99,6 @@ def _renamed(directory: Path, path: Path) -> bool:
     return True
 
 
-@contextmanager
-def scratch() -> Iterator[Path]:
-    """Yields an empty directory for what is on its way, which is gone after the block.
-
-    What killed processes have left of theirs is removed on the occasion.
-    """
-    root = Path(tempfile.gettempdir())
-    remove_abandoned(root, f"{_SCRATCH}*")
-    folder = root / f"{_SCRATCH}{uuid.uuid4().hex[:12]}"
-    with explained(root, SCRATCH_CHOSEN_WITH):
-        descriptor = _make_locked(folder, lambda path: path.mkdir(mode=0o700))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
-
-
-@contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Of all who name the same lock, on this machine, one is in the block."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield
-
-
-def remove_abandoned(folder: Path, pattern: str = ".*.tmp") -> None:
-    """Temporary files and directories that killed writers have left in the folder are gone."""
-    for temporary in folder.glob(pattern):
-        # Ended in this moment, or another user's, which is not for us to remove.
-        with suppress(OSError, StoreError):
-            descriptor = _open(temporary)
-            try:
-                # Refused while its writer lives.
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_tree(temporary)
-            finally:
-                os.close(descriptor)
-
-
-def remove_tree(path: Path) -> None:
-    """The file or directory is not there any more, if it was."""
-    with explained(path), suppress(FileNotFoundError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-
-@contextmanager
-def _locked(path: Path, make: Callable[[Path], None]) -> Iterator[None]:
-    """`path` was made, and is locked until the block or the process ends."""
-    descriptor = _make_locked(path, make)
-    try:
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _make_locked(path: Path, make: Callable[[Path], None]) -> int:
-    while True:
-        make(path)
-        # Until it is locked, somebody may take it for abandoned.
-        try:
-            descriptor = _open(path)
-        except FileNotFoundError:
-            continue
-        # Not every network's file system has locks: nobody can tell there whose writer lives.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if path.exists():
-            return descriptor
-        os.close(descriptor)
-
-
-def _open(path: Path) -> int:
-    # Over NFS a lock needs a file that may be written.
-    return os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-
-
-def says_nothing_of_content(error: Exception) -> bool:
-    """Whether the machine, and not what a file holds, is the reason that it could not be read."""
-    # The system's own errors have a number; parsers raise OSErrors without one.
-    is_system = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
-    return is_system or isinstance(error, MemoryError) or bool(_MACHINE.search(str(error)))
-
-
 def write_text(path: Path, text: str) -> None:
     """`path` holds `text`, whole."""
     with atomic_file(path) as temporary:
@@ -216,7 +115,7 @@ def create_file(path: Path, content: bytes) -> bool:
     try:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(temporary, Path.touch):
+            with locked(temporary, Path.touch):
                 temporary.write_bytes(content)
                 _flush(temporary)
                 return _linked(temporary, path)
@@ -240,24 +139,6 @@ def _linked(temporary: Path, path: Path) -> bool:
             return False
         os.replace(temporary, path)
     return True
-
-
-@contextmanager
-def explained(path: Path, chosen_with: str = "--results or --store") -> Iterator[None]:
-    """Turns what the file system refuses in the block into a StoreError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        remedy = {
-            errno.ENOSPC: "free some space, or choose another folder",
-            errno.EDQUOT: "free some of your quota, or choose another folder",
-            errno.EROFS: "choose a folder that is not read-only",
-            errno.EACCES: "choose a folder that you may write to",
-            errno.EPERM: "choose a folder that you may write to",
-        }.get(error.errno or 0, "choose another folder")
-        raise StoreError(
-            f"{path}: must be writable, got {error.strerror or error}; {remedy} with {chosen_with}"
-        ) from error
 
 
 def require_writable(folder: Path) -> None:

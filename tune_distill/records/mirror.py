@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tune_distill.records.files import scratch
+from tune_distill.records.leftovers import scratch
 from tune_distill.records.places import Copies
 from tune_distill.records.tables import TRIALS_FILE
 

@@ -17,8 +17,8 @@ from typing import Any, NoReturn
 
 import fsspec
 
-from tune_distill.records.files import SCRATCH_CHOSEN_WITH, explained
 from tune_distill.records.places import Copies
+from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
 from tune_distill.spec.errors import StoreError
 
 # Here an upload appears in one piece once it has ended, and renames are copies.

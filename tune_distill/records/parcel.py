@@ -26,8 +26,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tune_distill.records.files import atomic_file
-from tune_distill.records.places import Place, open_place
+from tune_distill.records.places import Place
 from tune_distill.records.tables import TRIALS_FILE
+from tune_distill.records.uris import open_place
 from tune_distill.spec.errors import ClusterError, StoreError, TuneDistillError
 
 EXIT_COMPLETE, EXIT_USAGE = 0, 2

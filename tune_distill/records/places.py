@@ -14,20 +14,15 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import ParseResult, unquote, urlparse
 
 from tune_distill.records.files import (
-    SCRATCH_CHOSEN_WITH,
     atomic_directory,
     atomic_file,
     create_file,
-    explained,
-    remove_abandoned,
-    remove_tree,
     require_writable,
-    scratch,
 )
-from tune_distill.spec.errors import StoreError
+from tune_distill.records.leftovers import remove_abandoned, remove_tree, scratch
+from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
 
 
 class Place(Protocol):
@@ -243,48 +238,3 @@ class Copies(ABC):
             for path in sorted(folder.rglob("*")):
                 if path.is_file():
                     self.upload(path, f"{name}/{path.relative_to(folder).as_posix()}")
-
-
-def open_place(uri: str, flag: str) -> Place:
-    """The place that `uri` names: a path, file://..., or any other fsspec URI.
-
-    Raises:
-        StoreError: fsspec does not know the protocol, or its package is not installed.
-    """
-    if not is_remote(uri):
-        return Folder(local_path(uri, flag))
-    # fsspec and its clouds are imported only where they are asked for.
-    from tune_distill.records.objects import ObjectStore
-
-    return ObjectStore.open(uri, flag)
-
-
-def is_remote(uri: str) -> bool:
-    """Whether `uri` names no path of this machine."""
-    return "://" in uri and not uri.startswith("file:")
-
-
-def local_path(uri: str, flag: str) -> Path:
-    """The folder that `uri` (a path, or file://...) names.
-
-    Raises:
-        StoreError: another kind of URI.
-    """
-    parsed = _parsed(uri, flag)
-    if parsed.scheme == "file" and parsed.netloc in ("", "localhost"):
-        return Path(unquote(parsed.path)).absolute()
-    if parsed.scheme == "file":
-        raise StoreError(f"{flag}: a file:// URI must be file:///absolute/path, got {uri}")
-    try:
-        return Path(uri).expanduser().absolute()
-    except RuntimeError as error:
-        raise StoreError(
-            f"{flag}: the user of a ~ must exist, got {uri}; for a folder of that name: ./{uri}"
-        ) from error
-
-
-def _parsed(uri: str, flag: str) -> ParseResult:
-    try:
-        return urlparse(uri)
-    except ValueError as error:
-        raise StoreError(f"{flag}: must be a path or a URI, got {uri} ({error})") from error

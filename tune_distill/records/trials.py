@@ -8,14 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord, without_eval_loss
 from tune_distill.records.schemas import trials_columns
-from tune_distill.records.store import (
-    EvaluationRecord,
-    HistoryRow,
-    RunRecord,
-    Store,
-    without_eval_loss,
-)
+from tune_distill.records.store import Store
 from tune_distill.records.tables import (
     ExampleTexts,
     write_all_predictions,

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tune_distill.records.files import scratch
+from tune_distill.records.leftovers import scratch
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning.access import dashboard_headers
 

@@ -16,8 +16,8 @@ from optuna.storages.journal import (
     JournalFileSymlinkLock,
 )
 
-from tune_distill.records.files import explained
 from tune_distill.records.places import Folder, Place
+from tune_distill.records.refusals import explained
 from tune_distill.spec.errors import StoreError
 from tune_distill.tuning.trainable import one_line
 

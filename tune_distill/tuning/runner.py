@@ -11,7 +11,7 @@ from ray import tune
 from ray.tune.error import TuneError
 
 from tune_distill.distill.inputs import Inputs
-from tune_distill.records.files import scratch
+from tune_distill.records.leftovers import scratch
 from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, stored_record
 from tune_distill.spec.plan import Plan, Trial

@@ -16,7 +16,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from tune_distill.distill.batches import num_steps
 from tune_distill.records.places import Place
-from tune_distill.records.store import HistoryRow
+from tune_distill.records.runs import HistoryRow
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.domains import Cases, Domain, IntRange, LogUniform, Scalar, Uniform, Values
 from tune_distill.spec.plan import Trial

@@ -13,7 +13,8 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from tune_distill.distill.inputs import Inputs
-from tune_distill.records.store import HistoryRow, Store
+from tune_distill.records.runs import HistoryRow
+from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord, complete_record
 from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.plan import Plan, Trial

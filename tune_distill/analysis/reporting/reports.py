@@ -15,7 +15,8 @@ from tune_distill.analysis.results import read_results
 from tune_distill.analysis.tables import load
 from tune_distill.analysis.verdict import judge
 from tune_distill.analysis.verdict_json import Summary, summary_of
-from tune_distill.records.files import explained, write_text
+from tune_distill.records.files import write_text
+from tune_distill.records.refusals import explained
 from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.keys import canonical_json
 from tune_distill.spec.yaml_files import STUDY_ORDER

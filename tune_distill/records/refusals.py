@@ -1,0 +1,41 @@
+"""What the machine refuses, told with what to do about it."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tune_distill.spec.errors import StoreError
+
+# What torch says, in plain RuntimeErrors, of memory and of GPUs that have failed.
+_MACHINE = re.compile(r"allocate memory|out of memory|CUDA error", re.IGNORECASE)
+
+SCRATCH_CHOSEN_WITH = "TMPDIR on this node"
+
+
+@contextmanager
+def explained(path: Path, chosen_with: str = "--results or --store") -> Iterator[None]:
+    """Turns what the file system refuses in the block into a StoreError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        remedy = {
+            errno.ENOSPC: "free some space, or choose another folder",
+            errno.EDQUOT: "free some of your quota, or choose another folder",
+            errno.EROFS: "choose a folder that is not read-only",
+            errno.EACCES: "choose a folder that you may write to",
+            errno.EPERM: "choose a folder that you may write to",
+        }.get(error.errno or 0, "choose another folder")
+        raise StoreError(
+            f"{path}: must be writable, got {error.strerror or error}; {remedy} with {chosen_with}"
+        ) from error
+
+
+def says_nothing_of_content(error: Exception) -> bool:
+    """Whether the machine, and not what a file holds, is the reason that it could not be read."""
+    # The system's own errors have a number; parsers raise OSErrors without one.
+    is_system = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
+    return is_system or isinstance(error, MemoryError) or bool(_MACHINE.search(str(error)))
