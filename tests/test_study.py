@@ -455,12 +455,18 @@ class TestOwnData:
         assert "a trial must fit on one node" in capsys.readouterr().err
 
 
+# Some seconds of training, with a checkpoint at every eighth of its 120 steps.
+LONGER = [
+    f"--set={field}" for field in ("data.num_train=240", "train.num_epochs=4", "train.eval_steps=8")
+]
+
+
 @pytest.mark.slow
 class TestKilled:
     """The command is killed in the middle; the same command again goes on."""
 
     def test_sigkill_then_the_same_command_ends_in_the_same_weights(self, tmp_path: Path) -> None:
-        longer = [*SMALL, "--set", "data.num_train=240", "--set", "train.num_epochs=4"]
+        longer = [*SMALL, *LONGER]
         store = LocalStore(tmp_path / "killed" / ".store")
         arguments = ["smoothing", *longer, "--results", str(tmp_path / "killed")]
         process = subprocess.Popen(
@@ -491,7 +497,7 @@ class TestKilled:
             for event in events
             if event["event"] == "progressed" and event["trial_id"] == first["trial_id"]
         ]
-        assert progress[0] > 2
+        assert progress[0] > 8
 
         undisturbed = LocalStore(tmp_path / "undisturbed")
         inputs = Inputs()
@@ -507,7 +513,7 @@ class TestKilled:
             assert ours == theirs
 
     def test_ctrl_c_keeps_what_is_complete(self, tmp_path: Path) -> None:
-        longer = [*SMALL, "--set", "data.num_train=240", "--set", "train.num_epochs=4"]
+        longer = [*SMALL, *LONGER]
         store = LocalStore(tmp_path / ".store")
         process = subprocess.Popen(
             # A second study, which must not start.

@@ -10,16 +10,16 @@ import pandas as pd
 import tune_distill
 from tests.study_process import Event
 
-NUM_STEPS, INTERVAL = 252, 20
+NUM_STEPS, INTERVAL = 189, 15
 NUM_REPORTS = NUM_STEPS // INTERVAL + 1
 
-# Some eight seconds of training a trial, three at once on two cores; a checkpoint twice a second.
+# Some six seconds of training a trial, three at once on two cores; a checkpoint twice a second.
 LONG = [
     f"--set={field}"
     for field in (
         "data.num_train=500",
         "data.num_validation=60",
-        "train.num_epochs=4",
+        "train.num_epochs=3",
         f"train.eval_steps={INTERVAL}",
         "decode.max_new_tokens=16",
     )
