@@ -16,8 +16,9 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 study: .venv/installed
 	$(BIN)/python -m tune_distill.study $(STUDY) $(ARGS)
 
+# Two files of tests at a time: the slow ones mostly wait for processes to start.
 test: .venv/installed-dev
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
 
 test-quick: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not slow"

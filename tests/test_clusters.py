@@ -78,9 +78,11 @@ def test_a_hidden_folder_is_empty_to_the_node_alone(tmp_path: Path) -> None:
 
 @needs_namespaces
 def test_a_node_that_is_cut_off_is_given_up_and_its_network_is_gone_at_the_end() -> None:
-    before = subprocess.check_output(["ip", "-brief", "link"], text=True)
     with Cluster(network=True) as cluster:
+        gateway = cluster.address.rpartition(":")[0]
+        (bridge,) = [line.split()[0] for line in _ip("address") if f" {gateway}/" in line]
         node = cluster.add_node()
+        assert any(line.startswith(f"{bridge}p") for line in _ip("link"))
         node_id = node.node_id
         node.cut_off()
         cluster.wait_until_dead(node_id)
@@ -90,7 +92,11 @@ def test_a_node_that_is_cut_off_is_given_up_and_its_network_is_gone_at_the_end()
         wait_until(lambda: node.process.poll() is not None, "the node to learn of its death", 60)
         node.restart()
         assert float(joined(cluster).stdout) == 1
-    assert subprocess.check_output(["ip", "-brief", "link"], text=True) == before
+    assert not any(line.startswith(bridge) for line in _ip("link"))
+
+
+def _ip(what: str) -> list[str]:
+    return subprocess.check_output(["ip", "-brief", what], text=True).splitlines()
 
 
 def test_a_study_command_is_watched_and_killed(tmp_path: Path) -> None:
