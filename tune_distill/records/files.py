@@ -32,7 +32,9 @@ def atomic_file(path: Path) -> Iterator[Path]:
     try:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with locked(temporary, _make_unwritten):
+            with locked(temporary, Path.touch):
+                # So that a block that writes nothing is found out.
+                os.utime(temporary, (0, 0))
                 yield temporary
                 _require_written(temporary)
                 put(temporary, path)
@@ -40,11 +42,6 @@ def atomic_file(path: Path) -> Iterator[Path]:
         # Below a regular file there is nothing to remove, and looking there raises.
         with suppress(FileNotFoundError, NotADirectoryError):
             temporary.unlink()
-
-
-def _make_unwritten(path: Path) -> None:
-    path.touch()
-    os.utime(path, (0, 0))
 
 
 def _require_written(path: Path) -> None:
