@@ -6,12 +6,14 @@
 PYTHON ?= python3
 STUDY ?= smoothing
 ARGS ?=
+DATA ?= mini-nli
+BENCHMARKS ?= study step decode overhead runner scale
 BIN := .venv/bin
 
 # torch first, at the pinned version: asked for as a range, pip may fetch another build of it.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: study test test-quick test-faults lint schema clean
+.PHONY: study test test-quick test-faults bench lint schema clean
 
 study: .venv/installed
 	$(BIN)/python -m tune_distill.study $(STUDY) $(ARGS)
@@ -26,6 +28,10 @@ test-quick: .venv/installed-dev
 # Every kill and cut at five moments instead of one; some need root, for namespaces of their own.
 test-faults: .venv/installed-dev
 	TUNE_DISTILL_KILLS=5 $(BIN)/python -m pytest tests/faults
+
+# Measures everything that docs/performance.md tells; DATA is mini-nli, or e-SNLI's folder.
+bench: .venv/installed-dev
+	for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks $$name --data $(DATA) || exit 1; done
 
 lint: .venv/installed-dev
 	$(BIN)/ruff format --check .

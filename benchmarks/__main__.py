@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
 
-from benchmarks import runner
-
-BENCHMARKS = {"runner": runner.main}
+BENCHMARKS = {
+    "decode": "all settings of the decoding study, against separate calls of generate",
+    "overhead": "time per trial that does nothing, to a first step, of a study that is all reused",
+    "runner": "does the driver keep up: 1,000 trials that do nothing, against 100",
+    "scale": "planning, looking up, writing and judging of 100 to 100,000 trials",
+    "step": "a step at flan-t5-small's shape, against HF's Trainer and the machine's limit",
+    "study": "the smoothing study, against the notebook's loop and HF's Trainer in Ray Tune",
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=sorted(BENCHMARKS), help="what is measured")
-    parser.add_argument("--json", metavar="FILE", help="the figures, with machine and versions")
-    arguments = parser.parse_args()
-    return BENCHMARKS[arguments.name](arguments.json)
+    names = parser.add_subparsers(dest="name", required=True, metavar="NAME")
+    for name, help_ in BENCHMARKS.items():
+        sub = names.add_parser(name, help=help_)
+        sub.add_argument("--json", metavar="FILE", help="the figures, with machine and versions")
+        sub.add_argument(
+            "--data", default="mini-nli", metavar="SOURCE", help="mini-nli, or e-SNLI's folder"
+        )
+        sub.add_argument("--rounds", type=int, default=3, metavar="N", help="how often (3)")
+    given = parser.parse_args()
+    exit_code: int = importlib.import_module(f"benchmarks.{given.name}").main(given)
+    return exit_code
 
 
 if __name__ == "__main__":

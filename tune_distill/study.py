@@ -7,6 +7,7 @@ tables. Everything heavy is imported on the way, so that `--help` and `--list` a
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import time
@@ -74,21 +75,21 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
     return ResolvedStudy(study, profile_name, profile, tuple(range(num_seeds)))
 
 
-def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
-    """The study's tables are in results and its summary on the console; its counts."""
-    from tune_distill.analysis.reporting.reports import report_study
-    from tune_distill.analysis.summary import count, footnotes, summary_table
-    from tune_distill.records.environment import write_environment
-    from tune_distill.records.files import write_text
-    from tune_distill.records.trials import write_study_tables
+def run_study(command: Command, resolved: ResolvedStudy, *, last: bool) -> Counts:
+    """The study's tables are in results and its summary on the console; its counts.
+
+    After the `last` one of the command, Ray is needed no more.
+    """
     from tune_distill.tuning.conduct import conduct
     from tune_distill.tuning.planning import start_over
     from tune_distill.tuning.progress import choose_display
+    from tune_distill.tuning.tail import TailDisplay
 
     study, options, store = resolved.study, command.options, command.store
     if options.no_reuse:
         start_over(resolved, command.inputs, store, command.made)
-    display = choose_display(command.console, quiet=options.quiet, as_json=options.json)
+    shown = choose_display(command.console, quiet=options.quiet, as_json=options.json)
+    display = TailDisplay(shown, _get_ready_to_report)
     with closing(display):
         records, early = conduct(
             resolved,
@@ -99,6 +100,15 @@ def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
             command.start_ray,
             options.limits,
         )
+    if early or last:
+        command.leave_ray()
+    # Not before: Ray's workers start the sooner.
+    from tune_distill.analysis.reporting.reports import report_study
+    from tune_distill.analysis.summary import count, footnotes, summary_table
+    from tune_distill.records.environment import write_environment
+    from tune_distill.records.files import write_text
+    from tune_distill.records.trials import write_study_tables
+
     command.made |= {record.trial.run_key for record in records if not record.reused}
     command.tell_dropped()
     folder = command.results / study.name
@@ -117,11 +127,18 @@ def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
     return count(rows)
 
 
+def _get_ready_to_report() -> None:
+    """What a report is made with is here: imports, and a library of charts, take two seconds."""
+    from tune_distill.analysis.drawing import draw  # noqa: F401
+    from tune_distill.analysis.drawing.charts import chart_library
+    from tune_distill.analysis.reporting import reports  # noqa: F401
+
+    chart_library()
+
+
 def _run_all(options: Options) -> int:
-    from tune_distill.analysis.reporting.reports import report_results
     from tune_distill.analysis.summary import Counts
     from tune_distill.command import Command
-    from tune_distill.preview import preview, show
 
     started = time.monotonic()
     names = shipped_studies() if options.studies == ["all"] else options.studies
@@ -130,15 +147,19 @@ def _run_all(options: Options) -> int:
     with Command.open(options) as command:
         command.say(_first_line(studies[0]))
         if options.dry_run or options.explain:
+            from tune_distill.preview import preview, show
+
             show([preview(study, command) for study in studies], command)
             return EXIT_COMPLETE
         command.require_writable()
         command.fetch()
         total = Counts()
         for study in studies:
-            total += run_study(command, study)
+            total += run_study(command, study, last=study is studies[-1])
             if command.ended_early:
                 break
+        from tune_distill.analysis.reporting.reports import report_results
+
         _, unread = report_results(command.results)
         command.publish()
         for reason in unread.values():
@@ -178,4 +199,7 @@ def _listing() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    # What is left is not worth the second in which Python would look for garbage among it.
+    gc.freeze()
+    sys.exit(exit_code)

@@ -292,3 +292,14 @@ def test_linearised_values_of_equal_weight_are_the_values(values, count):
     totals = np.array(values)[None] * count
     found = _linearised(totals, np.full(totals.shape, float(count)), np.ones(totals.shape, bool))
     assert found[0] == pytest.approx(values, abs=1e-12)
+
+
+def test_rows_of_no_trial_are_left_out(folder):
+    before = scores_of(folder)
+
+    def with_more(table):
+        nobody = table.set_column(0, table.schema.field(0), pa.nulls(len(table), pa.string()))
+        return pa.concat_tables([nobody.slice(0, 40), table])
+
+    rewritten(folder, with_more, row_group_size=70)
+    same_scores(before, scores_of(folder))

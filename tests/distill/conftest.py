@@ -11,8 +11,8 @@ import torch
 
 from tests.tiny import mini_examples, save_tiny_t5, token_pairs, without_dropout
 from tune_distill.distill.examples import Example
-from tune_distill.distill.students import load_model, load_tokenizer
 from tune_distill.distill.training import Training
+from tune_distill.distill.untrained import untrained
 from tune_distill.spec.profile import Student, Train
 
 
@@ -54,15 +54,15 @@ def taught_t5(
 ) -> Path:
     """The folder of a T5 that knows the format: a random one answers every source alike."""
     student = Student(source=str(tiny_t5))
+    fresh = untrained(student)
     pairs = token_pairs(tiny_t5, examples)
     settings = Train(
         num_epochs=25, batch_size=10, learning_rate=1e-2, label_smoothing=0.0, eval_steps=1000
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        training = Training(without_dropout(load_model(student)), pairs, pairs, settings, 0)
+        training = Training(without_dropout(fresh.model()), pairs, pairs, settings, 0)
         list(training.run())
     folder = tmp_path_factory.mktemp("taught-t5")
-    training.model.save_pretrained(folder)
-    load_tokenizer(student).save_pretrained(folder)
+    fresh.save(folder, training.model)
     return folder

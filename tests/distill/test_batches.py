@@ -14,7 +14,6 @@ from tune_distill.distill.batches import (
     length_sorted,
     num_batches,
     num_steps,
-    pad,
 )
 from tune_distill.spec.profile import Train
 
@@ -83,13 +82,6 @@ def test_padding_is_a_fraction_of_that_of_random_batches() -> None:
 
 def test_decoding_starts_with_the_longest() -> None:
     assert length_sorted([3, 9, 3, 7, 9], 2) == [[1, 4], [3, 0], [2]]
-
-
-def test_pad_fills_on_the_right() -> None:
-    rows = [np.array([5, 6, 7], np.int32), np.array([8], np.int32)]
-    padded = pad(rows, -100)
-    assert padded.tolist() == [[5, 6, 7], [8, -100, -100]]
-    assert padded.dtype == np.int64
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
-from transformers import T5Config, T5ForConditionalGeneration
 
 from tests.tiny import token_pairs
 from tune_distill.distill.checkpoints import (
@@ -22,9 +22,10 @@ from tune_distill.distill.checkpoints import (
     save_checkpoint,
 )
 from tune_distill.distill.examples import Example
-from tune_distill.distill.students import load_model
+from tune_distill.distill.t5 import T5
 from tune_distill.distill.tensors import Pairs
 from tune_distill.distill.training import Training
+from tune_distill.distill.untrained import load_student
 from tune_distill.records.runs import HistoryRow
 from tune_distill.spec.profile import Student, Train
 
@@ -40,7 +41,7 @@ def pairs(tiny_t5: Path, examples: list[Example]) -> Pairs:
 def fresh(tiny_t5: Path, pairs: Pairs) -> Callable[[], Training]:
     def training() -> Training:
         torch.manual_seed(3)
-        return Training(load_model(Student(source=str(tiny_t5))), pairs, pairs, SETTINGS, 3)
+        return Training(load_student(Student(source=str(tiny_t5))), pairs, pairs, SETTINGS, 3)
 
     return training
 
@@ -211,10 +212,11 @@ def test_a_checkpoint_of_another_model_is_told_so(
     saved: tuple[Training, Path], shape: dict[str, int]
 ) -> None:
     training, path = saved
-    config = training.model.config.to_dict() | shape
     if "num_layers" in shape:
-        config["num_decoder_layers"] = shape["num_layers"]
-    other = T5ForConditionalGeneration(T5Config.from_dict(config))
+        shape = shape | {"num_decoder_layers": shape["num_layers"]}
+    other = T5(replace(training.model.config, **shape))
+    for parameter in other.parameters():
+        torch.nn.init.ones_(parameter)
     for model, file_of in ((other, training.model), (training.model, other)):
         optimizer = torch.optim.AdamW(file_of.parameters())
         save_checkpoint(path, file_of, optimizer, Position(0, 0.0, ()))

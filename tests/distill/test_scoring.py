@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from tune_distill.distill.examples import Example
+from tune_distill.distill.losses import ExampleLoss
 from tune_distill.distill.scoring import (
     PredictionRow,
     grounding,
@@ -18,7 +19,6 @@ from tune_distill.distill.scoring import (
     summarize,
 )
 from tune_distill.distill.simulator import Simulator
-from tune_distill.distill.training import ExampleLoss
 
 # Words that Porter's stemmer merges or not, and what its tokeniser drops or splits.
 WORDS = "The dogs dog running runs ran a women's sitting café 2 , - it's"

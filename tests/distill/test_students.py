@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-import errno
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +11,14 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import T5EncoderModel, T5ForConditionalGeneration
 
 from tune_distill.distill.mini_student import MINI_STUDENT_VERSION, mini_student
 from tune_distill.distill.students import (
-    _digest_at,
-    borrow,
-    lend,
-    load_model,
     load_tokenizer,
     num_parameters,
     student_identity,
 )
-from tune_distill.records.places import Folder
-from tune_distill.records.store import Store
+from tune_distill.distill.untrained import load_student
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import Student
 
@@ -137,78 +128,6 @@ def test_a_path_without_a_directory_is_refused(folder: Path, name: str) -> None:
         student_identity(at(folder / name))
 
 
-def cut_weights(folder: Path) -> None:
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
-
-
-def scramble_weights(folder: Path) -> None:
-    (folder / "model.safetensors").write_bytes(b"\x99" * 500)
-
-
-def widen_config(folder: Path) -> None:
-    raw = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(raw | {"d_ff": 100}))
-
-
-@pytest.mark.parametrize("spoil", [cut_weights, scramble_weights, widen_config])
-def test_damaged_weights_do_not_load(folder: Path, spoil: Any) -> None:
-    spoil(folder)
-    with pytest.raises(StudentError, match=f"{folder} must load as a T5, got") as caught:
-        load_model(at(folder))
-    assert caught.value.__cause__ is not None
-
-
-@pytest.mark.parametrize(
-    "error",
-    [MemoryError(), OSError(errno.EIO, "Input/output error"), RuntimeError("CUDA error: x")],
-)
-def test_a_machine_that_fails_is_no_damaged_student(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    def fail(*arguments: Any, **settings: Any) -> None:
-        raise error
-
-    monkeypatch.setattr(T5ForConditionalGeneration, "from_pretrained", fail)
-    with pytest.raises(type(error)):
-        load_model(at(folder))
-
-
-@pytest.fixture
-def lent(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """What borrows a student whose own directory is not on this node."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "node"))
-    (tmp_path / "node").mkdir()
-    store, identity = Store(Folder(tmp_path / "store")), student_identity(at(folder))
-    lend(at(folder), identity, store)
-    elsewhere = at(tmp_path / "not" / "here")
-    yield lambda: borrow(elsewhere, identity, store)
-    _digest_at.cache_clear()
-
-
-def test_a_student_is_borrowed_once_and_whole(folder: Path, lent: Any) -> None:
-    first = lent()
-    assert student_identity(first) == student_identity(at(folder))
-    before = (Path(first.source) / "config.json").stat().st_ino
-    assert lent() == first
-    assert (Path(first.source) / "config.json").stat().st_ino == before
-
-
-def test_a_borrowed_student_that_has_lost_files_is_borrowed_again(folder: Path, lent: Any) -> None:
-    (Path(lent().source) / "model.safetensors").unlink()
-    # Another process finds it.
-    _digest_at.cache_clear()
-    assert student_identity(lent()) == student_identity(at(folder))
-
-
-def test_half_a_t5_does_not_load(folder: Path) -> None:
-    # HF would invent a decoder, another one each time.
-    config = copy.deepcopy(load_model(at(folder)).config)
-    T5EncoderModel(config).save_pretrained(folder)
-    with pytest.raises(StudentError, match=r"every weight of a T5, got none for decoder\.\S+ and"):
-        load_model(at(folder))
-
-
 def test_a_damaged_tokenizer_does_not_load(folder: Path) -> None:
     (folder / "tokenizer.json").write_text("{}")
     with pytest.raises(StudentError, match="must load as a T5, got"):
@@ -218,27 +137,15 @@ def test_a_damaged_tokenizer_does_not_load(folder: Path) -> None:
 # What is loaded
 
 
-def test_models_load_in_float32_whatever_they_were_saved_in(folder: Path) -> None:
-    original = load_model(at(folder))
-    assert torch.equal(
-        original.shared.weight, load_file(folder / "model.safetensors")["shared.weight"]
-    )
-    copy.deepcopy(original).to(torch.bfloat16).save_pretrained(folder)
-    loaded = load_model(at(folder))
-    assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
-    assert torch.equal(loaded.shared.weight, original.shared.weight.bfloat16().float())
-    assert loaded.device.type == "cpu"
-
-
 def test_num_parameters_is_about_the_true_count(folder: Path) -> None:
-    true = sum(parameter.numel() for parameter in load_model(at(folder)).parameters())
+    true = sum(parameter.numel() for parameter in load_student(at(folder)).parameters())
     assert num_parameters(at(folder)) == pytest.approx(true, rel=0.05)
     mini = sum(parameter.numel() for parameter in mini_student().parameters())
     assert num_parameters(MINI) == pytest.approx(mini, rel=0.3)
 
 
 def test_the_built_in_loads_without_files() -> None:
-    assert torch.equal(load_model(MINI).shared.weight, mini_student().shared.weight)
+    assert torch.equal(load_student(MINI).shared.weight, mini_student().shared.weight)
     assert load_tokenizer(MINI)("a man").input_ids[-1] == 1
 
 
@@ -285,11 +192,11 @@ def test_a_hub_student_is_known_by_its_commit(
     assert hub.asked == [("google/flan-t5-small", "main")]
     # Formats that run code when they are read are not even downloaded.
     assert not any("bin" in pattern or pattern == "*" for pattern in hub.patterns)
-    assert torch.equal(load_model(student).shared.weight, load_model(at(tiny_t5)).shared.weight)
+    assert torch.equal(load_student(student).shared.weight, load_student(at(tiny_t5)).shared.weight)
     assert num_parameters(student) == num_parameters(at(tiny_t5))
 
 
-@pytest.mark.parametrize("use", [student_identity, load_model, load_tokenizer, num_parameters])
+@pytest.mark.parametrize("use", [student_identity, load_student, load_tokenizer, num_parameters])
 def test_without_a_network_the_error_names_the_ways_around(
     monkeypatch: pytest.MonkeyPatch, use: Any
 ) -> None:

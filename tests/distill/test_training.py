@@ -11,21 +11,18 @@ from typing import Any
 import pytest
 import torch
 from transformers import T5ForConditionalGeneration, get_linear_schedule_with_warmup
-from transformers.trainer_pt_utils import LabelSmoother
 
-from tests.tiny import token_pairs, without_dropout
+from tests.tiny import mini_examples, token_pairs, without_dropout
 from tune_distill.distill.examples import Example
-from tune_distill.distill.students import load_model
+from tune_distill.distill.mini_student import mini_tokenizer
 from tune_distill.distill.tensors import Batch, Pairs, collate
+from tune_distill.distill.tokens import tokenize_examples
 from tune_distill.distill.training import (
-    ExampleLoss,
     Training,
     evaluation_loss,
-    example_losses,
     learning_rate_at,
-    mean_loss,
-    token_losses,
 )
+from tune_distill.distill.untrained import load_student
 from tune_distill.spec.errors import NonFiniteLossError
 from tune_distill.spec.profile import Student, Train
 
@@ -37,7 +34,7 @@ SMALL = {"batch_size": 4, "num_epochs": 2, "learning_rate": 1e-3, "label_smoothi
 
 @pytest.fixture
 def model(tiny_t5: Path) -> T5ForConditionalGeneration:
-    return load_model(Student(source=str(tiny_t5)))
+    return load_student(Student(source=str(tiny_t5)))
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +52,7 @@ def make(tiny_t5: Path, pairs: Pairs) -> Make:
 
     def training(seed: int = 0, **settings: Any) -> Training:
         torch.manual_seed(seed)
-        student = load_model(Student(source=str(tiny_t5)))
+        student = load_student(Student(source=str(tiny_t5)))
         train = Train.model_validate({**SMALL, **settings})
         return Training(student, part(pairs, 0, 20), part(pairs, 20, 40), train, seed)
 
@@ -88,77 +85,6 @@ def test_the_learning_rate_is_hf_s_linear_schedule(total: int, warmup_fraction: 
         scheduler.step()
 
 
-def hf_output(model: T5ForConditionalGeneration, batch: Batch) -> Any:
-    return model(
-        input_ids=batch.input_ids_BS,
-        attention_mask=batch.attention_mask_BS,
-        labels=batch.labels_BT,
-    )
-
-
-def test_the_loss_is_that_of_hf_s_t5(model: T5ForConditionalGeneration, pairs: Pairs) -> None:
-    batch = collate(pairs, range(7), model.eval())
-    loss, unsmoothed = token_losses(model, batch, 0.0)
-    expected = hf_output(model, batch).loss
-    torch.testing.assert_close(loss, expected)
-    assert torch.equal(unsmoothed, loss)
-    assert loss.requires_grad
-    assert not unsmoothed.requires_grad
-
-
-@pytest.mark.parametrize("smoothing", [0.1, 0.6])
-def test_smoothing_is_hf_s_label_smoother(
-    model: T5ForConditionalGeneration, pairs: Pairs, smoothing: float
-) -> None:
-    batch = collate(pairs, range(7), model.eval())
-    loss, unsmoothed = token_losses(model, batch, smoothing)
-    output = hf_output(model, batch)
-    expected = LabelSmoother(epsilon=smoothing)(output, batch.labels_BT)
-    torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(unsmoothed, output.loss.detach())
-    assert not unsmoothed.requires_grad
-    assert not torch.isclose(loss, unsmoothed, rtol=1e-4)
-
-
-@pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_the_losses_of_examples_are_hf_s_of_each_alone(
-    model: T5ForConditionalGeneration,
-    pairs: Pairs,
-    batch_size: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model.eval()
-    batches = [collate(pairs, [index], model) for index in range(len(pairs.sources))]
-    with torch.no_grad():
-        alone = [float(hf_output(model, batch).loss) for batch in batches]
-    monkeypatch.setattr("tune_distill.distill.training._EVAL_BATCH_SIZE", batch_size)
-    losses = example_losses(model, pairs)
-    assert [loss.per_token for loss in losses] == pytest.approx(alone, rel=1e-5)
-    assert [loss.num_tokens for loss in losses] == [len(row) for row in pairs.targets]
-    assert len({len(row) for row in pairs.targets}) > 5
-    # The whole set's loss is that of every token alike, from the very same numbers.
-    total = sum(loss * len(row) for loss, row in zip(alone, pairs.targets, strict=True))
-    mean = total / sum(len(row) for row in pairs.targets)
-    assert mean_loss(losses) == pytest.approx(mean, rel=1e-5)
-    assert evaluation_loss(model, pairs) == mean_loss(losses)
-
-
-def test_a_long_target_weighs_more_than_a_short_one() -> None:
-    assert mean_loss([ExampleLoss(2.0, 1), ExampleLoss(4.0, 7)]) == 0.75
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_evaluation_knows_no_dropout_and_leaves_the_mode(
-    model: T5ForConditionalGeneration, pairs: Pairs, training: bool
-) -> None:
-    assert model.config.dropout_rate > 0
-    model.train(training)
-    random_state = torch.get_rng_state()
-    assert evaluation_loss(model, pairs) == evaluation_loss(model, pairs)
-    assert model.training == training
-    assert torch.equal(torch.get_rng_state(), random_state)
-
-
 # What a training learns
 
 
@@ -168,7 +94,7 @@ def test_it_overfits_eight_examples(tiny_t5: Path, pairs: Pairs) -> None:
         num_epochs=90, batch_size=8, learning_rate=1e-2, label_smoothing=0.0, eval_steps=90
     )
     training = Training(
-        without_dropout(load_model(Student(source=str(tiny_t5)))), few, few, settings, 0
+        without_dropout(load_student(Student(source=str(tiny_t5)))), few, few, settings, 0
     )
     before = evaluation_loss(training.model, few)
     (row,) = training.run()
@@ -246,6 +172,33 @@ def test_ce_weight_scales_the_trained_loss_alone(make: Make) -> None:
     second = finished(make(logging_steps=1, ce_weight=2.5)).position.history[0]
     assert second.train_loss == pytest.approx(2.5 * first.train_loss, rel=1e-6)
     assert second.unsmoothed_train_loss == pytest.approx(first.unsmoothed_train_loss, rel=1e-6)
+
+
+# Losses of the first recipe, which used transformers' own T5 and torch's own operations.
+GOLDEN = {
+    0.0: [6.755058, 6.618539, 5.832974, 5.793685, 5.263848, 5.307117, 4.721767, 4.653027],
+    0.1: [6.808341, 6.684567, 5.991242, 5.946618, 5.490829, 5.517325, 4.995995, 4.928158],
+}
+
+
+@pytest.mark.parametrize("smoothing", GOLDEN)
+def test_the_built_in_student_learns_as_it_always_did(smoothing: float) -> None:
+    tokens = tokenize_examples(mini_tokenizer(), mini_examples("train", 96))
+    train = Pairs(tokens.sources.rows(96, 128), tokens.targets.rows(96, 64))
+    settings = Train(
+        num_epochs=1,
+        batch_size=8,
+        learning_rate=2e-3,
+        label_smoothing=smoothing,
+        logging_steps=1,
+        eval_steps=8,
+        warmup_fraction=0.1,
+        weight_decay=0.01,
+    )
+    training = Training(load_student(Student(source="mini")), train, train, settings, 0)
+    next(training.run())
+    losses = [row.train_loss for row in training.position.history]
+    assert losses == pytest.approx(GOLDEN[smoothing], rel=1e-5)
 
 
 # What it reports

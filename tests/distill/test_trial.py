@@ -132,7 +132,7 @@ def test_a_stored_trial_is_neither_trained_nor_decoded_again(
     trial = world.trial()
     stored = finished.evaluation(trial.evaluation_key)
     assert stored is not None
-    monkeypatch.setattr("tune_distill.distill.trial.load_model", None)
+    monkeypatch.setattr("tune_distill.distill.t5.T5.of", None)
     (progress,) = world.run(trial, finished)
     assert progress.done
     assert not progress.trained
@@ -335,7 +335,7 @@ def test_bertscore_compares_with_every_reference(
         asked.append((explanations, references, model))
         return [number / 24 for number in range(24)]
 
-    monkeypatch.setattr("tune_distill.distill.trial.bertscore", fake)
+    monkeypatch.setattr("tune_distill.distill.bertscore.bertscore", fake)
     sampled = world.trial(decode={"strategy": "sample", "num_samples": 2})
     profile = sampled.profile.model_copy(
         update={"metrics": sampled.profile.metrics.model_copy(update={"bertscore_model": "enc"})}
@@ -439,7 +439,7 @@ def test_a_machine_that_fails_takes_no_finished_run_away(
     def fail(*arguments: object, **settings: object) -> None:
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr("transformers.T5ForConditionalGeneration.from_pretrained", fail)
+    monkeypatch.setattr("tune_distill.distill.t5.T5.of", fail)
     with pytest.raises(RuntimeError, match="allocate"):
         world.run(beam, store)
     monkeypatch.undo()

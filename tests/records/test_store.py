@@ -100,31 +100,6 @@ def test_a_student_of_the_first_layout_is_found(store):
     assert store.run(KEY) == run_record(TRIAL)
 
 
-def test_a_student_that_was_lent_in_part_is_not_there():
-    place = memory_place()
-    store = Store(place)
-
-    def save(folder: Path) -> None:
-        (folder / "config.json").write_text("{}")
-        (folder / "model.safetensors").write_text("w")
-
-    upload = place.upload
-
-    def cut(path: Path, name: str) -> None:
-        if name.endswith("model.safetensors"):
-            raise StoreError("the network is gone")
-        upload(path, name)
-
-    place.upload = cut  # type: ignore[method-assign]
-    with pytest.raises(StoreError, match="gone"):
-        store.lend_source("digest", save)
-    assert place.exists("students/digest/config.json")
-    assert not store.has_source("digest")
-    place.upload = upload  # type: ignore[method-assign]
-    store.lend_source("digest", save)
-    assert store.has_source("digest")
-
-
 def test_a_machine_that_fails_damages_no_evaluation(store, monkeypatch):
     finish(store, TRIAL)
 

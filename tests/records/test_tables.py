@@ -71,6 +71,7 @@ def test_a_study_without_rows_still_has_its_columns(tmp_path):
     write_trials(tmp_path, [], COLUMNS)
     frame = pd.read_parquet(tmp_path / "trials.parquet")
     assert (len(frame), list(frame)) == (0, ["trial_id", "seed", "loss", "reused"])
+    assert (tmp_path / "trials.csv").read_text() == '"trial_id","seed","loss","reused"\n'
 
 
 def test_a_row_that_lacks_a_column_is_our_bug_and_changes_no_table(tmp_path):
@@ -180,3 +181,63 @@ def test_stored_predictions_that_cannot_be_read_are_named(tmp_path, content):
         "store",
         "whole",
     ]
+
+
+def small_groups(monkeypatch, batch_rows=4, group_rows=8):
+    """Tables are written as if so few rows were many."""
+    monkeypatch.setattr("tune_distill.records.tables._BATCH_ROWS", batch_rows)
+    monkeypatch.setattr("tune_distill.records.tables.GROUP_ROWS", group_rows)
+
+
+def group_sizes(path: Path) -> list[int]:
+    metadata = pq.read_metadata(path)
+    return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
+def test_small_parts_share_a_row_group(tmp_path):
+    path = tmp_path / "part"
+    write_predictions(path, [prediction(f"e{number}") for number in range(3)])
+    write_all_predictions(tmp_path, [part(f"t{number}", path) for number in range(50)])
+    assert group_sizes(tmp_path / "predictions.parquet") == [150]
+
+
+@pytest.mark.parametrize("num_answers", [0, 1, 3, 8, 30])
+def test_parts_of_any_size_stay_whole_and_in_order(tmp_path, monkeypatch, num_answers):
+    small_groups(monkeypatch)
+    path, odd = tmp_path / "part", tmp_path / "odd"
+    answers = [prediction(f"e{number}", sample=number) for number in range(num_answers)]
+    write_predictions(path, answers)
+    write_predictions(odd, [prediction("odd")])
+    parts = [(f"t{number}", odd if number == 4 else path) for number in range(9)]
+    write_all_predictions(tmp_path, [part(*each) for each in parts])
+    rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
+    assert rows == [
+        {"trial_id": name, **row} for name, each in parts for row in pq.read_table(each).to_pylist()
+    ]
+    assert all(size >= 8 for size in group_sizes(tmp_path / "predictions.parquet")[:-1])
+
+
+def test_predictions_of_former_versions_have_nulls_for_what_they_lack(tmp_path):
+    former, path = tmp_path / "former", tmp_path / "part"
+    write_predictions(path, [prediction()])
+    pq.write_table(pq.read_table(path).drop_columns(["eval_loss", "num_target_tokens"]), former)
+    write_all_predictions(tmp_path, [part("old", former), part("new", path)])
+    rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
+    assert [(row["trial_id"], row["eval_loss"]) for row in rows] == [("old", None), ("new", 1.25)]
+    assert pq.read_schema(tmp_path / "predictions.parquet").equals(schema(PREDICTIONS))
+
+
+@pytest.mark.parametrize("num_rows", [3, 4, 5, 21])
+def test_rows_are_the_same_however_many_are_written_at_a_time(tmp_path, monkeypatch, num_rows):
+    rows = [{**ROWS[number % 2], "seed": number} for number in range(num_rows)]
+    history = [{**HISTORY_ROW, "step": number} for number in range(num_rows)]
+    write_trials(tmp_path / "at once", rows, COLUMNS)
+    small_groups(monkeypatch)
+    write_trials(tmp_path / "batches", rows, COLUMNS)
+    write_history(tmp_path / "batches", iter(history))
+    whole, batched = (
+        (pq.read_table(folder / "trials.parquet"), (folder / "trials.csv").read_bytes())
+        for folder in (tmp_path / "at once", tmp_path / "batches")
+    )
+    assert batched == whole
+    assert pq.read_table(tmp_path / "batches" / "history.parquet").to_pylist() == history

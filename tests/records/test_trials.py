@@ -158,7 +158,7 @@ def test_history_has_a_row_for_each_report_of_each_trial():
         TrialRecord(FAILED, "failed", False, "why"),
         TrialRecord(PRUNED, "pruned", False, history=history(4.0)),
     ]
-    rows = history_rows(records)
+    rows = list(history_rows(records))
     assert [(row["trial_id"], row["step"], row["eval_loss"]) for row in rows] == [
         (TRIAL.trial_id, 10, 3.0),
         (TRIAL.trial_id, 20, 2.0),
@@ -238,3 +238,12 @@ def test_trials_are_written_last(store, tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="full"):
         write_study_tables(tmp_path, "s", [TrialRecord(FAILED, "failed", False)], store, INPUTS)
     assert not (tmp_path / "trials.parquet").exists()
+
+
+def test_rows_of_one_setting_share_its_profiles_text(tmp_path, store):
+    trials = trials_of("smoothing", num_seeds=2)
+    records = [TrialRecord(trial, "failed", False, "why") for trial in trials]
+    first, second, other = write_study_tables(tmp_path, "s", records, store, INPUTS)[:3]
+    assert first["config"] is second["config"]
+    assert json.loads(first["config"]) == trials[0].profile.model_dump()
+    assert json.loads(other["config"]) == trials[2].profile.model_dump()

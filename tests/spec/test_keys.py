@@ -46,6 +46,12 @@ def test_canonical_json_loses_nothing(identity):
     assert json.loads(canonical_json(identity)) == identity
 
 
+@given(IDENTITIES)
+def test_canonical_json_is_that_of_the_standard_library(identity):
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    assert canonical_json(identity) == text
+
+
 def test_a_key_is_the_digest_of_its_identity():
     assert key_of({"a": 1}) == hashlib.sha256(b'{"a":1}').hexdigest()
 

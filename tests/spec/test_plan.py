@@ -12,8 +12,9 @@ from tests.spec.fakes import (
     resolved,
 )
 from tune_distill.spec.errors import StudyFileError
-from tune_distill.spec.keys import key_of
+from tune_distill.spec.keys import evaluation_identity, key_of, run_identity
 from tune_distill.spec.plan import make_plan, planned_trials, require_effect, trial_id
+from tune_distill.spec.profile import Profile
 from tune_distill.spec.settings import Setting
 
 FAKES = FakeIdentities()
@@ -190,3 +191,64 @@ def test_a_search_over_what_the_strategy_does_not_read_is_refused():
     with pytest.raises(StudyFileError, match="are the same trial under decode"):
         require_effect(resolved(study), FAKES)
     require_effect(resolved(study, SAMPLED), FAKES)
+
+
+MIXED = {
+    "settings": {
+        "type": "cases",
+        "cases": {
+            "short": {"train.max_source_length": 32, "decode.max_new_tokens": 8},
+            "few": {"data.train_fraction": 0.5},
+            "other": {"student.source": "other"},
+        },
+    },
+    "train.learning_rate": [1e-4, 1e-3],
+}
+
+
+def test_keys_and_identities_are_those_of_a_trial_made_alone():
+    ready = resolved(make_study(MIXED), seeds=(0, 1, 5))
+    trials = planned_trials(ready, FAKES)
+    assert len(trials) == 18
+    for trial in trials:
+        raw = ready.profile.model_dump()
+        for path, value in trial.setting.fields.items():
+            section, name = path.split(".")
+            raw[section][name] = value
+        profile = Profile.model_validate(raw)
+        student, data = FAKES.student_identity(profile.student), FAKES.data_identity(profile.data)
+        run = run_identity(profile, trial.seed, student, data)
+        assert trial.profile == profile
+        assert trial.run_identity == run
+        assert trial.run_key == key_of(run)
+        assert trial.evaluation_identity == evaluation_identity(key_of(run), profile, data)
+        assert trial.evaluation_key == key_of(trial.evaluation_identity)
+        assert ready.trial(trial.setting, trial.seed, FAKES) == trial
+
+
+def test_trials_share_what_they_have_in_common():
+    ready = resolved(make_study(), seeds=(0, 1))
+    first, second, other = planned_trials(ready, FAKES)[:3]
+    assert first.profile is second.profile
+    assert first.setting is second.setting
+    assert first.profile.train is not other.profile.train
+    assert first.data is other.data
+    assert first.student is other.student
+    assert first.profile.data is other.profile.data is ready.profile.data
+
+
+def test_students_and_data_are_identified_once_each():
+    asked = []
+
+    class Counting(FakeIdentities):
+        def student_identity(self, student):
+            asked.append(student)
+            return super().student_identity(student)
+
+        def data_identity(self, data):
+            asked.append(data)
+            return super().data_identity(data)
+
+    planned_trials(resolved(make_study(MIXED), seeds=(0, 1)), Counting())
+    assert len(asked) == 4
+    assert len(set(asked)) == 4

@@ -157,3 +157,7 @@ def test_built_ins_and_hub_ids_stay_as_they_are(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("mini", "mini-nli", "google/flan-t5-small", "./gone"):
         assert absolute_source(name) == name
+
+
+def test_a_home_that_nobody_has_is_no_directory():
+    assert absolute_source("~nobody-has-this-name/student") == "~nobody-has-this-name/student"

@@ -42,6 +42,14 @@ def test_with_fields_sets_fields_and_leaves_the_profile_alone():
     assert with_fields(profile, {}, "here") == profile
 
 
+def test_profiles_share_the_sections_that_are_not_set():
+    profile = make_profile()
+    changed = with_fields(profile, {"train.num_epochs": 1, "train.batch_size": 2}, "here")
+    assert (changed.train.num_epochs, changed.train.batch_size) == (1, 2)
+    for section in ("student", "data", "decode", "metrics"):
+        assert getattr(changed, section) is getattr(profile, section)
+
+
 def test_with_fields_tells_every_unknown_field():
     with pytest.raises(StudyFileError) as caught:
         with_fields(make_profile(), {"train.epochs": 1, "learning_rate": 1, "train": 2}, "--set")

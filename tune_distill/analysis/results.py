@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -73,10 +73,23 @@ class StudyResults:
         named = self.trials[["trial_id", "setting", "seed", "state"]]
         return history.merge(named, on="trial_id", how="inner")
 
-    def trials_of(self, setting: int) -> dict[int, int]:
+    @cached_property
+    def _rows(self) -> dict[int, dict[int, int]]:
+        rows: dict[int, dict[int, int]] = {}
+        pairs = zip(self.complete["setting"].tolist(), self.complete["seed"].tolist(), strict=True)
+        for row, (setting, seed) in enumerate(pairs):
+            rows.setdefault(setting, {})[seed] = row
+        return rows
+
+    def trials_of(self, setting: int) -> Mapping[int, int]:
         """Each seed of a setting's complete trials, and where it is in `scores`."""
-        chosen = self.complete[self.complete["setting"] == setting]
-        return {int(seed): int(row) for row, seed in zip(chosen.index, chosen["seed"], strict=True)}
+        return self._rows.get(setting, {})
+
+    @cached_property
+    def run_keys(self) -> list[str]:
+        """The run of each complete trial, numbered as `scores` numbers them."""
+        keys: list[str] = self.complete["run_key"].tolist()
+        return keys
 
     def measured(self) -> list[int]:
         """Settings with a complete trial."""

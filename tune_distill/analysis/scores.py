@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,18 +86,18 @@ def _read(file: pq.ParquetFile, path: Path, trial_ids: list[str]) -> Scores:
     answers = np.zeros((len(trial_ids), len(LABELS), len(ANSWERS)), np.int64)
     trials = {trial_id: number for number, trial_id in enumerate(trial_ids)}
     examples = {example_id: number for number, example_id in enumerate(example_ids)}
-    for trial_id, part in _parts(file, metrics):
-        trial = trials.get(trial_id)
-        if trial is None:
-            continue
-        where = _positions(part.column("example_id"), examples)
-        counts[""][trial] += np.bincount(where, minlength=shape[1])
+    for part, numbers in _parts(file, metrics, trials):
+        # Only as large as the part's own trials, of which there may be thousands or one.
+        here, rows = np.unique(numbers, return_inverse=True)
+        cells = rows * shape[1] + _positions(part.column("example_id"), examples)
+        own = (len(here), shape[1])
+        counts[""][here] += _sums(cells, None, own)
         for metric in metrics:
             value, weight = _summed(part, metric)
-            totals[metric][trial] += np.bincount(where, value * weight, minlength=shape[1])
+            totals[metric][here] += _sums(cells, value * weight, own)
             if metric in counts:
-                counts[metric][trial] += np.bincount(where, weight, minlength=shape[1])
-        answers[trial] += _answers(path, part)
+                counts[metric][here] += _sums(cells, weight, own)
+        answers[here] += _answers(path, part, rows, len(here))
     _require_all(path, trial_ids, counts[""])
     values = {}
     for metric in metrics:
@@ -117,22 +118,38 @@ def _example_ids(file: pq.ParquetFile) -> list[str]:
     return list(seen)
 
 
-def _parts(file: pq.ParquetFile, metrics: Sequence[str]) -> Iterator[tuple[str, pa.Table]]:
-    """The rows of each trial; a trial may come in several parts."""
+def _parts(
+    file: pq.ParquetFile, metrics: Sequence[str], trials: dict[str, int]
+) -> Iterator[tuple[pa.Table, NDArray[np.intp]]]:
+    """The rows of these trials and the number of each one's; a trial may come in several parts."""
     wanted = {_SOURCES[metric] for metric in metrics} | {
         _WEIGHTS[metric] for metric in metrics if metric in _WEIGHTS
     }
     columns = ["trial_id", "example_id", "gold_label", "predicted_label", *sorted(wanted)]
     for number in range(file.num_row_groups):
         table = file.read_row_group(number, columns=list(dict.fromkeys(columns)))
-        for trial_id in table.column("trial_id").unique().to_pylist():
-            yield trial_id, table.filter(pc.equal(table.column("trial_id"), trial_id))
+        numbers = _positions(table.column("trial_id"), trials)
+        wanted_rows = numbers >= 0
+        if wanted_rows.all():
+            yield table, numbers
+        else:
+            yield table.filter(pa.array(wanted_rows)), numbers[wanted_rows]
 
 
 def _positions(column: pa.ChunkedArray, known: dict[str, int]) -> NDArray[np.intp]:
+    """The number of each text, -1 where it has none."""
     encoded = column.combine_chunks().dictionary_encode()
-    numbers = np.array([known[text] for text in encoded.dictionary.to_pylist()], np.intp)
-    return np.asarray(numbers[encoded.indices.to_numpy(zero_copy_only=False)], np.intp)
+    # The last stands for a null, which is at -1.
+    texts = [*encoded.dictionary.to_pylist(), None]
+    numbers = np.array([known.get(text, -1) for text in texts], np.intp)
+    indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return np.asarray(numbers[indices], np.intp)
+
+
+def _sums(cells: NDArray[np.intp], values: Real | None, shape: tuple[int, int]) -> Real:
+    """How many rows there are in each cell of a matrix, or what their values add up to."""
+    sums = np.bincount(cells, values, minlength=math.prod(shape))
+    return np.asarray(sums.reshape(shape), np.float64)
 
 
 def _summed(part: pa.Table, metric: str) -> tuple[Real, Real]:
@@ -151,8 +168,10 @@ def _real(column: pa.ChunkedArray) -> Real:
     return np.asarray(pc.cast(column, pa.float64()).to_numpy(), np.float64)
 
 
-def _answers(path: Path, part: pa.Table) -> NDArray[np.int64]:
-    """Counts (3, 4) of gold label by answer."""
+def _answers(
+    path: Path, part: pa.Table, rows: NDArray[np.intp], num_trials: int
+) -> NDArray[np.int64]:
+    """Counts (T, 3, 4) of each trial's gold labels by answer."""
     gold = pc.index_in(part.column("gold_label"), pa.array(LABELS))
     if gold.null_count:
         others = sorted(set(part.column("gold_label").to_pylist()) - set(LABELS), key=str)
@@ -162,8 +181,9 @@ def _answers(path: Path, part: pa.Table) -> NDArray[np.int64]:
         )
     given = pc.index_in(part.column("predicted_label"), pa.array(LABELS))
     codes = np.asarray(gold) * len(ANSWERS) + np.asarray(pc.fill_null(given, len(LABELS)))
-    counts = np.bincount(codes, minlength=len(LABELS) * len(ANSWERS))
-    return counts.reshape(len(LABELS), len(ANSWERS))
+    shape = (num_trials, len(LABELS), len(ANSWERS))
+    codes += rows * shape[1] * shape[2]
+    return np.bincount(codes, minlength=math.prod(shape)).reshape(shape)
 
 
 def _linearised(total_TE: Real, count_TE: Real, present_TE: NDArray[np.bool_]) -> Real:

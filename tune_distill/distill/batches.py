@@ -5,14 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
-
-from tune_distill.distill.tokens import Ints
 from tune_distill.spec.profile import Train
-
-IGNORED_LABEL = -100
-"""The target id that cross-entropy leaves out."""
 
 _POOL_BATCHES = 50
 
@@ -44,14 +37,6 @@ def length_sorted(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
     """Every example once, longest first, so that the largest batch shows at once if it fits."""
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
-
-
-def pad(rows: Sequence[Ints], value: int) -> npt.NDArray[np.int64]:
-    """The rows as one int64 array (B, longest), filled with `value` on the right."""
-    padded = np.full((len(rows), max(map(len, rows))), value, dtype=np.int64)
-    for index, row in enumerate(rows):
-        padded[index, : len(row)] = row
-    return padded
 
 
 def num_batches(num_examples: int, batch_size: int) -> int:

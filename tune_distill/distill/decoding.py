@@ -1,52 +1,42 @@
-"""A student answers: greedily, by beam search or by sampling, through HF's `generate`.
+"""A student answers: greedily, by beam search or by sampling.
 
-Shape suffixes: B examples in a batch, S source tokens, N answers (B times samples), L new tokens.
+Greedy answers and those of beam search are the ones that HF's `generate` gives. Sampled ones
+follow the distribution that it samples from; the numbers drawn are each source's own, so that all
+settings are compared on the same random numbers.
+
+Shape suffixes: B examples in a batch, W answers an example, N answers (B times W), M answers that
+are not complete, L tokens at most, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
-from transformers import GenerationConfig, T5ForConditionalGeneration
 
+from tune_distill.distill.architecture import Architecture
 from tune_distill.distill.batches import length_sorted
-from tune_distill.distill.tensors import padded_sources
+from tune_distill.distill.beams import beam_search
+from tune_distill.distill.incremental import Answers, IncrementalDecoder
+from tune_distill.distill.sampling import draw, uniforms
+from tune_distill.distill.t5 import T5
 from tune_distill.distill.tokens import Ints
 from tune_distill.spec.profile import Decode
 
-# Batches of so many sequences: examples times beams or samples.
-_SEQUENCES = 128
+# Batches of so many answers: fewer cost a small student more in Python, more are slower as they
+# leave a CPU's cache. And no more than take so much memory.
+_SEQUENCES = 256
+_BYTES = 2**30
 
-# Sampling draws the same random numbers at every setting, so that settings are compared on
-# what they do with them.
-_DECODE_SEED = 20_180_404
+# Examples whose answers are complete stay in their batch until they are such a share of it: to
+# remove them takes a copy of what is known of the others.
+_DONE = 1 / 8
 
+Spell = Callable[[list[list[int]]], list[str]]
+"""The texts of so many answers' tokens, special ones left out."""
 
-def generation_config(settings: Decode, model: T5ForConditionalGeneration) -> GenerationConfig:
-    """HF's form of the decode settings, with nothing left to a model's own defaults."""
-    config = model.config
-    common: dict[str, Any] = {
-        "max_new_tokens": settings.max_new_tokens,
-        "pad_token_id": config.pad_token_id,
-        "eos_token_id": config.eos_token_id,
-        "decoder_start_token_id": config.decoder_start_token_id,
-    }
-    if settings.strategy == "greedy":
-        return GenerationConfig(do_sample=False, num_beams=1, **common)
-    if settings.strategy == "beam":
-        return GenerationConfig(do_sample=False, num_beams=settings.num_beams, **common)
-    return GenerationConfig(
-        do_sample=True,
-        num_beams=1,
-        temperature=settings.temperature,
-        top_k=settings.top_k,
-        top_p=settings.top_p,
-        num_return_sequences=settings.num_samples,
-        **common,
-    )
+_Choose = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+"""The next tokens (M,), from logits (M, V), the answers' numbers (M,) and the position."""
 
 
 def samples_per_example(settings: Decode) -> int:
@@ -55,39 +45,85 @@ def samples_per_example(settings: Decode) -> int:
 
 
 @torch.inference_mode()
-def decode(
-    model: T5ForConditionalGeneration, tokenizer: Any, sources: Sequence[Ints], settings: Decode
-) -> list[list[str]]:
-    """`texts[i][k]` is sample k of the answer to source i; special tokens are left out.
+def decode(model: T5, spell: Spell, sources: Sequence[Ints], settings: Decode) -> list[list[str]]:
+    """`texts[i][k]` is sample k of the answer to source i, as `spell` spells its tokens.
 
-    Sampling is seeded by the batch, so the same call gives the same texts.
+    The same call gives the same texts, and a source's texts do not depend on the others.
     """
     model.eval()
-    config = generation_config(settings, model)
-    samples = samples_per_example(settings)
-    width = settings.num_beams if settings.strategy == "beam" else samples
-    batch_size = max(1, _SEQUENCES // width)
+    decoder = IncrementalDecoder(model)
     texts: list[list[str]] = [[] for _ in sources]
-    batches = length_sorted([len(row) for row in sources], batch_size)
-    for number, indices in enumerate(batches):
-        torch.manual_seed(_DECODE_SEED + number)
-        ids_BS, mask_BS = padded_sources([sources[index] for index in indices], model)
-        with _no_defaults(model):
-            answers_NL = model.generate(  # type: ignore[misc]
-                input_ids=ids_BS, attention_mask=mask_BS, generation_config=config
-            )
-        answers = tokenizer.batch_decode(answers_NL, skip_special_tokens=True)
-        for position, index in enumerate(indices):
-            texts[index] = answers[position * samples : (position + 1) * samples]
+    lengths = [len(row) for row in sources]
+    for indices in length_sorted(lengths, _batch_size(model.config, settings, lengths)):
+        answers_BWL = _answers(decoder, [sources[index] for index in indices], settings)
+        for index, answers_WL in zip(indices, answers_BWL, strict=True):
+            texts[index] = spell(answers_WL.tolist())
     return texts
 
 
-@contextmanager
-def _no_defaults(model: T5ForConditionalGeneration) -> Iterator[None]:
-    """The model has no generation defaults in the block."""
-    # `generate` takes what our settings leave open, say a repetition penalty, from the model's own.
-    own, model.generation_config = model.generation_config, GenerationConfig()
-    try:
-        yield
-    finally:
-        model.generation_config = own
+def _batch_size(config: Architecture, settings: Decode, lengths: Sequence[int]) -> int:
+    """Examples a batch."""
+    width = _width(settings)
+    # Keys and values: of a source, and of its answers, which have twice the room.
+    numbers = 2 * max(lengths, default=0) + 2 * 2 * width * settings.max_new_tokens
+    numbers *= config.num_decoder_layers * config.num_heads * config.d_kv
+    # Logits, and what is made of them.
+    numbers += 4 * width * config.vocab_size
+    return max(1, min(_SEQUENCES // width, _BYTES // (4 * numbers)))
+
+
+def _width(settings: Decode) -> int:
+    """Answers an example that are under way at a time."""
+    return settings.num_beams if settings.strategy == "beam" else samples_per_example(settings)
+
+
+def _answers(
+    decoder: IncrementalDecoder, sources: Sequence[Ints], settings: Decode
+) -> torch.Tensor:
+    """The tokens (B, W, L) of the answers, filled with padding; of beams the best alone (W = 1)."""
+    longest, samples = settings.max_new_tokens, samples_per_example(settings)
+    answers = decoder.start(sources, _width(settings), longest)
+    written_BWL = decoder.padding(len(sources), samples, longest)
+    if settings.strategy == "beam":
+        beam_search(decoder, answers, written_BWL[:, 0])
+    elif settings.strategy == "greedy":
+        _one_way(decoder, answers, written_BWL, lambda logits_MV, *_: logits_MV.argmax(-1))
+    else:
+        numbers_BWL = torch.stack([uniforms(row, samples, longest) for row in sources])
+        numbers_NL = numbers_BWL.to(written_BWL.device).flatten(0, 1)
+
+        def choose(logits_MV: torch.Tensor, which_M: torch.Tensor, at: int) -> torch.Tensor:
+            return draw(logits_MV, numbers_NL[which_M, at], settings)
+
+        _one_way(decoder, answers, written_BWL, choose)
+    return written_BWL
+
+
+def _one_way(
+    decoder: IncrementalDecoder, answers: Answers, written_BWL: torch.Tensor, choose: _Choose
+) -> None:
+    """Each answer is written token by token, with no way back."""
+    num_examples, width, longest = written_BWL.shape
+    # Which of all answers each of those under way is, and whether it is still open.
+    which_N = torch.arange(num_examples * width, device=written_BWL.device)
+    open_N = torch.ones_like(which_N, dtype=torch.bool)
+    tokens_N = decoder.first_tokens(len(which_N))
+    written_NL = written_BWL.view(-1, longest)
+    for at in range(longest):
+        rows_M = open_N.nonzero()[:, 0]
+        logits_MV = decoder.step(answers, tokens_N, rows_M)
+        which_M = which_N[rows_M]
+        tokens_M = choose(logits_MV, which_M, at)
+        written_NL[which_M, at] = tokens_M
+        tokens_N[rows_M] = tokens_M
+        open_N[rows_M] = ~torch.isin(tokens_M, decoder.eos_tokens)
+        open_B = open_N.view(-1, width).any(1)
+        num_open = int(open_B.sum())
+        if not num_open:
+            return
+        if num_open <= (1 - _DONE) * len(open_B):
+            stay_B = open_B.nonzero()[:, 0]
+            stay_N = open_B.repeat_interleave(width).nonzero()[:, 0]
+            answers.keep(stay_B)
+            answers.continue_from(stay_N)
+            which_N, open_N, tokens_N = which_N[stay_N], open_N[stay_N], tokens_N[stay_N]

@@ -9,8 +9,9 @@ from tune_distill.distill.corpus import Corpus
 from tune_distill.distill.examples import Example
 from tune_distill.distill.simulator import Simulator, fit_simulator
 from tune_distill.distill.sources import read_source
-from tune_distill.distill.students import borrow, lend, load_tokenizer, student_identity
+from tune_distill.distill.students import load_tokenizer, student_identity
 from tune_distill.distill.tokens import TokenPairs, tokenize_examples
+from tune_distill.distill.untrained import Untrained, untrained
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION, DataIdentity
@@ -40,6 +41,7 @@ class Inputs:
 
     corpora: dict[str, Corpus] = field(default_factory=dict)
     students: dict[Student, Mapping[str, str]] = field(default_factory=dict)
+    untrained: dict[Student, Untrained] = field(default_factory=dict)
     tokens: dict[tuple[Student, str], Tokens] = field(default_factory=dict)
     simulators: dict[str, Simulator] = field(default_factory=dict)
     dropped: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
@@ -55,15 +57,6 @@ class Inputs:
         commit = self.student_identity(student).get("commit")
         return student if commit is None else Student(source=student.source, revision=commit)
 
-    def lend(self, profiles: Iterable[Profile], store: Store) -> None:
-        """The store has the students of these profiles that other nodes might not have."""
-        for student in {profile.student for profile in profiles}:
-            lend(student, self.student_identity(student), store)
-
-    def at_hand(self, student: Student, store: Store) -> Student:
-        """The student as this node can load it."""
-        return borrow(self.pinned(student), self.student_identity(student), store)
-
     def data_identity(self, data: Data) -> DataIdentity:
         """What the data section names, by content."""
         return self.corpus(data).identity(data)
@@ -77,9 +70,10 @@ class Inputs:
         return self.corpora[data.source]
 
     def prepare(self, profiles: Iterable[Profile], store: Store) -> None:
-        """Tokens and simulators for these profiles are here.
+        """Students, tokens and simulators for these profiles are here.
 
         Raises:
+            StudentError: a student that does not load.
             DataError: a training pool on which no simulator can be fitted.
             MetricError: an encoder for BERTScore that cannot be loaded.
         """
@@ -93,6 +87,8 @@ class Inputs:
         for profile in profiles:
             needed.setdefault((profile.student, profile.data.source), []).append(profile.data)
             self._prepare_simulator(profile.data, store)
+            if profile.student not in self.untrained:
+                self.untrained[profile.student] = untrained(self.pinned(profile.student))
         for (student, source), sections in needed.items():
             corpus = self.corpora[source]
             num_train = max(corpus.num_pool(data) for data in sections)

@@ -16,7 +16,7 @@ from tune_distill.distill.simulator import Simulator, words
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
 
-    from tune_distill.distill.training import ExampleLoss
+    from tune_distill.distill.losses import ExampleLoss
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL")
 

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
-from tune_distill.records.files import atomic_directory
-from tune_distill.records.leftovers import alone
 from tune_distill.records.refusals import says_nothing_of_content
-from tune_distill.records.store import Store
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import MINI_STUDENT, Student
 
 if TYPE_CHECKING:
-    from transformers import T5ForConditionalGeneration
+    import torch
+    from transformers import T5Config
 
 _WEIGHTS = "model*.safetensors"
 STUDENT_FILES = ("*.json", _WEIGHTS, "spiece.model")
 """What a student is made of: the same files give the same identity."""
 _MINI_PARAMETERS = 500_000
+# One table under three names, of which files hold one or more.
+_EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 _TOKENIZER_FILES = ("tokenizer.json", "spiece.model")
 
 
@@ -106,42 +102,6 @@ def _cached(student: Student) -> Path | None:
         return None
 
 
-def lend(student: Student, identity: Mapping[str, str], store: Store) -> None:
-    """The store has the files of a student that is named by directory, for nodes without it."""
-    digest = identity.get("files_digest")
-    if digest is None or store.has_source(digest):
-        return
-    files = _files(Path(student.source).expanduser())
-
-    def copy(folder: Path) -> None:
-        for file in files:
-            shutil.copyfile(file, folder / file.name)
-
-    store.lend_source(digest, copy)
-
-
-def borrow(student: Student, identity: Mapping[str, str], store: Store) -> Student:
-    """The student as this node can load it: where its directory is not here, a copy of it."""
-    digest = identity.get("files_digest")
-    if digest is None or _digest_at(student.source) == digest:
-        return student
-    # For all of this node's workers, whichever is first. What lies there may have lost files
-    # since: systems clear their temporary folders.
-    copy = Path(tempfile.gettempdir()) / f"tune_distill-students-{os.getuid()}" / digest
-    with alone(copy.with_suffix(".lock")):
-        if _digest_at(str(copy)) != digest:
-            with store.source(digest) as folder, atomic_directory(copy) as temporary:
-                shutil.copytree(folder, temporary, dirs_exist_ok=True)
-            _digest_at.cache_clear()
-    return Student(source=str(copy))
-
-
-@functools.cache
-def _digest_at(source: str) -> str | None:
-    folder = Path(source).expanduser()
-    return _digest_files(folder) if folder.is_dir() else None
-
-
 def load_tokenizer(student: Student) -> Any:
     """The student's tokenizer."""
     if student.source == MINI_STUDENT:
@@ -150,11 +110,14 @@ def load_tokenizer(student: Student) -> Any:
         return mini_tokenizer()
     from transformers import AutoTokenizer
 
-    return _load(AutoTokenizer, student)
+    return _load(AutoTokenizer.from_pretrained, student)
 
 
-def load_model(student: Student) -> T5ForConditionalGeneration:
-    """The student before fine-tuning, in float32 on the CPU.
+def load_weights(student: Student) -> tuple[T5Config, dict[str, torch.Tensor]]:
+    """The student's configuration, and its weights by HF's names, in float32 on the CPU.
+
+    What its files hold beside a T5's weights is left out. The head is left out where it is the
+    embeddings once more: HF ties them then, whatever the configuration says.
 
     Raises:
         StudentError: a file is damaged or lacks weights, or the hub can't be reached.
@@ -162,25 +125,28 @@ def load_model(student: Student) -> T5ForConditionalGeneration:
     if student.source == MINI_STUDENT:
         from tune_distill.distill.mini_student import mini_student
 
-        return mini_student()
+        model = mini_student()
+        return model.config, {name: value.detach() for name, value in model.named_parameters()}
     import torch
-    from transformers import T5ForConditionalGeneration
+    from transformers import T5Config
 
-    model: T5ForConditionalGeneration
-    model, report = _load(
-        T5ForConditionalGeneration,
-        student,
-        use_safetensors=True,
-        dtype=torch.float32,
-        output_loading_info=True,
-    )
-    # HF fills them with random numbers and goes on: half a T5 would pass for a whole one.
-    if missing := sorted(report["missing_keys"]):
-        raise StudentError(
-            f"student.source: {student.source} must hold every weight of a T5, got none for "
-            f"{missing[0]} and {len(missing) - 1} more; save it from T5ForConditionalGeneration"
-        )
-    return model
+    config: T5Config = _load(T5Config.from_pretrained, student)
+    tensors = _load(_read_weights, student)
+    shared = next((tensors[name] for name in _EMBEDDINGS if name in tensors), None)
+    if shared is not None:
+        tensors = {"shared.weight": shared} | tensors
+        if torch.equal(tensors.get("lm_head.weight", shared), shared):
+            tensors.pop("lm_head.weight", None)
+    return config, tensors
+
+
+def _read_weights(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of the folder in float32; as HF, of one file where there is one."""
+    from safetensors.torch import load_file
+
+    whole = folder / "model.safetensors"
+    files = [whole] if whole.is_file() else sorted(folder.glob(_WEIGHTS))
+    return {name: value.float() for path in files for name, value in load_file(path).items()}
 
 
 def num_parameters(student: Student) -> float:
@@ -195,10 +161,14 @@ def _folder(student: Student) -> Path:
     return folder if folder.is_dir() else download(student)
 
 
-def _load(loader: Any, student: Student, **options: Any) -> Any:
+def _load(load: Callable[[Path], Any], student: Student) -> Any:
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     folder = _folder(student)
     try:
-        return loader.from_pretrained(folder, **options)
+        return load(folder)
     except Exception as error:  # damaged files raise whatever their parser raises
         if says_nothing_of_content(error):
             raise

@@ -1,6 +1,6 @@
-"""Token rows become padded tensors on the model's device.
+"""Token rows become tensors on the model's device.
 
-Shape suffixes: B examples in a batch, S source tokens, T target tokens.
+Shape suffixes: N tokens of all sources, M tokens of all targets.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from transformers import T5ForConditionalGeneration
 
-from tune_distill.distill.batches import IGNORED_LABEL, pad
+from tune_distill.distill.t5 import T5, Layout
 from tune_distill.distill.tokens import Ints
 
 
@@ -25,26 +25,33 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded examples: ids and mask int64 (B, S), labels int64 (B, T) with -100 ignored."""
+    """Examples without padding, row after row: int64 (N,) of the sources and (N,) of the targets,
+    each filled up to a round number as their layout says; labels, (M,), are not.
 
-    input_ids_BS: torch.Tensor
-    attention_mask_BS: torch.Tensor
-    labels_BT: torch.Tensor
+    The decoder's inputs are the labels, one token late.
+    """
 
-
-def padded_sources(
-    rows: Sequence[Ints], model: T5ForConditionalGeneration
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and attention mask, int64 (B, S), padded to the longest row."""
-    ids_BS = torch.from_numpy(pad(rows, int(model.config.pad_token_id)))  # type: ignore[arg-type]
-    # From lengths, not from ids: a text may spell out the pad token.
-    lengths_B = torch.tensor([len(row) for row in rows])
-    mask_BS = (torch.arange(ids_BS.shape[1]) < lengths_B[:, None]).long()
-    return ids_BS.to(model.device), mask_BS.to(model.device)
+    source_ids_N: torch.Tensor
+    sources: Layout
+    decoder_ids_N: torch.Tensor
+    targets: Layout
+    labels_M: torch.Tensor
 
 
-def collate(pairs: Pairs, indices: Sequence[int], model: T5ForConditionalGeneration) -> Batch:
-    """The chosen examples as one batch, padded to its longest source and target."""
-    ids_BS, mask_BS = padded_sources([pairs.sources[index] for index in indices], model)
-    labels_BT = torch.from_numpy(pad([pairs.targets[index] for index in indices], IGNORED_LABEL))
-    return Batch(ids_BS, mask_BS, labels_BT.to(model.device))
+def collate(pairs: Pairs, indices: Sequence[int], model: T5) -> Batch:
+    """The chosen examples as one batch."""
+    targets = [pairs.targets[index] for index in indices]
+    start = np.array([model.config.decoder_start_token_id], np.int32)
+    return Batch(
+        *joined([pairs.sources[index] for index in indices], model.device),
+        *joined([np.concatenate((start, target[:-1])) for target in targets], model.device),
+        torch.from_numpy(np.concatenate(targets).astype(np.int64)).to(model.device),
+    )
+
+
+def joined(rows: Sequence[Ints], device: torch.device) -> tuple[torch.Tensor, Layout]:
+    """The rows' ids one after the other, int64 (N,), and where they stand in their rows."""
+    layout = Layout.of([len(row) for row in rows], device)
+    ids_N = np.zeros(layout.num_tokens, np.int64)
+    np.concatenate(rows, out=ids_N[: len(layout.places_M)])
+    return torch.from_numpy(ids_N).to(device), layout

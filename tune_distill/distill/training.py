@@ -1,33 +1,22 @@
-"""A student is fine-tuned on token pairs, deterministically, and can go on from a checkpoint.
-
-Shape suffixes: B examples in a batch, S source tokens, T target tokens, V vocabulary.
-"""
+"""A student is fine-tuned on token pairs, deterministically, and can go on from a checkpoint."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
-from torch.nn.functional import cross_entropy
-from transformers import T5ForConditionalGeneration
 
-from tune_distill.distill.batches import (
-    IGNORED_LABEL,
-    length_grouped,
-    length_sorted,
-    num_batches,
-    num_steps,
-)
+from tune_distill.distill.batches import length_grouped, num_batches, num_steps
 from tune_distill.distill.checkpoints import Position
-from tune_distill.distill.tensors import Batch, Pairs, collate
+from tune_distill.distill.losses import evaluation_loss, token_losses
+from tune_distill.distill.t5 import T5
+from tune_distill.distill.tensors import Pairs, collate
 from tune_distill.records.runs import HistoryRow
 from tune_distill.spec.errors import NonFiniteLossError
 from tune_distill.spec.profile import Train
-
-_EVAL_BATCH_SIZE = 64
 
 
 def learning_rate_at(step: int, total: int, settings: Train) -> float:
@@ -41,82 +30,12 @@ def learning_rate_at(step: int, total: int, settings: Train) -> float:
     return settings.learning_rate * max(0.0, (total - step) / max(1, total - warmup))
 
 
-def token_losses(
-    model: T5ForConditionalGeneration, batch: Batch, label_smoothing: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean cross-entropy over the labels, with smoothing (to train on) and without (to compare).
-
-    Both float32 scalars; the second carries no gradient.
-    """
-    flat_NV, labels_N = _logits(model, batch).flatten(0, 1), batch.labels_BT.flatten()
-    smoothed = cross_entropy(flat_NV, labels_N, label_smoothing=label_smoothing)
-    if label_smoothing == 0:
-        return smoothed, smoothed.detach()
-    return smoothed, cross_entropy(flat_NV.detach(), labels_N)
-
-
-def _logits(model: T5ForConditionalGeneration, batch: Batch) -> torch.Tensor:
-    """The model's logits at each label, float32 (B, T, V)."""
-    device_type = batch.labels_BT.device.type
-    bf16 = device_type == "cuda" and torch.cuda.is_bf16_supported()
-    with torch.autocast(device_type, torch.bfloat16, enabled=bf16):
-        logits_BTV: torch.Tensor = model(
-            input_ids=batch.input_ids_BS,
-            attention_mask=batch.attention_mask_BS,
-            decoder_input_ids=model._shift_right(batch.labels_BT),
-            use_cache=False,
-        ).logits
-    return logits_BTV.float()
-
-
-@dataclass(frozen=True, slots=True)
-class ExampleLoss:
-    """Cross-entropy of one example's target, without smoothing: the sum over its tokens."""
-
-    total: float
-    num_tokens: int
-
-    @property
-    def per_token(self) -> float:
-        return self.total / self.num_tokens
-
-
-@torch.no_grad()
-def example_losses(model: T5ForConditionalGeneration, pairs: Pairs) -> list[ExampleLoss]:
-    """The loss of each pair, in the order of the pairs, without smoothing or dropout."""
-    was_training = model.training
-    model.eval()
-    losses: dict[int, ExampleLoss] = {}
-    for indices in length_sorted([len(row) for row in pairs.sources], _EVAL_BATCH_SIZE):
-        batch = collate(pairs, indices, model)
-        labels_BT = batch.labels_BT
-        flat_NV, labels_N = _logits(model, batch).flatten(0, 1), labels_BT.flatten()
-        # Ignored labels have a loss of 0.
-        losses_BT = cross_entropy(flat_NV, labels_N, reduction="none").view_as(labels_BT)
-        totals_B = losses_BT.sum(1, dtype=torch.float64)
-        counts_B = (labels_BT != IGNORED_LABEL).sum(1)
-        rows = map(ExampleLoss, totals_B.tolist(), counts_B.tolist())
-        losses |= dict(zip(indices, rows, strict=True))
-    model.train(was_training)
-    return [losses[index] for index in range(len(losses))]
-
-
-def mean_loss(losses: Sequence[ExampleLoss]) -> float:
-    """Cross-entropy a target token over all of the examples: each token weighs alike."""
-    return math.fsum(loss.total for loss in losses) / sum(loss.num_tokens for loss in losses)
-
-
-def evaluation_loss(model: T5ForConditionalGeneration, pairs: Pairs) -> float:
-    """Cross-entropy a target token over all pairs, without smoothing or dropout."""
-    return mean_loss(example_losses(model, pairs))
-
-
 class Training:
     """One fine-tuning, from its first step or from a checkpoint, to its last."""
 
     def __init__(
         self,
-        model: T5ForConditionalGeneration,
+        model: T5,
         train: Pairs,
         validation: Pairs,
         settings: Train,

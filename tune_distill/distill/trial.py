@@ -6,38 +6,35 @@ Knows nothing of Ray: a trial is an iterator of progress, which whoever drives i
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from transformers import T5ForConditionalGeneration
-from transformers.utils import logging as transformers_logging
 
-from tune_distill.distill.bertscore import bertscore
 from tune_distill.distill.checkpoints import (
     DamagedCheckpointError,
     load_checkpoint,
-    plain_os_errors,
     save_checkpoint,
 )
 from tune_distill.distill.decoding import decode
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs, Tokens
+from tune_distill.distill.losses import example_losses, mean_loss
 from tune_distill.distill.scoring import PredictionRow, score_predictions, summarize
-from tune_distill.distill.students import load_model, load_tokenizer
+from tune_distill.distill.t5 import T5
 from tune_distill.distill.tensors import Pairs
 from tune_distill.distill.tokens import TokenPairs
-from tune_distill.distill.training import Training, example_losses, mean_loss
+from tune_distill.distill.training import Training
+from tune_distill.distill.untrained import Untrained
 from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord, without_eval_loss
 from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.records.trials import comparable_history
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.plan import Trial
-from tune_distill.spec.profile import Profile, Student
+from tune_distill.spec.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -68,17 +65,6 @@ class Progress:
         return next((r.eval_loss for r in reversed(self.history) if r.eval_loss is not None), None)
 
 
-def configure_torch(num_threads: int) -> None:
-    """torch computes the same numbers each time, on this many threads, and says nothing."""
-    torch.set_num_threads(num_threads)
-    # cuBLAS needs a fixed workspace to add in a fixed order; read when CUDA starts.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # Only warns where an operation has no deterministic form: none of a T5's on a CPU does.
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-
-
 def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
     """Yields progress after each evaluation of the training, and last with the metrics.
 
@@ -91,7 +77,7 @@ def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
     run, model = store.run(trial.run_key), None
     evaluation = store.evaluation(trial.evaluation_key)
     if run is not None and evaluation is None:
-        model = _stored_student(trial.run_key, store)
+        model = _stored_student(trial, inputs, store)
         run = run if model is not None else None
     trained = run is None
     resumed_step = 0
@@ -102,7 +88,7 @@ def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
         run = store.run(trial.run_key)
         assert run is not None
     if evaluation is None:
-        model = model or _stored_student(trial.run_key, store)
+        model = model or _stored_student(trial, inputs, store)
         assert model is not None
         evaluation = _evaluate(trial, model, inputs, store)
     yield Progress(
@@ -122,7 +108,7 @@ def _train(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
     store.begin_run(trial.run_key, trial.run_identity)
     train = _pairs(tokens.train, data.num_train, profile)
     validation = _pairs(tokens.validation, data.num_validation, profile)
-    student = inputs.at_hand(profile.student, store)
+    student = inputs.untrained[profile.student]
     training = _training(trial, student, train, validation, store)
     resumed_step = training.position.step
     if any(row.eval_loss is not None for row in training.position.history):
@@ -151,20 +137,18 @@ def _train(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
         device=_device_name(),
         history=training.position.history,
     )
-    store.finish_run(
-        trial.run_key, record, lambda path: _save_student(path, training.model, student)
-    )
+    store.finish_run(trial.run_key, record, lambda path: student.save(path, training.model))
 
 
 def _training(
-    trial: Trial, student: Student, train: Pairs, validation: Pairs, store: Store
+    trial: Trial, student: Untrained, train: Pairs, validation: Pairs, store: Store
 ) -> Training:
     """The training, standing where its checkpoint left it, or at its start."""
     digest = trial.evaluation_identity["validation"]["digest"]
 
     def fresh() -> Training:
         torch.manual_seed(trial.seed)
-        model = _on_device(load_model(student))
+        model = _on_device(student.model())
         training = Training(model, train, validation, trial.profile.train, trial.seed)
         training.position = replace(training.position, validation_digest=digest)
         return training
@@ -186,25 +170,23 @@ def _training(
     return training
 
 
-def _stored_student(run_key: str, store: Store) -> T5ForConditionalGeneration | None:
+def _stored_student(trial: Trial, inputs: Inputs, store: Store) -> T5 | None:
     """The run's student, or None. A damaged one is reported, and its run set aside."""
     try:
-        with store.student(run_key) as folder:
-            return _on_device(load_model(Student(source=str(folder))))
+        with store.student(trial.run_key) as folder:
+            return _on_device(inputs.untrained[trial.profile.student].load(folder))
     except (FileNotFoundError, StudentError) as error:
-        store.set_run_aside(run_key, error)
+        store.set_run_aside(trial.run_key, error)
         return None
 
 
-def _evaluate(
-    trial: Trial, model: T5ForConditionalGeneration, inputs: Inputs, store: Store
-) -> EvaluationRecord:
+def _evaluate(trial: Trial, model: T5, inputs: Inputs, store: Store) -> EvaluationRecord:
     profile = trial.profile
     data = inputs.data_identity(profile.data)
     pairs = _pairs(_tokens(inputs, profile).validation, data.num_validation, profile)
-    tokenizer = load_tokenizer(inputs.at_hand(profile.student, store))
+    student = inputs.untrained[profile.student]
     started = time.perf_counter()
-    texts = decode(model, tokenizer, pairs.sources, profile.decode)
+    texts = decode(model, student.texts, pairs.sources, profile.decode)
     decode_time_s = time.perf_counter() - started
     examples = inputs.validation(profile.data)
     losses = example_losses(model, pairs)
@@ -234,6 +216,9 @@ def _bertscore(
     """The mean BERTScore of the explanations, where the profile names an encoder."""
     if model is None:
         return {"bertscore": None}
+    # transformers takes seconds to import, and nothing else here needs it.
+    from tune_distill.distill.bertscore import bertscore
+
     references = {example.example_id: example.explanations for example in examples}
     scores = bertscore(
         [row.explanation for row in rows], [references[row.example_id] for row in rows], model
@@ -260,14 +245,8 @@ def _checkpoint_writer(training: Training) -> Callable[[Path], None]:
     return write
 
 
-def _save_student(path: Path, model: T5ForConditionalGeneration, student: Student) -> None:
-    with plain_os_errors():
-        model.save_pretrained(path)
-    load_tokenizer(student).save_pretrained(path)
-
-
-def _on_device(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
-    return model.cuda() if torch.cuda.is_available() else model  # type: ignore[call-arg]
+def _on_device(model: T5) -> T5:
+    return model.cuda() if torch.cuda.is_available() else model
 
 
 def _device_name() -> str:

@@ -6,7 +6,6 @@ STORE/runs/<run_key>/identity.json           what the key is made of
                      run.json                losses, cost and which student; written last: the run
                                              is complete
 STORE/evaluations/<evaluation_key>/          predictions.parquet; evaluation.json, written last
-STORE/students/<digest>/                     a student from a directory, for nodes without it
 STORE/simulators/<pool digest>-v<n>.safetensors
 STORE/searches/<search_key>/                 Optuna's journal, and the runs that ASHA pruned
 """
@@ -39,8 +38,6 @@ Record = TypeVar("Record")
 _STUDENT = "student-"
 # Where runs of the first versions have theirs.
 _FORMER = "student"
-
-_WHOLE = "whole"
 
 
 class Store:
@@ -195,26 +192,6 @@ class Store:
         """The evaluation is not found any more."""
         self.place.remove(f"{_evaluation(evaluation_key)}/evaluation.json")
 
-    # Students before their training
-
-    def has_source(self, digest: str) -> bool:
-        """Whether a student of this digest was lent to other nodes before."""
-        return self.place.exists(f"{_source(digest)}/{_WHOLE}")
-
-    def lend_source(self, digest: str, save: Callable[[Path], None]) -> None:
-        """Workers on other nodes find the student that `save` wrote."""
-        with self.place.writing_folder(_source(digest)) as folder:
-            save(folder)
-        self._write(f"{_source(digest)}/{_WHOLE}", b"")
-
-    def source(self, digest: str) -> AbstractContextManager[Path]:
-        """A folder with the student of this digest.
-
-        Raises:
-            FileNotFoundError: it was not lent.
-        """
-        return self.place.reading_folder(_source(digest))
-
     # Simulators
 
     def simulator(self, name: str) -> bytes | None:
@@ -286,10 +263,6 @@ def _run(run_key: str) -> str:
 
 def _checkpoint(run_key: str) -> str:
     return f"{_run(run_key)}/checkpoint.safetensors"
-
-
-def _source(digest: str) -> str:
-    return f"students/{digest}"
 
 
 def _evaluation(evaluation_key: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +24,12 @@ from tune_distill.records.schemas import (
 from tune_distill.spec.errors import StoreError
 
 TRIALS_FILE = "trials.parquet"
+
+GROUP_ROWS = 2**16
+"""Rows of a row group, where a table has so many: what is in memory while it is written."""
+
+# So many rows are lists of Python's numbers and texts at a time, which take ten times the memory.
+_BATCH_ROWS = 2**10
 
 
 class Scored(Protocol):
@@ -64,17 +71,16 @@ def write_trials(
     folder: Path, rows: Sequence[Mapping[str, Any]], columns: tuple[Column, ...]
 ) -> None:
     """`trials.parquet` and `trials.csv` hold these rows."""
-    table = _table(rows, columns)
-    with atomic_file(folder / TRIALS_FILE) as temporary:
-        pq.write_table(table, temporary)
-    with atomic_file(folder / "trials.csv") as temporary:
-        pacsv.write_csv(table, temporary)
+    target = schema(columns)
+    _write(folder / TRIALS_FILE, target, _tables(rows, columns))
+    with atomic_file(folder / "trials.csv") as temporary, pacsv.CSVWriter(temporary, target) as csv:
+        for table in _tables(rows, columns):
+            csv.write_table(table)
 
 
-def write_history(folder: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """`history.parquet` holds these rows."""
-    with atomic_file(folder / "history.parquet") as temporary:
-        pq.write_table(_table(rows, HISTORY), temporary)
+    _write(folder / "history.parquet", schema(HISTORY), _tables(rows, HISTORY))
 
 
 def write_examples(folder: Path, examples: Iterable[ExampleTexts]) -> None:
@@ -89,8 +95,7 @@ def write_examples(folder: Path, examples: Iterable[ExampleTexts]) -> None:
         }
         for example in examples
     ]
-    with atomic_file(folder / "examples.parquet") as temporary:
-        pq.write_table(_table(rows, EXAMPLES), temporary)
+    _write(folder / "examples.parquet", schema(EXAMPLES), _tables(rows, EXAMPLES))
 
 
 def write_all_predictions(
@@ -100,21 +105,53 @@ def write_all_predictions(
 
     One part at a time: neither memory nor copies of files grow with the number of trials.
     """
-    target = schema(PREDICTIONS)
-    with (
-        atomic_file(folder / "predictions.parquet") as temporary,
-        pq.ParquetWriter(temporary, target) as writer,
-    ):
+    target, stored_schema = schema(PREDICTIONS), schema(SCORED)
+    field = target.field("trial_id")
+
+    def tables() -> Iterator[pa.Table]:
         for trial_id, where, stored in parts:
-            table = _stored_predictions(where, stored)
-            ids = pa.array([trial_id] * table.num_rows, pa.string())
-            writer.write_table(table.add_column(0, target.field("trial_id"), ids))
+            table = _stored_predictions(where, stored, stored_schema)
+            yield table.add_column(0, field, pa.repeat(trial_id, table.num_rows))
+
+    _write(folder / "predictions.parquet", target, tables())
 
 
-def _stored_predictions(where: str, stored: AbstractContextManager[Path]) -> pa.Table:
+def _write(path: Path, target: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """`path` holds the rows of these tables in order.
+
+    Gathered: a row group of a few rows takes as long to write, to keep account of and to read as
+    one of many; and a table of a few takes far more memory than its rows.
+    """
+    batches = (table.combine_chunks() for table in _gathered(tables, _BATCH_ROWS))
+    with atomic_file(path) as temporary, pq.ParquetWriter(temporary, target) as writer:
+        for group in _gathered(batches, GROUP_ROWS):
+            writer.write_table(group)
+
+
+def _gathered(tables: Iterable[pa.Table], least: int) -> Iterator[pa.Table]:
+    """The rows in order, in tables of at least so many rows, but for the last."""
+    waiting: list[pa.Table] = []
+    num_rows = 0
+    for table in tables:
+        waiting.append(table)
+        num_rows += table.num_rows
+        if num_rows >= least:
+            yield pa.concat_tables(waiting)
+            waiting, num_rows = [], 0
+    if num_rows:
+        yield pa.concat_tables(waiting)
+
+
+def _stored_predictions(
+    where: str, stored: AbstractContextManager[Path], expected: pa.Schema
+) -> pa.Table:
     try:
         with stored as path:
-            return pq.read_table(path, schema=schema(SCORED))
+            with pq.ParquetFile(path, pre_buffer=False) as file:
+                if file.schema_arrow.equals(expected):
+                    return file.read(use_threads=False)
+            # Former versions wrote fewer columns; to fit those takes four times as long.
+            return pq.read_table(path, schema=expected)
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:300]
         raise StoreError(
@@ -123,6 +160,9 @@ def _stored_predictions(where: str, stored: AbstractContextManager[Path]) -> pa.
         ) from error
 
 
-def _table(rows: Sequence[Mapping[str, Any]], columns: tuple[Column, ...]) -> pa.Table:
-    arrays = [pa.array([row[column.name] for row in rows], column.type) for column in columns]
-    return pa.Table.from_arrays(arrays, schema=schema(columns))
+def _tables(rows: Iterable[Mapping[str, Any]], columns: tuple[Column, ...]) -> Iterator[pa.Table]:
+    """The rows as tables of a thousand each."""
+    target, remaining = schema(columns), iter(rows)
+    while batch := list(islice(remaining, _BATCH_ROWS)):
+        arrays = [pa.array([row[column.name] for row in batch], column.type) for column in columns]
+        yield pa.Table.from_arrays(arrays, schema=target)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -135,14 +135,16 @@ _METRICS = (
     "bertscore",
 )
 
+# Not asdict, which copies each number with care; not vars, which leaves a dictionary in each row.
+_HISTORY_FIELDS = tuple(field.name for field in fields(HistoryRow))
 
-def history_rows(records: Iterable[TrialRecord]) -> list[dict[str, Any]]:
+
+def history_rows(records: Iterable[TrialRecord]) -> Iterator[dict[str, Any]]:
     """A row for each history row of each trial."""
-    return [
-        {"trial_id": record.trial.trial_id, **asdict(row)}
-        for record in records
-        for row in record.history
-    ]
+    for record in records:
+        for row in record.history:
+            numbers = {name: getattr(row, name) for name in _HISTORY_FIELDS}
+            yield {"trial_id": record.trial.trial_id, **numbers}
 
 
 def study_examples(records: Iterable[TrialRecord], inputs: Validation) -> list[ExampleTexts]:
@@ -170,6 +172,10 @@ def write_study_tables(
 ) -> list[dict[str, Any]]:
     """The study's four tables and its CSV are in `folder`; the rows of trials."""
     rows = [trial_row(study, record) for record in records]
+    configs: dict[str, str] = {}
+    for row in rows:
+        # Settings have many seeds, and these are the longest texts of all.
+        row["config"] = configs.setdefault(row["config"], row["config"])
     columns = trials_columns([record.trial.setting.values for record in records])
     write_history(folder, history_rows(records))
     write_all_predictions(

@@ -14,10 +14,10 @@ from typing import Any
 
 from tune_distill.spec.profile import Profile
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Raise it when training code changes its results: stored runs are then not found any more."""
 
-EVALUATION_VERSION = 2
+EVALUATION_VERSION = 3
 """Raise it when decoding or scoring changes its results."""
 
 SIMULATOR_VERSION = 1
@@ -36,9 +36,13 @@ class DataIdentity:
     """The training pool before its fraction is taken: what the simulator is fitted on."""
 
 
+# Made once: json.dumps makes an encoder for each text.
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def canonical_json(value: Any) -> str:
     """The one JSON text of `value`: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _ENCODER.encode(value)
 
 
 def key_of(identity: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, Protocol
 
 from tune_distill.spec.errors import StudyFileError
@@ -49,18 +50,41 @@ class Stored(Protocol):
     def is_pruned(self, search_key: str, run_key: str) -> bool: ...
 
 
+class AskedOnce:
+    """Identities that are asked for once each: a data section's takes a digest of all its examples.
+
+    For as long as trials are named, not longer: what a source holds may change.
+    """
+
+    def __init__(self, identities: Identities) -> None:
+        self.student_identity = cache(identities.student_identity)
+        self.data_identity = cache(identities.data_identity)
+
+
 @dataclass(frozen=True)
 class Trial:
-    """One setting with one seed: a run and an evaluation, by key."""
+    """One setting with one seed: a run and an evaluation, by key.
+
+    A study may have a hundred thousand, so they share what they have in common, and say what their
+    keys are made of only when asked.
+    """
 
     trial_id: str
     setting: Setting
     seed: int
     profile: Profile
-    run_identity: dict[str, Any]
-    evaluation_identity: dict[str, Any]
+    student: Mapping[str, str]
+    data: DataIdentity
     run_key: str
     evaluation_key: str
+
+    @property
+    def run_identity(self) -> dict[str, Any]:
+        return run_identity(self.profile, self.seed, self.student, self.data)
+
+    @property
+    def evaluation_identity(self) -> dict[str, Any]:
+        return evaluation_identity(self.run_key, self.profile, self.data)
 
 
 @dataclass(frozen=True)
@@ -77,21 +101,28 @@ class ResolvedStudy:
 
     def trial(self, setting: Setting, seed: int, identities: Identities) -> Trial:
         """The trial of one setting with one seed."""
+        [trial] = self.replicates(setting, [seed], identities)
+        return trial
+
+    def replicates(
+        self, setting: Setting, seeds: Iterable[int], identities: Identities
+    ) -> list[Trial]:
+        """The trials of one setting, which differ in nothing but their seeds."""
         profile = with_fields(self.profile, setting.fields, f"study {self.study.name}: vary")
         data = identities.data_identity(profile.data)
-        run = run_identity(profile, seed, identities.student_identity(profile.student), data)
-        run_key = key_of(run)
-        evaluation = evaluation_identity(run_key, profile, data)
-        return Trial(
-            trial_id=trial_id(setting, seed),
-            setting=setting,
-            seed=seed,
-            profile=profile,
-            run_identity=run,
-            evaluation_identity=evaluation,
-            run_key=run_key,
-            evaluation_key=key_of(evaluation),
-        )
+        student = identities.student_identity(profile.student)
+        trials = []
+        # Made once; each trial puts its own seed in, and the key that this leads to.
+        run = run_identity(profile, 0, student, data)
+        evaluation = evaluation_identity("", profile, data)
+        for seed in seeds:
+            run_key = key_of(run | {"seed": seed})
+            evaluation_key = key_of(evaluation | {"run_key": run_key})
+            name = trial_id(setting, seed)
+            trials.append(
+                Trial(name, setting, seed, profile, student, data, run_key, evaluation_key)
+            )
+        return trials
 
     def search_key(self, identities: Identities) -> str:
         """The identity of the search: what earlier decisions of Optuna and ASHA are valid for.
@@ -172,11 +203,11 @@ def planned_trials(resolved: ResolvedStudy, identities: Identities) -> list[Tria
     Raises:
         StudyFileError: two settings of the study would be the same trial.
     """
-    study, profile = resolved.study, resolved.profile
+    study, identities = resolved.study, AskedOnce(identities)
     trials = [
-        resolved.trial(setting, seed, identities)
-        for setting in settings(study, profile)
-        for seed in resolved.seeds
+        trial
+        for setting in settings(study, resolved.profile)
+        for trial in resolved.replicates(setting, resolved.seeds, identities)
     ]
     if study.search.method == "random":
         # Nobody chose these: two fractions may round to as many examples.

@@ -6,6 +6,8 @@ the package reads plain attributes. The models are strict: "16" is not a number.
 
 from __future__ import annotations
 
+import os
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -22,7 +24,8 @@ def absolute_source(source: str) -> str:
 
     Workers run in other directories, where a relative path means nothing.
     """
-    path = Path(source).expanduser()
+    # Not Path's own, which refuses a home that nobody has.
+    path = Path(os.path.expanduser(source))
     built_in = source in (MINI_STUDENT, MINI_CORPUS)
     return source if built_in or not path.exists() else str(path.absolute())
 
@@ -141,6 +144,7 @@ class Profile(Section):
         return self
 
 
+@cache
 def field_paths() -> tuple[str, ...]:
     """Every dotted field of a profile, as --set, overrides and vary name them."""
     paths = []

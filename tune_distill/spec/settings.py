@@ -7,6 +7,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,7 +15,7 @@ from tune_distill.spec.domains import Cases, Domain, IntRange, Range, Scalar, Va
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import describe, nearest, raise_faults
 from tune_distill.spec.keys import flatten
-from tune_distill.spec.profile import Profile, absolute_source, field_paths
+from tune_distill.spec.profile import Profile, Section, absolute_source, field_paths
 from tune_distill.spec.study import Study
 
 MAX_SETTINGS = 1_000_000
@@ -47,9 +48,12 @@ def with_fields(profile: Profile, fields: Mapping[str, Scalar], where: str) -> P
             if path not in known
         ]
     )
-    raw = profile.model_dump()
+    # Sections that stay as they are were checked before, and profiles share them.
+    raw: dict[str, Any] = {name: getattr(profile, name) for name in Profile.model_fields}
     for path, value in fields.items():
         section, name = path.split(".")
+        if isinstance(raw[section], Section):
+            raw[section] = raw[section].model_dump()
         raw[section][name] = value
     try:
         return Profile.model_validate(raw)

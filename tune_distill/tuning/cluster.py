@@ -25,8 +25,8 @@ _ENVIRONMENT = {
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Workers tokenise nothing; the warning about forked tokenizers would be noise.
-    "TOKENIZERS_PARALLELISM": "false",
+    # Where it is not said, tokenizers warn of each process that is started after they were used.
+    "TOKENIZERS_PARALLELISM": "true",
 }
 
 _CONNECT_TIMEOUT_S = 10.0
@@ -54,22 +54,39 @@ def running_ray(address: str | None) -> Iterator[list[dict[str, float]]]:
     if address is not None:
         address = let_in(address)
     import ray
-    from ray._private import worker
+    from ray._private import parameter, worker
 
     # Ray would print every worker's death among our lines, which tell of it themselves.
     worker.print_to_stdstream = lambda *_, **__: None
     # A failed trial is a row with its reason; its traceback is not news.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    whole, parameter.RayParams = parameter.RayParams, _lean(parameter.RayParams)
     try:
         ray.init(address=address or "local", **_options(address))
     except _start_errors() as error:
         what = f"a Ray cluster at {address}" if address else "Ray on this machine"
         reason = " ".join(str(error).split())[:300]
         raise ClusterError(f"--address: {what} must start or answer, got: {reason}") from error
+    finally:
+        parameter.RayParams = whole
     try:
         yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
     finally:
         ray.shutdown()
+
+
+def _lean(whole: Any) -> Any:
+    """Ray's parameters, but for two processes that only clusters need.
+
+    The autoscaler's and the one that forwards logs take a second to start and one to end.
+    """
+
+    class Lean(whole):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings)
+            self.no_monitor, self.include_log_monitor = True, False
+
+    return Lean
 
 
 def _require_listening(address: str) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.students import num_parameters
-from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record, stored_record
 from tune_distill.spec.domains import Cases, Domain, Scalar, Values
@@ -15,6 +15,7 @@ from tune_distill.spec.profile import Profile
 from tune_distill.spec.settings import input_profiles
 from tune_distill.spec.study import Study
 from tune_distill.tuning.events import Display, Outcome
+from tune_distill.tuning.imports import no_garbage
 from tune_distill.tuning.planning import plans
 from tune_distill.tuning.resources import Limits, ResourceRequest, TrialResources, fit
 from tune_distill.tuning.signals import signals_kept
@@ -63,13 +64,14 @@ def _run(
     limits: Limits,
 ) -> Outcome:
     profiles = _profiles(plan)
-    inputs.prepare(profiles, store)
-    nodes = _started(start_ray)
-    if type(store.place) is not Folder:
-        # Workers may be on other machines, which lack the directories of this one.
-        inputs.lend(profiles, store)
-    # Ray is imported by now anyway; not before, so that a study that is all in the store is quick.
-    from tune_distill.tuning.runner import run_plan
+    # Ray's processes take seconds to start, and so do texts to be tokenised.
+    with no_garbage(), ThreadPoolExecutor(1) as beside:
+        prepared = beside.submit(inputs.prepare, profiles, store)
+        nodes = _started(start_ray)
+        # Ray is imported by now; not before, so that a study that is all in the store is quick.
+        from tune_distill.tuning.runner import run_plan
+
+        prepared.result()
 
     resources = place(plan, nodes, request)
     return run_plan(plan, inputs, store, resources, display, limits)

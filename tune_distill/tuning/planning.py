@@ -9,6 +9,7 @@ from tune_distill.distill.inputs import Inputs
 from tune_distill.records.store import Store
 from tune_distill.spec.keys import Difference, differences
 from tune_distill.spec.plan import (
+    AskedOnce,
     Plan,
     ResolvedStudy,
     Trial,
@@ -34,10 +35,11 @@ def plans(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Iterator[Pla
     if len(resolved.seeds) > 1:
         explored = _search_plan(resolved, inputs, store)
         complete = [t for t in explored.trials if explored.finished.get(t.trial_id) == "complete"]
+        once = AskedOnce(inputs)
         replicas = [
-            resolved.trial(trial.setting, seed, inputs)
+            replica
             for trial in complete
-            for seed in resolved.seeds[1:]
+            for replica in resolved.replicates(trial.setting, resolved.seeds[1:], once)
         ]
         yield make_plan(resolved, search.search_key, replicas, store, prunes=False)
 
@@ -57,7 +59,8 @@ def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
     if not chosen and (first := baseline(study, resolved.profile)):
         # What the others are compared with must be there, and Optuna might never choose it.
         chosen, num_new = [first], num_samples - 1
-    trials = [resolved.trial(each, resolved.seeds[0], inputs) for each in chosen]
+    once = AskedOnce(inputs)
+    trials = [resolved.trial(each, resolved.seeds[0], once) for each in chosen]
     return make_plan(resolved, search_key, trials, store, asks_optuna=True, num_new=num_new)
 
 
@@ -76,7 +79,8 @@ def nearest_run(
     trial: Trial, stored: Iterable[tuple[str, dict[str, Any]]]
 ) -> tuple[str, list[Difference]] | None:
     """The stored run whose identity differs from the trial's in the fewest fields, and those."""
-    ranked = [(key, differences(trial.run_identity, identity)) for key, identity in stored]
+    wanted = trial.run_identity
+    ranked = [(key, differences(wanted, identity)) for key, identity in stored]
     return min(ranked, key=lambda entry: len(entry[1]), default=None)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import logging
 import os
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +21,7 @@ from tune_distill.records.places import Place
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import ResolvedStudy, Trial
 from tune_distill.spec.settings import Setting
+from tune_distill.tuning.imports import no_garbage, unseen
 
 if TYPE_CHECKING:
     from tune_distill.distill.trial import Progress
@@ -96,8 +99,10 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
 
     def attempt(self, config: Mapping[str, Any]) -> Iterator[Progress]:
         """The trial that the config names, from where its checkpoint left it."""
-        # torch is imported in workers only: the driver stays light.
-        from tune_distill.distill.trial import configure_torch, run_trial
+        if "torch" not in sys.modules:
+            _import_science()
+        from tune_distill.distill.process import configure_torch
+        from tune_distill.distill.trial import run_trial
 
         context = self._context
         # For each trial: a resumed one keeps the threads it began with, and leaves them set.
@@ -138,6 +143,14 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
     def _take_messages(self) -> list[str]:
         messages, self._messages.lines = self._messages.lines, []
         return messages
+
+
+def _import_science() -> None:
+    """What trials compute with is imported, and nothing else: here, in workers only."""
+    # nltk, of which ROUGE needs the stemmer, takes these along where they are installed.
+    with no_garbage(), unseen("scipy", "sklearn"):
+        for name in ("tune_distill.distill.trial", "rouge_score.rouge_scorer"):
+            importlib.import_module(name)
 
 
 @contextmanager

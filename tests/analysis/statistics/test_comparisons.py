@@ -413,3 +413,16 @@ def test_the_same_folder_gives_the_same_numbers(tmp_path):
     assert again.with_baseline == found.with_baseline
     assert again.with_best == found.with_best
     assert again.levels == found.levels
+
+
+def test_it_is_the_same_however_many_pairs_are_resampled_at_a_time(tmp_path, monkeypatch):
+    results, at_once = compared(tmp_path, Plant(num_examples=60))
+    monkeypatch.setattr("tune_distill.analysis.statistics.comparisons._PAIRS_AT_ONCE", 5)
+    found = compare(results)
+    for one, other in zip(at_once.with_baseline, found.with_baseline, strict=True):
+        assert (one.setting, one.metric) == (other.setting, other.metric)
+        for name in ("value", "low", "high", "p_value"):
+            expected = getattr(one.estimate, name)
+            assert getattr(other.estimate, name) == pytest.approx(expected, rel=1e-9)
+    for setting, means in at_once.resampled.items():
+        assert found.resampled[setting] == pytest.approx(means, rel=1e-12)

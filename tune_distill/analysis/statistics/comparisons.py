@@ -9,7 +9,7 @@ all their comparisons with the baseline together.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -35,6 +35,8 @@ from tune_distill.analysis.statistics.significance import ALPHA, holm, mcnemar
 
 Real = NDArray[np.float64]
 Family = Literal["baseline", "best", "other metrics"]
+
+_PAIRS_AT_ONCE = 1000
 
 _UNBOUNDED = frozenset({"eval_loss"})
 """Metrics that are not shares from 0 to 1."""
@@ -150,15 +152,11 @@ def compare(results: StudyResults) -> Comparisons:
     best = _best(results, metric, differences)
     rivals = _against(results, metric, best, measured) if best != results.baseline else []
     pairs = [pair for pair in [*levels, *differences, *rivals] if pair is not None]
-    means = resampled_means(
-        [(pair.examples, pair.values(results.scores).mean(axis=0)) for pair in pairs],
-        len(results.scores.example_ids),
-    )
     noise = {(name, paired): _noise(results, name, paired) for name in values for paired in (0, 1)}
     found: dict[str, dict[int, Estimate]] = {}
     resampled: dict[int, Real] = {}
     compared: list[Comparison] = []
-    for pair, means_B in zip(pairs, means, strict=True):
+    for pair, means_B in _resampled(results.scores, pairs):
         paired = pair.reference is not None
         values_RE = pair.values(results.scores)
         pooled, own = noise[pair.metric, int(paired)], own_seed_noise(values_RE, paired)
@@ -171,7 +169,8 @@ def compare(results: StudyResults) -> Comparisons:
         if pair.reference is None:
             found.setdefault(pair.metric, {})[pair.setting] = ours
             if pair.metric == metric:
-                resampled[pair.setting] = means_B
+                # A copy, because the matrix that it is a column of would stay with it.
+                resampled[pair.setting] = means_B.copy()
         else:
             compared.append(_comparison(pair, ours, results.baseline, metric))
     corrected = _corrected(compared)
@@ -183,6 +182,18 @@ def compare(results: StudyResults) -> Comparisons:
         not_compared,
         resampled,
     )
+
+
+def _resampled(scores: Scores, pairs: Sequence[_Pair]) -> Iterator[tuple[_Pair, Real]]:
+    """Each pair and the means (B) of its values over resamples of the examples.
+
+    Some pairs at a time: those of ten thousand settings are gigabytes. The resamples are the same
+    every time.
+    """
+    for start in range(0, len(pairs), _PAIRS_AT_ONCE):
+        some = pairs[start : start + _PAIRS_AT_ONCE]
+        columns = [(pair.examples, pair.values(scores).mean(axis=0)) for pair in some]
+        yield from zip(some, resampled_means(columns, len(scores.example_ids)), strict=True)
 
 
 def improvement(metric: str, difference: float) -> float:
@@ -256,7 +267,7 @@ def _pair(results: StudyResults, metric: str, setting: int, reference: int | Non
 def _same_runs(results: StudyResults, setting: int, reference: int) -> bool:
     """Whether two settings decode the same students, with every seed that they share."""
     ours, theirs = results.trials_of(setting), results.trials_of(reference)
-    keys = results.complete["run_key"]
+    keys = results.run_keys
     return all(keys[ours[seed]] == keys[theirs[seed]] for seed in ours.keys() & theirs.keys())
 
 

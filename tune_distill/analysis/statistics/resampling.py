@@ -118,18 +118,28 @@ def pooled_seed_noise(means_SR: Real, paired: bool) -> SeedNoise | None:
     if present.sum() == 0:
         return None
     rows, columns = np.nonzero(present)
-    values = means_SR[rows, columns]
-    levels = np.eye(means_SR.shape[0])[rows]
-    design = np.hstack([levels, np.eye(means_SR.shape[1])[columns]]) if paired else levels
-    fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
-    df = len(values) - int(rank)
-    if df < 1:
-        return None
-    residuals = values - design @ fitted
-    if _unequal([residuals[rows == row] for row in range(means_SR.shape[0])]):
+    residuals = _centred(means_SR[present][:, None], rows)[:, 0]
+    df = len(rows) - int(present.any(axis=1).sum())
+    if paired:
+        # The settings' levels are taken from the seeds' columns too, and then are no part of the
+        # fit, which would be as wide as the study (Frisch, Waugh and Lovell 1933, 1963).
+        seeds = _centred(np.eye(means_SR.shape[1])[columns], rows)
+        fitted, _, rank, _ = np.linalg.lstsq(seeds, residuals, rcond=None)
+        residuals = residuals - seeds @ fitted
+        df -= int(rank)
+    if df < 1 or _unequal(np.split(residuals, np.flatnonzero(np.diff(rows)) + 1)):
         return None
     variance = float(residuals @ residuals) / df
     return SeedNoise(variance * (2 if paired else 1), df, residuals, paired)
+
+
+def _centred(values_NK: Real, groups: NDArray[np.intp]) -> Real:
+    """The columns less the means of their groups, which are numbers in ascending order."""
+    _, starts, numbers, sizes = np.unique(
+        groups, return_index=True, return_inverse=True, return_counts=True
+    )
+    means = np.add.reduceat(values_NK, starts, axis=0) / sizes[:, None]
+    return np.asarray(values_NK - means[numbers])
 
 
 def own_seed_noise(values_RE: Real, paired: bool) -> SeedNoise | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,13 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     only_second = int(np.sum(~first & second))
     if only_first + only_second == 0:
         return 1.0
-    return float(binomtest(only_first, only_first + only_second).pvalue)
+    return _sign_test(only_first, only_first + only_second)
+
+
+# A study's many pairs of answer sheets differ in few ways.
+@lru_cache(maxsize=2**14)
+def _sign_test(successes: int, trials: int) -> float:
+    return float(binomtest(successes, trials).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,0 +1,71 @@
+"""What both peers are given and must give: the same examples, and the same metrics."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tune_distill.distill.examples import Example
+from tune_distill.distill.losses import ExampleLoss
+from tune_distill.distill.outputs import source_text, target_text
+from tune_distill.distill.scoring import score_predictions, summarize
+from tune_distill.distill.simulator import Simulator, fit_simulator
+from tune_distill.distill.sources import read_source
+
+SMOOTHINGS = (0.0, 0.1, 0.2)
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Task:
+    """The notebook's settings, and the first rows of the data."""
+
+    student: str
+    train: list[Example]
+    validation: list[Example]
+    num_epochs: int
+    batch_size: int = 16
+    learning_rate: float = 5e-5
+    max_source_length: int = 128
+    max_target_length: int = 64
+    max_new_tokens: int = 64
+    eval_steps: int = 20
+    logging_steps: int = 10
+
+
+def task_of(arguments: Sequence[str] | None = None) -> tuple[Task, argparse.Namespace]:
+    """The task that the command line names."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--student", required=True)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--num-train", type=int, required=True)
+    parser.add_argument("--num-validation", type=int, required=True)
+    parser.add_argument("--num-epochs", type=int, required=True)
+    parser.add_argument("--group-by-length", action="store_true")
+    given = parser.parse_args(arguments)
+    raw = read_source(given.data)
+    train, validation = raw.train[: given.num_train], raw.validation[: given.num_validation]
+    return Task(given.student, train, validation, given.num_epochs), given
+
+
+def sources(examples: Sequence[Example]) -> list[str]:
+    return [source_text(example.premise, example.hypothesis) for example in examples]
+
+
+def targets(examples: Sequence[Example]) -> list[str]:
+    return [target_text(example.label, example.explanations[0]) for example in examples]
+
+
+def simulator_of(task: Task) -> Simulator:
+    return fit_simulator(
+        [example.explanations[0] for example in task.train],
+        [example.label for example in task.train],
+    )
+
+
+def metrics(task: Task, texts: Sequence[str], simulator: Simulator) -> dict[str, float]:
+    """Accuracy, ROUGE and faithfulness of one answer for each validation example."""
+    no_losses = [ExampleLoss(0.0, 1)] * len(texts)
+    rows = score_predictions(task.validation, [[text] for text in texts], no_losses, simulator)
+    return summarize(rows)

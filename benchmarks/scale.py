@@ -1,0 +1,202 @@
+"""Planning, looking up, writing tables and judging them, for 100 to 100,000 trials.
+
+A store is filled with made-up answers first, which is not measured. Then a study of it, all of
+whose trials are found there, and the verdict on its tables are each made in a process of their
+own, which tells its times and its largest memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.measure import Promise, report
+from tune_distill.distill.examples import LABELS
+from tune_distill.distill.inputs import Inputs
+from tune_distill.distill.scoring import PredictionRow
+from tune_distill.records.places import Folder
+from tune_distill.records.store import Store
+from tune_distill.records.trials import stored_record, write_study_tables
+from tune_distill.spec.plan import ResolvedStudy, Trial, make_plan, planned_trials
+from tune_distill.spec.settings import study_profile
+from tune_distill.spec.study import Study
+from tune_distill.spec.yaml_files import dump_study, load_profile
+
+SIZES = (100, 1_000, 10_000, 100_000)
+NUM_SEEDS = 10
+NUM_ANSWERS = 10
+MOST_S, MOST_GIB, MOST_TIMES_SLOWER = 60.0, 1.0, 1.5
+PROMISED = ("plan_s", "look_up_s", "write_s")
+SHOWN = (*PROMISED, "peak_gib", "read_s", "judge_s", "judge_peak_gib")
+
+Told = dict[str, float]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), metavar="TRIALS")
+
+
+def main(given: argparse.Namespace) -> int:
+    """The exit code: 0 where all promises hold."""
+    found = {size: _in_own_processes(size) for size in given.sizes}
+    per_trial_ms = {
+        size: 1e3 * sum(told[part] for part in PROMISED) / size for size, told in found.items()
+    }
+    rows = [
+        (size, *(told[part] for part in SHOWN), per_trial_ms[size]) for size, told in found.items()
+    ]
+    largest = max(found)
+    total_s = per_trial_ms[largest] * largest / 1e3
+    promises = [
+        Promise(f"{largest} trials, seconds", total_s, MOST_S),
+        Promise(f"{largest} trials, GiB", found[largest]["peak_gib"], MOST_GIB),
+    ]
+    if 1_000 in found:
+        slower = per_trial_ms[largest] / per_trial_ms[1_000]
+        promises.append(Promise(f"time a trial, {largest} to 1000", slower, MOST_TIMES_SLOWER))
+    columns = ("trials", *(part.replace("_", " ") for part in SHOWN), "ms a trial")
+    return report("scale", columns, rows, promises, {"sizes": found}, given.json)
+
+
+def _in_own_processes(size: int) -> Told:
+    told: Told = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for step in STEPS:
+            command = [sys.executable, "-m", "benchmarks.scale", step, str(size), folder]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            told |= json.loads(done.stdout.splitlines()[-1])
+            print(f"  {size}: {told}", file=sys.stderr, flush=True)
+    return told
+
+
+def fill_store(size: int, folder: Path) -> Told:
+    """The store in the folder answers every trial of the study."""
+    from benchmarks.runner import fill
+
+    told: Told = {}
+    with _timed(told, "fill_s"):
+        store = Store(Unflushed(folder / "store"))
+        for trial in planned_trials(_resolved(size), Inputs()):
+            fill(store, trial, _answers(trial))
+    return told
+
+
+def study(size: int, folder: Path) -> Told:
+    """The study's tables are in the folder, made of what the store has."""
+    told: Told = {}
+    inputs, store = Inputs(), Store(Folder(folder / "store"))
+    # The corpus, which is the same however many trials there are, is made before.
+    inputs.data_identity(load_profile("mini").data)
+    with _timed(told, "plan_s"):
+        resolved = _resolved(size)
+        search_key, trials = resolved.search_key(inputs), planned_trials(resolved, inputs)
+    with _timed(told, "look_up_s"):
+        plan = make_plan(resolved, search_key, trials, store)
+        assert len(plan.finished) == size
+        records = [stored_record(trial, plan, store) for trial in plan.trials]
+    results = folder / "results" / resolved.study.name
+    with _timed(told, "write_s"):
+        write_study_tables(results, resolved.study.name, records, store, inputs)
+        (results / "study.yaml").write_text(dump_study(resolved))
+    return told | {"peak_gib": _peak_gib()}
+
+
+def verdict(size: int, folder: Path) -> Told:
+    """What the tables say is known."""
+    from tune_distill.analysis.results import read_results
+    from tune_distill.analysis.verdict import judge
+
+    told: Told = {}
+    with _timed(told, "read_s"):
+        results = read_results(folder / "results" / "scale")
+        assert len(results.scores.trial_ids) == size
+    with _timed(told, "judge_s"):
+        found = judge(results)
+        assert len(found.primary) == size // NUM_SEEDS - 1
+    return told | {"judge_peak_gib": _peak_gib()}
+
+
+STEPS: dict[str, Callable[[int, Path], Told]] = {
+    "fill": fill_store,
+    "study": study,
+    "verdict": verdict,
+}
+
+
+class Unflushed(Folder):
+    """A folder whose files may not outlive a power cut: filling is no part of what is measured."""
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield path
+
+    @contextmanager
+    def writing_folder(self, name: str) -> Iterator[Path]:
+        self.path(name).mkdir(parents=True)
+        yield self.path(name)
+
+    def create(self, name: str, content: bytes) -> bool:
+        with self.writing(name) as path:
+            path.write_bytes(content)
+        return True
+
+
+def _resolved(size: int) -> ResolvedStudy:
+    rates = [1e-5 * (1 + number) for number in range(size // NUM_SEEDS)]
+    study = Study.model_validate(
+        {"name": "scale", "question": "Linear?", "vary": {"train.learning_rate": rates}}
+    )
+    profile = study_profile(study, "mini", load_profile("mini"), {})
+    return ResolvedStudy(study, "mini", profile, tuple(range(NUM_SEEDS)))
+
+
+def _answers(trial: Trial) -> list[PredictionRow]:
+    """Answers that differ from trial to trial, so that the statistics have something to weigh."""
+    from benchmarks.runner import ANSWER
+
+    rng = random.Random(trial.evaluation_key)
+    return [
+        replace(
+            ANSWER,
+            example_id=f"e{number}",
+            predicted_label=(label := rng.choice(LABELS)),
+            correct=label == ANSWER.gold_label,
+            rouge1=rng.random(),
+            rouge2=rng.random(),
+            rougeL=rng.random(),
+            faithful=rng.random() < 0.5,
+            grounding=rng.random(),
+            eval_loss=rng.random(),
+        )
+        for number in range(NUM_ANSWERS)
+    ]
+
+
+@contextmanager
+def _timed(told: Told, name: str) -> Iterator[None]:
+    before = time.perf_counter()
+    yield
+    told[name] = time.perf_counter() - before
+
+
+def _peak_gib() -> float:
+    # Not getrusage's, which begins with what the process had that started this one.
+    status = Path("/proc/self/status").read_text()
+    [kib] = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(kib) / 2**20
+
+
+if __name__ == "__main__":
+    _, step, size, folder = sys.argv
+    print(json.dumps(STEPS[step](int(size), Path(folder))))

@@ -1,0 +1,126 @@
+"""Students and data that the benchmarks share: real shapes, random weights.
+
+Speed does not depend on what the weights are, so every student is made here; its tokenizer is
+trained on the data's own texts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tune_distill.distill.examples import Example
+from tune_distill.distill.outputs import source_text, target_text
+from tune_distill.distill.sources import read_source
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A T5's sizes; `vocab_size` is of the embeddings, `num_pieces` of the tokenizer."""
+
+    name: str
+    vocab_size: int
+    num_pieces: int
+    d_model: int
+    d_kv: int
+    d_ff: int
+    num_layers: int
+    num_heads: int
+    tied: bool
+
+
+TINY = Shape("tiny", 3_000, 3_000, 96, 24, 192, 2, 4, True)
+MID = Shape("mid", 8_000, 8_000, 256, 64, 512, 4, 4, True)
+# google/flan-t5-small's own config.json; its tokenizer has no more pieces than the data need.
+FLAN_T5_SMALL = Shape("flan-t5-small", 32_128, 8_000, 512, 64, 1_024, 8, 6, False)
+SHAPES = {shape.name: shape for shape in (TINY, MID, FLAN_T5_SMALL)}
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What is trained: the notebook's settings on so many examples for so many epochs."""
+
+    shape: Shape
+    num_train: int
+    num_validation: int
+    num_epochs: int
+
+    def fields(self) -> list[str]:
+        """The study command's arguments for it."""
+        values = {
+            "data.num_train": self.num_train,
+            "data.num_validation": self.num_validation,
+            "train.num_epochs": self.num_epochs,
+        }
+        return [f"--set={name}={value}" for name, value in values.items()]
+
+
+WORKLOADS = {
+    "tiny": Workload(TINY, 500, 100, 3),
+    "mid": Workload(MID, 320, 100, 1),
+    "flan-t5-small": Workload(FLAN_T5_SMALL, 64, 16, 1),
+}
+
+
+def make_student(shape: Shape, data: str, folder: Path) -> Path:
+    """`folder` holds a T5 of this shape with random weights and a tokenizer of the data's texts."""
+    import torch
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    tokenizer = _tokenizer(shape, _texts(data))
+    config = T5Config(
+        vocab_size=shape.vocab_size,
+        d_model=shape.d_model,
+        d_kv=shape.d_kv,
+        d_ff=shape.d_ff,
+        num_layers=shape.num_layers,
+        num_decoder_layers=shape.num_layers,
+        num_heads=shape.num_heads,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=shape.tied,
+        pad_token_id=0,
+        eos_token_id=1,
+        decoder_start_token_id=0,
+    )
+    torch.manual_seed(0)
+    model = T5ForConditionalGeneration(config)
+    if not shape.tied:
+        # Only a saved head of its own keeps HF from tying it.
+        head = torch.randn_like(model.shared.weight) * shape.d_model**-0.5
+        model.lm_head.weight = torch.nn.Parameter(head)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _texts(data: str) -> list[str]:
+    examples: list[Example] = read_source(data).train
+    return [
+        text
+        for example in examples
+        for text in (
+            source_text(example.premise, example.hypothesis),
+            target_text(example.label, example.explanations[0]),
+        )
+    ]
+
+
+def _tokenizer(shape: Shape, texts: list[str]) -> Any:
+    """A Unigram tokenizer of the kind that T5's is."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    pieces = Tokenizer(models.Unigram())
+    pieces.pre_tokenizer = pre_tokenizers.Metaspace()
+    pieces.decoder = decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(
+        vocab_size=shape.num_pieces,
+        special_tokens=["<pad>", "</s>", "<unk>"],
+        unk_token="<unk>",
+        show_progress=False,
+    )
+    pieces.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=pieces, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+    )

@@ -1,0 +1,51 @@
+"""While a study's last trials run, a worker's CPU is free: time to get ready for what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Thread
+
+from tune_distill.records.trials import TrialRecord
+from tune_distill.spec.plan import Plan, Trial
+from tune_distill.tuning.events import Display, Report
+
+
+class TailDisplay:
+    """A display that shows what another one shows, and once runs `get_ready` beside the study.
+
+    That is when every trial has been started and one of them has ended: its worker idles from then
+    on.
+    """
+
+    def __init__(self, display: Display, get_ready: Callable[[], object]) -> None:
+        self._display = display
+        self._thread = Thread(target=get_ready, name="get-ready", daemon=True)
+        self._started: set[str] = set()
+        self._ended: set[str] = set()
+        self._num_to_run = 0
+
+    def begin(self, plan: Plan, num_workers: int) -> None:
+        self._num_to_run += plan.num_to_run
+        self._display.begin(plan, num_workers)
+
+    def started(self, trial: Trial) -> None:
+        self._started.add(trial.trial_id)
+        self._display.started(trial)
+
+    def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
+        self._display.retried(trial, num_retries, reason)
+
+    def progressed(self, trial: Trial, report: Report) -> None:
+        self._display.progressed(trial, report)
+
+    def ended(self, record: TrialRecord) -> None:
+        self._ended.add(record.trial.trial_id)
+        all_started = len(self._started) == self._num_to_run
+        if all_started and self._ended < self._started and not self._thread.ident:
+            self._thread.start()
+        self._display.ended(record)
+
+    def close(self) -> None:
+        if self._thread.ident:
+            self._thread.join()
+        self._display.close()
