@@ -20,7 +20,8 @@ from tests.records.made import LocalStore
 from tests.tiny import mini_examples, write_csv
 from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.outputs import parse_output
-from tune_distill.distill.trial import configure_torch, run_trial
+from tune_distill.distill.process import configure_torch
+from tune_distill.distill.trial import run_trial
 from tune_distill.options import parse_arguments
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store

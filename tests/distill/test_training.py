@@ -14,14 +14,11 @@ from transformers import T5ForConditionalGeneration, get_linear_schedule_with_wa
 
 from tests.tiny import mini_examples, token_pairs, without_dropout
 from tune_distill.distill.examples import Example
+from tune_distill.distill.losses import evaluation_loss
 from tune_distill.distill.mini_student import mini_tokenizer
 from tune_distill.distill.tensors import Batch, Pairs, collate
 from tune_distill.distill.tokens import tokenize_examples
-from tune_distill.distill.training import (
-    Training,
-    evaluation_loss,
-    learning_rate_at,
-)
+from tune_distill.distill.training import Training, learning_rate_at
 from tune_distill.distill.untrained import load_student
 from tune_distill.spec.errors import NonFiniteLossError
 from tune_distill.spec.profile import Student, Train

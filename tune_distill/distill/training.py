@@ -11,7 +11,7 @@ import torch
 
 from tune_distill.distill.batches import length_grouped, num_batches, num_steps
 from tune_distill.distill.checkpoints import Position
-from tune_distill.distill.losses import evaluation_loss, token_losses
+from tune_distill.distill.losses import ExampleLoss, example_losses, mean_loss, token_losses
 from tune_distill.distill.t5 import T5
 from tune_distill.distill.tensors import Pairs, collate
 from tune_distill.records.runs import HistoryRow
@@ -45,6 +45,8 @@ class Training:
         self.optimizer = _optimizer(model, settings)
         self.total_steps = num_steps(len(train.sources), settings)
         self.position = Position(0, 0.0, ())
+        # Of the latest evaluation.
+        self.validation_losses: list[ExampleLoss] = []
         self._train, self._validation = train, validation
         self._settings, self._seed = settings, seed
         # Losses since the last history row, left on the device: reading one waits for the GPU.
@@ -109,7 +111,10 @@ class Training:
         self._require_finite(losses)
         unsmoothed = torch.tensor([float(loss) for _, loss in self._window])
         self._window.clear()
-        evaluation = evaluation_loss(self.model, self._validation) if evaluates else None
+        evaluation = None
+        if evaluates:
+            self.validation_losses = example_losses(self.model, self._validation)
+            evaluation = mean_loss(self.validation_losses)
         if evaluation is not None and not math.isfinite(evaluation):
             raise NonFiniteLossError(step, evaluation)
         row = HistoryRow(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from tune_distill.distill.checkpoints import (
 from tune_distill.distill.decoding import decode
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs, Tokens
-from tune_distill.distill.losses import example_losses, mean_loss
+from tune_distill.distill.losses import ExampleLoss, example_losses, mean_loss
 from tune_distill.distill.scoring import PredictionRow, score_predictions, summarize
 from tune_distill.distill.t5 import T5
 from tune_distill.distill.tensors import Pairs
@@ -80,17 +80,15 @@ def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
         model = _stored_student(trial, inputs, store)
         run = run if model is not None else None
     trained = run is None
-    resumed_step = 0
+    resumed_step, losses = 0, None
     if run is None:
-        for progress in _train(trial, inputs, store):
-            yield progress
-            resumed_step = progress.resumed_step
+        resumed_step, losses = yield from _train(trial, inputs, store)
         run = store.run(trial.run_key)
         assert run is not None
     if evaluation is None:
         model = model or _stored_student(trial, inputs, store)
         assert model is not None
-        evaluation = _evaluate(trial, model, inputs, store)
+        evaluation = _evaluate(trial, model, inputs, store, losses)
     yield Progress(
         run.num_steps,
         run.num_steps,
@@ -102,7 +100,10 @@ def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
     )
 
 
-def _train(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
+def _train(
+    trial: Trial, inputs: Inputs, store: Store
+) -> Generator[Progress, None, tuple[int, list[ExampleLoss]]]:
+    """Trains the run; returns the step that it went on from, and its last validation losses."""
     profile = trial.profile
     data, tokens = inputs.data_identity(profile.data), _tokens(inputs, profile)
     store.begin_run(trial.run_key, trial.run_identity)
@@ -138,6 +139,7 @@ def _train(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
         history=training.position.history,
     )
     store.finish_run(trial.run_key, record, lambda path: student.save(path, training.model))
+    return resumed_step, training.validation_losses
 
 
 def _training(
@@ -180,7 +182,10 @@ def _stored_student(trial: Trial, inputs: Inputs, store: Store) -> T5 | None:
         return None
 
 
-def _evaluate(trial: Trial, model: T5, inputs: Inputs, store: Store) -> EvaluationRecord:
+def _evaluate(
+    trial: Trial, model: T5, inputs: Inputs, store: Store, losses: list[ExampleLoss] | None
+) -> EvaluationRecord:
+    """The evaluation, stored; `losses` are those of its examples, if they are known."""
     profile = trial.profile
     data = inputs.data_identity(profile.data)
     pairs = _pairs(_tokens(inputs, profile).validation, data.num_validation, profile)
@@ -189,7 +194,7 @@ def _evaluate(trial: Trial, model: T5, inputs: Inputs, store: Store) -> Evaluati
     texts = decode(model, student.texts, pairs.sources, profile.decode)
     decode_time_s = time.perf_counter() - started
     examples = inputs.validation(profile.data)
-    losses = example_losses(model, pairs)
+    losses = losses or example_losses(model, pairs)
     rows = score_predictions(examples, texts, losses, inputs.simulators[data.pool_digest])
     record = EvaluationRecord(
         metrics={
