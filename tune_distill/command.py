@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from rich.console import Console
@@ -49,7 +48,6 @@ class Command:
     ended_early: bool = False
     nodes: Nodes = field(default_factory=list)
     _resources: ExitStack = field(default_factory=ExitStack)
-    _ray: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
     @contextmanager
@@ -68,9 +66,7 @@ class Command:
                 results = mirror.folder
             else:
                 results = local_path(options.results, "--results")
-            # Whatever it began ends before the mirror does.
-            ray = resources.enter_context(ExitStack())
-            yield cls(options, results, store, console, mirror, _resources=resources, _ray=ray)
+            yield cls(options, results, store, console, mirror, _resources=resources)
 
     def require_writable(self) -> None:
         """Nothing, where results and store can be written.
@@ -91,7 +87,7 @@ class Command:
         if not self.nodes:
             from tune_distill.tuning.cluster import running_ray
 
-            self.nodes = self._ray.enter_context(running_ray(self.options.address))
+            self.nodes = self._resources.enter_context(running_ray(self.options.address))
         return self.nodes
 
     def start_ray(self) -> Nodes:
@@ -101,16 +97,8 @@ class Command:
             from tune_distill.tuning.relay import shared
 
             # Nodes may come at any time, and need not see the store's folder.
-            self.store.place = self._ray.enter_context(shared(self.store.place))
+            self.store.place = self._resources.enter_context(shared(self.store.place))
         return self.join_ray()
-
-    def leave_ray(self) -> None:
-        """Ray, where it was started for this command, is ending while the command goes on."""
-        if self.options.address is None:
-            # Its processes take a second to end, in which a report can be drawn.
-            ending = Thread(target=self._ray.pop_all().close, name="ray-ends")
-            ending.start()
-            self._resources.callback(ending.join)
 
     def publish(self) -> None:
         """What was written to results is where --results says, also if that is elsewhere."""

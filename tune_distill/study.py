@@ -75,11 +75,8 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
     return ResolvedStudy(study, profile_name, profile, tuple(range(num_seeds)))
 
 
-def run_study(command: Command, resolved: ResolvedStudy, *, last: bool) -> Counts:
-    """The study's tables are in results and its summary on the console; its counts.
-
-    After the `last` one of the command, Ray is needed no more.
-    """
+def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
+    """The study's tables are in results and its summary on the console; its counts."""
     from tune_distill.tuning.conduct import conduct
     from tune_distill.tuning.planning import start_over
     from tune_distill.tuning.progress import choose_display
@@ -100,8 +97,6 @@ def run_study(command: Command, resolved: ResolvedStudy, *, last: bool) -> Count
             command.start_ray,
             options.limits,
         )
-    if early or last:
-        command.leave_ray()
     # Not before: Ray's workers start the sooner.
     from tune_distill.analysis.reporting.reports import report_study
     from tune_distill.analysis.summary import count, footnotes, summary_table
@@ -155,7 +150,7 @@ def _run_all(options: Options) -> int:
         command.fetch()
         total = Counts()
         for study in studies:
-            total += run_study(command, study, last=study is studies[-1])
+            total += run_study(command, study)
             if command.ended_early:
                 break
         from tune_distill.analysis.reporting.reports import report_results
