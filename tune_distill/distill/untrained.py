@@ -7,7 +7,7 @@ transformers, which takes each of them seconds, and need neither the student's f
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,6 @@ from tune_distill.spec.profile import Student
 
 if TYPE_CHECKING:
     import torch
-    from tokenizers import Tokenizer
     from transformers import T5Config
 
     from tune_distill.distill.t5 import T5
@@ -85,22 +84,23 @@ class Untrained:
 
     def texts(self, answers: list[list[int]]) -> list[str]:
         """What the answers' tokens spell, special ones left out."""
+        return self._decode_batch(answers, skip_special_tokens=True)
+
+    @cached_property
+    def _decode_batch(self) -> Callable[..., list[str]]:
         if self.decodes_plainly:
-            return self._tokenizer.decode_batch(answers, skip_special_tokens=True)
+            from tokenizers import Tokenizer
+
+            plain: Tokenizer = Tokenizer.from_buffer(self.files["tokenizer.json"])
+            return plain.decode_batch
         from transformers import AutoTokenizer
 
         with tempfile.TemporaryDirectory() as folder:
             for name, content in self.files.items():
                 (Path(folder) / name).write_bytes(content)
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-        texts: list[str] = tokenizer.batch_decode(answers, skip_special_tokens=True)
-        return texts
-
-    @cached_property
-    def _tokenizer(self) -> Tokenizer:
-        from tokenizers import Tokenizer
-
-        return Tokenizer.from_buffer(self.files["tokenizer.json"])
+            tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+        decode: Callable[..., list[str]] = tokenizer.batch_decode
+        return decode
 
 
 def untrained(student: Student) -> Untrained:
