@@ -78,7 +78,7 @@ def _bare_trial_s(count: int) -> float:
     done = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    ended_s: list[float] = json.loads(done.stdout.splitlines()[-1])
+    ended_s = _told(done.stdout)
     slots = os.cpu_count() or 1
     return (ended_s[-1] - ended_s[slots - 1]) / (len(ended_s) - slots)
 
@@ -104,6 +104,12 @@ def _bare_first_step_s(peer: list[str], folder: Path) -> float:
     started = time.perf_counter()
     with log.open("w") as stream:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=stream, text=True)
-    ended_s: list[float] = json.loads(done.stdout.splitlines()[-1])
     # Both clocks count from the machine's start.
-    return ended_s[0] - started
+    return _told(done.stdout)[0] - started
+
+
+def _told(output: str) -> list[float]:
+    """What the peer measured: Tune and the Trainer print around it."""
+    [line] = [line for line in output.splitlines() if line.startswith("[")]
+    times: list[float] = json.loads(line)
+    return times

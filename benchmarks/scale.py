@@ -41,13 +41,9 @@ SHOWN = (*PROMISED, "peak_gib", "read_s", "judge_s", "judge_peak_gib")
 Told = dict[str, float]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES), metavar="TRIALS")
-
-
 def main(given: argparse.Namespace) -> int:
     """The exit code: 0 where all promises hold."""
-    found = {size: _in_own_processes(size) for size in given.sizes}
+    found = {size: _in_own_processes(size) for size in SIZES}
     per_trial_ms = {
         size: 1e3 * sum(told[part] for part in PROMISED) / size for size, told in found.items()
     }
