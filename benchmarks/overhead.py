@@ -19,10 +19,10 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.measure import Promise, in_turn, process_s, ratio, report
+from benchmarks.runner import MOST_TRIAL_S, in_own_process
 from benchmarks.workload import WORKLOADS, make_student
 
 NUM_TRIALS = 100
-MOST_TRIAL_S = 0.3
 
 
 def main(given: argparse.Namespace) -> int:
@@ -67,10 +67,7 @@ def _both(seconds: dict[str, list[float]]) -> tuple[float, float, float]:
 
 
 def _our_trial_s() -> float:
-    command = [sys.executable, "-m", "benchmarks.runner", str(NUM_TRIALS)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return figures["beyond_s"]
+    return in_own_process(NUM_TRIALS)["beyond_s"]
 
 
 def _bare_trial_s(count: int) -> float:

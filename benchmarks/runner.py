@@ -84,7 +84,7 @@ class Stopwatch(QuietDisplay):
 
 def main(given: argparse.Namespace) -> int:
     """The exit code: 0 where all promises hold."""
-    rounds = [{count: _in_own_process(count) for count in (FEW, MANY)} for _ in range(NUM_ROUNDS)]
+    rounds = [{count: in_own_process(count) for count in (FEW, MANY)} for _ in range(NUM_ROUNDS)]
 
     def median(count: int, figure: str) -> float:
         return statistics.median(each[count][figure] for each in rounds)
@@ -101,7 +101,8 @@ def main(given: argparse.Namespace) -> int:
     return report("runner", columns, rows, promises, {"rounds": rounds}, given.json)
 
 
-def _in_own_process(count: int) -> dict[str, float]:
+def in_own_process(count: int) -> dict[str, float]:
+    """What `measure` tells, from a process of its own."""
     command = [sys.executable, "-m", "benchmarks.runner", str(count)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

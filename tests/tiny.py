@@ -61,6 +61,11 @@ def save_tiny_t5(
     return folder
 
 
+def at(folder: Path) -> Student:
+    """The student in a folder."""
+    return Student(source=str(folder))
+
+
 def write_csv(path: Path, examples: list[Example]) -> Path:
     """The examples in the authors' columns."""
     path.parent.mkdir(parents=True, exist_ok=True)

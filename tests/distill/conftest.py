@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +67,9 @@ def taught_t5(
     folder = tmp_path_factory.mktemp("taught-t5")
     fresh.save(folder, training.model)
     return folder
+
+
+@pytest.fixture
+def folder(tiny_t5: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny T5 that a test may spoil."""
+    return shutil.copytree(tiny_t5, tmp_path / "student")

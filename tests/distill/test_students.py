@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.tiny import at
 from tune_distill.distill.mini_student import MINI_STUDENT_VERSION, mini_student
 from tune_distill.distill.students import (
     load_tokenizer,
@@ -23,16 +24,6 @@ from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import Student
 
 MINI = Student(source="mini")
-
-
-@pytest.fixture
-def folder(tiny_t5: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny T5 that a test may spoil."""
-    return shutil.copytree(tiny_t5, tmp_path / "student")
-
-
-def at(folder: Path) -> Student:
-    return Student(source=str(folder))
 
 
 # Identity

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,13 @@ from transformers import (
 )
 
 from tests.distill.random_t5 import random_t5
+from tests.tiny import at
 from tune_distill.distill.mini_student import mini_student
 from tune_distill.distill.untrained import load_student, untrained
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import Student
 
 MINI = Student(source="mini")
-
-
-@pytest.fixture
-def folder(tiny_t5: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny T5 that a test may spoil."""
-    return shutil.copytree(tiny_t5, tmp_path / "student")
-
-
-def at(folder: Path) -> Student:
-    return Student(source=str(folder))
 
 
 def assert_same_weights(model: torch.nn.Module, expected: torch.nn.Module) -> None:

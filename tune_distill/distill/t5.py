@@ -6,7 +6,8 @@ they compute. With the same dropout masks, losses and gradients are HF's up to t
 
 Source: Raffel et al. 2020, as in transformers' modeling_t5.
 
-Shape suffixes: B rows, L tokens of the longest, N and M the tokens of all rows (see Layout), Q
+Shape suffixes: B rows, L tokens of the longest, N and M the tokens of all rows (see Layout), T the
+N of targets where sources have theirs, Q
 and K the tokens that look and that are looked at, H heads, D model dimensions, E dimensions of a
 head, G rows times heads.
 """
@@ -58,18 +59,17 @@ class T5(nn.Module):
         Raises:
             ValueError: a tensor is missing, too many, or of another shape.
         """
-        if cls.shapes(config) != {name: value.shape for name, value in weights.items()}:
-            raise ValueError("its weights are not those of its configuration")
         model = cls(config)
+        if model.shapes() != {name: value.shape for name, value in weights.items()}:
+            raise ValueError("its weights are not those of its configuration")
         model.load_state_dict(dict(weights), strict=False, assign=True)
         if config.tied_head:
             model.lm_head.weight = model.shared.weight
         return model.requires_grad_()
 
-    @classmethod
-    def shapes(cls, config: Architecture) -> dict[str, torch.Size]:
+    def shapes(self) -> dict[str, torch.Size]:
         """The shape of each weight, by HF's names in HF's order."""
-        return {name: value.shape for name, value in cls(config).named_parameters()}
+        return {name: value.shape for name, value in self.named_parameters()}
 
     @property
     def device(self) -> torch.device:
@@ -79,27 +79,27 @@ class T5(nn.Module):
         self,
         source_ids_N: torch.Tensor,
         sources: Layout,
-        target_ids_M: torch.Tensor,
+        target_ids_T: torch.Tensor,
         targets: Layout,
     ) -> torch.Tensor:
-        """What the decoder makes of each target token's predecessors, (M, D): see `logits`.
+        """What the decoder makes of each target token's predecessors, (T, D): see `logits`.
 
-        `target_ids_M` are the decoder's inputs: the targets, one token late.
+        `target_ids_T` are the decoder's inputs: the targets, one token late.
         """
         # Looked up at once: the table's gradient is as large as the table.
-        both = torch.cat([source_ids_N, target_ids_M])
-        embedded_ND, embedded_MD = embedding(both, self.shared.weight).split(
-            [len(source_ids_N), len(target_ids_M)]
+        both = torch.cat([source_ids_N, target_ids_T])
+        embedded_ND, embedded_TD = embedding(both, self.shared.weight).split(
+            [len(source_ids_N), len(target_ids_T)]
         )
         encoded_ND = self.encoder(embedded_ND, sources, self.encoder.bias(sources))
-        hidden_MD: torch.Tensor = self.decoder(
-            embedded_MD,
+        hidden_TD: torch.Tensor = self.decoder(
+            embedded_TD,
             targets,
             self.decoder.bias(targets),
             self.decoder.keys_values(encoded_ND, sources),
             self.decoder.hidden(sources),
         )
-        return hidden_MD
+        return hidden_TD
 
     def encode(self, source_ids_N: torch.Tensor, sources: Layout) -> torch.Tensor:
         """What the encoder makes of the sources, (N, D)."""

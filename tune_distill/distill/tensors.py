@@ -1,6 +1,6 @@
 """Token rows become tensors on the model's device.
 
-Shape suffixes: N tokens of all sources, M tokens of all targets.
+Shape suffixes: N and M the tokens of all rows, filled up and not (see Layout).
 """
 
 from __future__ import annotations

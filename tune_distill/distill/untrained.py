@@ -129,7 +129,7 @@ def _complete(
     """Those weights that a T5 of this architecture has."""
     from tune_distill.distill.t5 import T5
 
-    shapes = T5.shapes(architecture)
+    shapes = T5(architecture).shapes()
     if missing := sorted(shapes.keys() - weights.keys()):
         raise StudentError(
             f"student.source: {source} must hold every weight of a T5, got none for "
