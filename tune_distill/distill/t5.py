@@ -6,10 +6,9 @@ they compute. With the same dropout masks, losses and gradients are HF's up to t
 
 Source: Raffel et al. 2020, as in transformers' modeling_t5.
 
-Shape suffixes: B rows, L tokens of the longest, N and M the tokens of all rows (see Layout), T the
-N of targets where sources have theirs, Q
-and K the tokens that look and that are looked at, H heads, D model dimensions, E dimensions of a
-head, G rows times heads.
+Shape suffixes: B rows, L tokens of the longest, N and M the tokens of all rows (see Layout), T
+those of targets beside the N of sources, Q and K the tokens that look and that are looked at, H
+heads, D model dimensions, E dimensions of a head, G rows times heads.
 """
 
 from __future__ import annotations
