@@ -12,6 +12,7 @@ BENCHMARKS = {
     "runner": "does the driver keep up: 1,000 trials that do nothing, against 100",
     "scale": "planning, looking up, writing and judging of 100 to 100,000 trials",
     "step": "a step at flan-t5-small's shape, against HF's Trainer and the machine's limit",
+    "suite": "all six studies, against Ray Tune where every trial trains",
     "study": "the smoothing study, against the notebook's loop and HF's Trainer in Ray Tune",
 }
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from tune_distill.spec.yaml_files import load_profile
 from tune_distill.tuning.cluster import running_ray
 from tune_distill.tuning.progress import QuietDisplay
 from tune_distill.tuning.resources import Limits, TrialResources
-from tune_distill.tuning.runner import run_plan
+from tune_distill.tuning.runner import run_plans
 from tune_distill.tuning.trainable import StudyTrainable, trial_of
 
 FEW, MANY = 100, 1000
@@ -51,7 +52,7 @@ class NoOp(StudyTrainable):
 
     def attempt(self, config: Mapping[str, Any]) -> Iterator[Progress]:
         context = self._context
-        trial = trial_of(config, context.resolved, context.inputs)
+        trial = trial_of(config, context.studies, self._inputs)
         fill(Store(context.place), trial)
         yield Progress(1, 1, _HISTORY, metrics=_METRICS, final_eval_loss=1.0)
 
@@ -117,6 +118,8 @@ def measure(count: int) -> dict[str, float]:
     profile = study_profile(study, "mini", load_profile("mini"), {})
     resolved = ResolvedStudy(study, "mini", profile, tuple(range(count // 2)))
     inputs, watch = Inputs(), Stopwatch()
+    prepared: Future[Inputs] = Future()
+    prepared.set_result(inputs)
     with tempfile.TemporaryDirectory() as folder, running_ray(None) as nodes:
         store = Store(Folder(Path(folder)))
         plan = make_plan(
@@ -124,7 +127,9 @@ def measure(count: int) -> dict[str, float]:
         )
         workers = int(sum(node.get("CPU", 0) for node in nodes))
         resources = TrialResources(cpus=1.0, gpus=0.0, max_concurrent=workers)
-        run_plan(plan, inputs, store, resources, watch, Limits(), NoOp)
+        run_plans(
+            [plan], inputs, prepared, store, resources, watch, Limits(), lambda *_: None, NoOp
+        )
     assert len(watch.ended_s) == count
     timed = watch.ended_s[NUM_WARM_UP:]
     return {

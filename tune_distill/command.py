@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.text import Text
 
 from tune_distill.analysis.summary import Counts
 from tune_distill.distill.inputs import Inputs
@@ -31,10 +32,8 @@ _LOG_WIDTH = 100
 class Command:
     """The state of one command.
 
-    `made` holds the keys of runs made by this command: --no-reuse makes everything again, but
-    nothing twice. `planned` holds those that a preview has counted. `ended_early` says that a study
-    was, by Ctrl-C or an error: no further one begins. `results` is a folder of this machine; where
-    --results names none, it is that place's mirror.
+    `ended_early` says that its studies were, by Ctrl-C or an error. `results` is a folder of this
+    machine; where --results names none, it is that place's mirror.
     """
 
     options: Options
@@ -43,11 +42,10 @@ class Command:
     console: Console
     mirror: Mirror | None = None
     inputs: Inputs = field(default_factory=Inputs)
-    made: set[str] = field(default_factory=set)
-    planned: set[str] = field(default_factory=set)
     ended_early: bool = False
     nodes: Nodes = field(default_factory=list)
     _resources: ExitStack = field(default_factory=ExitStack)
+    _ray: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
     @contextmanager
@@ -66,7 +64,8 @@ class Command:
                 results = mirror.folder
             else:
                 results = local_path(options.results, "--results")
-            yield cls(options, results, store, console, mirror, _resources=resources)
+            ray = resources.enter_context(ExitStack())
+            yield cls(options, results, store, console, mirror, _resources=resources, _ray=ray)
 
     def require_writable(self) -> None:
         """Nothing, where results and store can be written.
@@ -87,8 +86,13 @@ class Command:
         if not self.nodes:
             from tune_distill.tuning.cluster import running_ray
 
-            self.nodes = self._resources.enter_context(running_ray(self.options.address))
+            self.nodes = self._ray.enter_context(running_ray(self.options.address))
         return self.nodes
+
+    def end_ray(self) -> None:
+        """A Ray that was started here ends; a cluster is left when the command ends."""
+        if self.options.address is None:
+            self._ray.close()
 
     def start_ray(self) -> Nodes:
         """As `join_ray`, and workers on all nodes reach the store."""
@@ -105,10 +109,12 @@ class Command:
         if self.mirror is not None:
             self.mirror.publish()
 
-    def say(self, text: Any) -> None:
-        """Shown, unless only the last line or JSON was asked for."""
+    def say(self, *parts: Any) -> None:
+        """Shown, one below the other and none between them, unless only the last line or JSON was
+        asked for."""
         if not self.options.quiet and not self.options.json:
-            self.console.print(text, soft_wrap=isinstance(text, str), markup=False)
+            lines = [_line(part) if isinstance(part, str) else part for part in parts]
+            self.console.print(Group(*lines), crop=False)
 
     def tell_dropped(self) -> None:
         """One line for each split that lost rows, and why; each source is told of once."""
@@ -119,18 +125,12 @@ class Command:
                     self.say(f"{source}: {split} rows left out: {lost}")
         self.inputs.dropped.clear()
 
-    def show_failures(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """One line for each failed trial and its reason."""
-        for row in rows:
-            if row["state"] == "failed":
-                self.say(f"failed: {row['trial_id']}: {row['error']}")
-
-    def tell_verdict(self, summary: Mapping[str, Any]) -> None:
-        """What the statistics say of a study, in three lines."""
+    def tell(self, shown: Sequence[Any], summary: Mapping[str, Any]) -> None:
+        """What became of a study, and in three lines what the statistics say of it."""
         if self.options.json:
-            print(json.dumps({"event": "verdict", **summary}))
-        for line in summary["lines"]:
-            self.say(line)
+            # One write: other threads tell of their trials meanwhile.
+            sys.stdout.write(json.dumps({"event": "verdict", **summary}) + "\n")
+        self.say(*shown, *summary["lines"])
 
     def conclude(self, total: Counts, elapsed_s: float) -> None:
         """The last line: what was run, and how many trials needed no training."""
@@ -141,3 +141,8 @@ class Command:
                 f"{total.sentence()}; {duration_text(elapsed_s)}; "
                 f"report in {self.options.results.rstrip('/')}/report.html"
             )
+
+
+def _line(text: str) -> Text:
+    """As long as it is: terminals fold it, and what reads a pipe has it whole."""
+    return Text(text, no_wrap=True, overflow="ignore")

@@ -42,17 +42,32 @@ class Preview:
         return "\n".join([counts, *(f"  {line}" for line in self.lines)])
 
 
-def preview(resolved: ResolvedStudy, command: Command) -> Preview:
-    """The study's plan; its lines say with --explain why each trial is or is not a hit."""
+def previews(studies: Sequence[ResolvedStudy], command: Command) -> list[Preview]:
+    """What the studies would do; lines say with --explain why each trial is or is not a hit."""
     store = command.store
     if command.options.no_reuse:
         # A store without anything: what is there is made again.
         store = Store(Folder(command.results / "nothing-is-reused"))
     # Only the first plan is known before it has run; an Optuna search's replicates follow from it.
-    plan = next(iter(plans(resolved, command.inputs, store)))
-    placed = _placed(plan, command)
-    trainings = [trial for trial in plan.trainings if trial.run_key not in command.planned]
-    command.planned |= {trial.run_key for trial in trainings}
+    first = [next(iter(plans(resolved, command.inputs, store))) for resolved in studies]
+    placed = _placed(first, command)
+    counted: set[str] = set()
+    told = []
+    for plan in first:
+        trainings = [trial for trial in plan.trainings if trial.run_key not in counted]
+        counted |= {trial.run_key for trial in trainings}
+        told.append(_preview(plan, trainings, placed, command, store))
+    return told
+
+
+def _preview(
+    plan: Plan,
+    trainings: list[Trial],
+    placed: TrialResources | None,
+    command: Command,
+    store: Store,
+) -> Preview:
+    resolved = plan.resolved
     if command.options.explain:
         lines = explanations(plan, store)
     else:
@@ -73,17 +88,18 @@ def _state(plan: Plan, trial_id: str) -> str:
     return f"hit, {plan.finished[trial_id]}" if trial_id in plan.finished else "to run"
 
 
-def _placed(plan: Plan, command: Command) -> TrialResources | None:
+def _placed(plans: Sequence[Plan], command: Command) -> TrialResources | None:
     """What each trial gets; none where nothing is to run, or where any machine will do.
 
     Raises:
         ClusterError: no node can ever hold one trial.
     """
     options = command.options
-    if not plan.num_to_run or (options.address is None and options.resources == ResourceRequest()):
+    to_run = [plan for plan in plans if plan.num_to_run]
+    if not to_run or (options.address is None and options.resources == ResourceRequest()):
         # Ray would take seconds to start, only to say that this machine has a CPU.
         return None
-    return place(plan, command.join_ray(), options.resources)
+    return place(to_run, command.join_ray(), options.resources)
 
 
 def _estimate(

@@ -1,8 +1,9 @@
-"""Front door: `python -m tune_distill.study NAME`. The whole story is `run_study`, below.
+"""Front door: `python -m tune_distill.study NAME`. The whole story is `run_studies`, below.
 
 A study file becomes a checked study; with a profile it becomes settings, and with seeds trials;
-the store answers the trials that were made before; Ray Tune runs the others; all of them become
-tables. Everything heavy is imported on the way, so that `--help` and `--list` answer at once.
+the store answers the trials that were made before; Ray Tune runs the others, of all studies at
+once; each study becomes tables and a report as soon as its trials have ended. Everything heavy is
+imported on the way, so that `--help` and `--list` answer at once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import logging
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +37,7 @@ from tune_distill.tuning.signals import terminated_like_interrupted
 if TYPE_CHECKING:
     from tune_distill.analysis.summary import Counts
     from tune_distill.command import Command
+    from tune_distill.tuning.events import Outcome
 
 EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -75,50 +78,72 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
     return ResolvedStudy(study, profile_name, profile, tuple(range(num_seeds)))
 
 
-def run_study(command: Command, resolved: ResolvedStudy) -> Counts:
-    """The study's tables are in results and its summary on the console; its counts."""
+def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> Counts:
+    """The studies' tables are in results and their summaries on the console; their counts."""
+    from tune_distill.analysis.summary import Counts
     from tune_distill.tuning.conduct import conduct
     from tune_distill.tuning.planning import start_over
     from tune_distill.tuning.progress import choose_display
     from tune_distill.tuning.tail import TailDisplay
 
-    study, options, store = resolved.study, command.options, command.store
+    options = command.options
     if options.no_reuse:
-        start_over(resolved, command.inputs, store, command.made)
+        for resolved in studies:
+            start_over(resolved, command.inputs, command.store)
     shown = choose_display(command.console, quiet=options.quiet, as_json=options.json)
     display = TailDisplay(shown, _get_ready_to_report)
-    with closing(display):
-        records, early = conduct(
-            resolved,
+    concluded: dict[str, Future[Counts]] = {}
+    # Tables and reports are made while other studies go on.
+    with ThreadPoolExecutor(1) as beside, closing(display):
+
+        def conclude(resolved: ResolvedStudy, outcome: Outcome) -> None:
+            command.tell_dropped()
+            ended = beside.submit(_conclude, command, resolved, outcome)
+            concluded[resolved.study.name] = ended
+
+        command.ended_early = conduct(
+            studies,
             command.inputs,
-            store,
+            command.store,
             options.resources,
             display,
             command.start_ray,
             options.limits,
+            conclude,
         )
+        command.end_ray()
+    for resolved in studies:
+        if resolved.study.name not in concluded:
+            command.say(f"{resolved.study.name}: not begun")
+    return sum((ended.result() for ended in concluded.values()), Counts())
+
+
+def _conclude(command: Command, resolved: ResolvedStudy, outcome: Outcome) -> Counts:
+    """The study's tables and its report are in results, and its summary on the console."""
     # Not before: Ray's workers start the sooner.
     from tune_distill.analysis.reporting.reports import report_study
-    from tune_distill.analysis.summary import count, footnotes, summary_table
+    from tune_distill.analysis.summary import count, failures, footnotes, summary_table
     from tune_distill.records.environment import write_environment
     from tune_distill.records.files import write_text
     from tune_distill.records.trials import write_study_tables
 
-    command.made |= {record.trial.run_key for record in records if not record.reused}
-    command.tell_dropped()
-    folder = command.results / study.name
-    rows = write_study_tables(folder, study.name, records, store, command.inputs)
+    study, folder = resolved.study, command.results / resolved.study.name
+    records = outcome.records
+    rows = write_study_tables(folder, study.name, records, command.store, command.inputs)
     write_text(folder / "study.yaml", dump_study(resolved))
-    if command.nodes:
+    if outcome.ran:
         write_environment(folder, {"nodes": command.nodes})
-    command.say(f"\n{study.name}: {study.question}")
-    command.say(summary_table(list(study.columns.values()), rows, command.console.width))
-    for note in footnotes(rows):
-        command.say(note)
-    command.show_failures(rows)
-    command.tell_verdict(report_study(folder))
+    summary = report_study(folder)
+    command.tell(
+        [
+            f"\n{study.name}: {study.question}",
+            summary_table(list(study.columns.values()), rows, command.console.width),
+            *footnotes(rows),
+            *failures(rows),
+        ],
+        summary,
+    )
     command.publish()
-    command.ended_early = early
     return count(rows)
 
 
@@ -132,7 +157,6 @@ def _get_ready_to_report() -> None:
 
 
 def _run_all(options: Options) -> int:
-    from tune_distill.analysis.summary import Counts
     from tune_distill.command import Command
 
     started = time.monotonic()
@@ -142,17 +166,13 @@ def _run_all(options: Options) -> int:
     with Command.open(options) as command:
         command.say(_first_line(studies[0]))
         if options.dry_run or options.explain:
-            from tune_distill.preview import preview, show
+            from tune_distill.preview import previews, show
 
-            show([preview(study, command) for study in studies], command)
+            show(previews(studies, command), command)
             return EXIT_COMPLETE
         command.require_writable()
         command.fetch()
-        total = Counts()
-        for study in studies:
-            total += run_study(command, study)
-            if command.ended_early:
-                break
+        total = run_studies(command, studies)
         from tune_distill.analysis.reporting.reports import report_results
 
         _, unread = report_results(command.results)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from tune_distill.analysis.summary import Counts, count, setting_text, summary_table
+from tune_distill.analysis.summary import Counts, count, failures, setting_text, summary_table
 
 METRICS = {
     "label_accuracy": 0.5124,
@@ -73,6 +73,15 @@ def test_trials_made_now_that_share_a_run_are_one_training():
     ]
     assert count(rows) == Counts(complete=3, pruned=1, failed=2, trainings=3, reused=1)
     assert count([]) == Counts()
+
+
+def test_only_failed_trials_are_told_with_their_reasons():
+    rows = [
+        row(trial_id="a", error=None),
+        row("failed", trial_id="b", error="NonFiniteLossError: step 3"),
+        row("pruned", trial_id="c", error=None),
+    ]
+    assert failures(rows) == ["failed: b: NonFiniteLossError: step 3"]
 
 
 def test_a_setting_has_four_digits():

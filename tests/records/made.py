@@ -87,6 +87,9 @@ class FakeInputs:
     def prepare(self, profiles: Any, store: Store) -> None:
         self.prepared = list(profiles)
 
+    def for_workers(self) -> list[Any]:
+        return self.prepared
+
     def validation(self, data: Data) -> list[Example]:
         return [example(f"e{number}") for number in range(data.num_validation or 200)]
 

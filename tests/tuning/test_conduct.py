@@ -25,7 +25,7 @@ LIMITS = Limits(max_retries=5)
 
 
 class Runner:
-    """Stands in for run_plan: trials end in the reverse order, those in `failing` failed."""
+    """Stands in for run_plans: trials end in the reverse order, those in `failing` failed."""
 
     def __init__(self, failing: tuple[str, ...] = ()) -> None:
         self.failing = failing
@@ -35,21 +35,28 @@ class Runner:
 
     def __call__(
         self,
-        plan: Any,
+        plans_to_run: Any,
         inputs: Any,
+        prepared: Any,
         store: Store,
         resources: TrialResources,
         display: Any,
         limits: Limits,
-    ) -> Outcome:
+        all_ended: Any,
+    ) -> bool:
         assert display is DISPLAY
         assert limits is LIMITS
-        if plan.asks_optuna:
-            choose(plan.resolved, store, plan.num_to_run)
-            (plan,) = (found for found in plans(plan.resolved, inputs, store) if found.asks_optuna)
-        self.ran.append([trial.trial_id for trial in plan.pending])
+        assert prepared.result() is inputs.prepared
         self.resources.append(resources)
-        return Outcome([self._end(trial, store) for trial in reversed(plan.pending)], self.early)
+        for plan in plans_to_run:
+            pending = plan.pending
+            if plan.asks_optuna:
+                choose(plan.resolved, store, plan.num_to_run)
+                found = plans(plan.resolved, inputs, store)
+                (pending,) = (each.pending for each in found if each.asks_optuna)
+            self.ran.append([trial.trial_id for trial in pending])
+            all_ended(plan, [self._end(trial, store) for trial in reversed(pending)])
+        return self.early
 
     def _end(self, trial: Any, store: Store) -> TrialRecord:
         if trial.trial_id in self.failing:
@@ -71,18 +78,32 @@ def inputs() -> FakeInputs:
 @pytest.fixture
 def runner(monkeypatch) -> Runner:
     runner = Runner()
-    monkeypatch.setattr("tune_distill.tuning.runner.run_plan", runner)
+    monkeypatch.setattr("tune_distill.tuning.runner.run_plans", runner)
     return runner
 
 
-def outcome(study: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> Outcome:
+def run(studies: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> Any:
+    """The outcomes by study, in the order in which they came, and whether it ended early."""
+    outcomes: dict[str, Outcome] = {}
+
+    def conclude(study: Any, outcome: Outcome) -> None:
+        assert study.study.name not in outcomes
+        outcomes[study.study.name] = outcome
+
     request = ResourceRequest(max_concurrent=3)
-    return conduct(study, inputs, store, request, DISPLAY, start_ray, LIMITS)
+    early = conduct(studies, inputs, store, request, DISPLAY, start_ray, LIMITS, conclude)
+    return outcomes, early
+
+
+def ended(study: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> Any:
+    """The records of a study, and whether it ended early."""
+    outcomes, early = run([study], inputs, store, start_ray)
+    return outcomes[study.study.name].records, early
 
 
 def conducted(study: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> list[TrialRecord]:
     """The records of a study that came to its end."""
-    records, early = outcome(study, inputs, store, start_ray)
+    records, early = ended(study, inputs, store, start_ray)
     assert not early
     return records
 
@@ -205,7 +226,7 @@ def test_an_interrupt_while_ray_starts_keeps_what_is_complete(store, inputs, run
     study = resolved("smoothing")
     (plan,) = plans(study, inputs, store)
     finish(store, plan.trials[1])
-    records, early = outcome(study, inputs, store, start_ray)
+    records, early = ended(study, inputs, store, start_ray)
     assert early
     assert [(record.state, record.error) for record in records] == [
         ("failed", INTERRUPTED),
@@ -216,13 +237,14 @@ def test_an_interrupt_while_ray_starts_keeps_what_is_complete(store, inputs, run
 
 
 def test_an_interrupt_amid_the_trials_keeps_those_that_are_in_the_store(store, inputs, monkeypatch):
-    def interrupted_run(plan: Any, *others: Any) -> Any:
+    def interrupted_run(to_run: Any, *others: Any) -> Any:
+        (plan,) = to_run
         finish(store, plan.pending[0])
         finish_run(store, plan.pending[1])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tune_distill.tuning.runner.run_plan", interrupted_run)
-    records, early = outcome(resolved("smoothing"), inputs, store, two_cpus)
+    monkeypatch.setattr("tune_distill.tuning.runner.run_plans", interrupted_run)
+    records, early = ended(resolved("smoothing"), inputs, store, two_cpus)
     assert early
     assert [record.state for record in records] == ["complete", "failed", "failed"]
     assert {record.error for record in records[1:]} == {INTERRUPTED}
@@ -241,13 +263,13 @@ def test_an_interrupted_search_is_not_replicated(store, inputs, runner, num_seed
     choose(study, store, 2)
     for trial in next(iter(plans(study, inputs, store))).trials:
         finish(store, trial)
-    records, early = outcome(study, inputs, store, start_ray)
+    records, early = ended(study, inputs, store, start_ray)
     assert (early, len(records), len(starts), runner.ran) == (True, 2, 1, [])
 
 
 def test_a_search_that_the_runner_ended_early_is_not_replicated(store, inputs, runner):
     runner.early = True
-    records, early = outcome(resolved(SEARCH, num_seeds=3), inputs, store, two_cpus)
+    records, early = ended(resolved(SEARCH, num_seeds=3), inputs, store, two_cpus)
     assert (early, len(runner.ran)) == (True, 1)
     assert {record.trial.seed for record in records} == {0}
 
@@ -260,3 +282,43 @@ def test_ray_does_not_keep_sigterm(store, inputs, runner):
     before = signal.getsignal(signal.SIGTERM)
     conducted(resolved("smoothing"), inputs, store, start_ray)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_studies_run_together_and_each_is_concluded_when_its_trials_have_ended(
+    store, inputs, runner
+):
+    longer = study_of({"train.num_epochs": [8, 9]}).model_copy(update={"name": "longer"})
+    studies = [resolved(longer), resolved(SEARCH, num_seeds=2), resolved("temperature")]
+    (plan,) = plans(studies[0], inputs, store)
+    for trial in plan.trials:
+        finish(store, trial)
+    starts = []
+
+    def start_ray() -> Any:
+        starts.append("once")
+        return two_cpus()
+
+    outcomes, early = run(studies, inputs, store, start_ray)
+    # The first was all in the store; the search's replicates came after all else.
+    assert list(outcomes) == ["longer", "temperature", SEARCH.name]
+    assert [outcome.ran for outcome in outcomes.values()] == [False, True, True]
+    assert [len(outcome.records) for outcome in outcomes.values()] == [2, 4, 8]
+    assert [len(ran) for ran in runner.ran] == [4, 4, 4]
+    assert len(runner.resources) == len(starts) == 2
+    assert not early
+
+
+def test_studies_that_had_not_begun_are_left_out_of_an_interrupted_command(store, inputs, runner):
+    studies = [resolved("smoothing"), resolved("temperature"), resolved("sequence_length")]
+    finish(store, next(plans(studies[1], inputs, store)).trials[1])
+    outcomes, early = run(studies, inputs, store, interrupting)
+    assert early
+    assert list(outcomes) == ["temperature"]
+    assert [record.state for record in outcomes["temperature"].records].count("complete") == 1
+
+
+def test_what_is_to_be_prepared_is_for_all_studies(store, inputs, runner):
+    studies = [resolved("smoothing"), resolved("sequence_length")]
+    run(studies, inputs, store, two_cpus)
+    lengths = {profile.train.max_source_length for profile in inputs.prepared}
+    assert (len(inputs.prepared), lengths) == (9, {16, 32, 128})

@@ -17,6 +17,7 @@ from tune_distill.records.store import Store
 from tune_distill.spec.plan import Plan, ResolvedStudy
 from tune_distill.spec.settings import domains
 from tune_distill.tuning.journal import search_storage
+from tune_distill.tuning.plan_search import Trainings
 from tune_distill.tuning.planning import explanations, nearest_run, plans, start_over
 from tune_distill.tuning.searchers import StoredOptunaSearch
 
@@ -233,24 +234,15 @@ class TestStartOver:
             finish(store, trial)
         store.save_checkpoint(plan.trials[3].run_key, lambda path: path.write_text(""))
         store.mark_pruned(plan.search_key, plan.trials[4].run_key, history(3.0))
-        start_over(study, INPUTS, store, made=set())
+        start_over(study, INPUTS, store)
         (plan,) = plans(study, INPUTS, store)
         assert (plan.finished, plan.stored_runs) == ({}, frozenset())
         assert not store.checkpoint_path(plan.trials[3].run_key).exists()
 
-    def test_runs_that_this_command_made_are_kept(self, store):
-        (plan,) = plans(resolved("smoothing"), INPUTS, store)
-        for trial in plan.trials:
-            finish(store, trial)
-        made = plan.trials[1].run_key
-        start_over(resolved("smoothing"), INPUTS, store, made={made})
-        (plan,) = plans(resolved("smoothing"), INPUTS, store)
-        assert (plan.stored_runs, plan.finished) == ({made}, {})
-
     def test_other_studies_keep_their_runs(self, store):
         other = only_plan(study_of({"train.num_epochs": [9]}), store).trials[0]
         finish(store, other)
-        start_over(resolved("smoothing"), INPUTS, store, made=set())
+        start_over(resolved("smoothing"), INPUTS, store)
         assert store.has_run(other.run_key)
 
     def test_a_search_and_its_replicates_start_from_nothing(self, store):
@@ -261,7 +253,7 @@ class TestStartOver:
                 finish(store, trial)
         search, replicates = plans(study, INPUTS, store)
         assert (len(search.finished), len(replicates.finished)) == (4, 4)
-        start_over(study, INPUTS, store, made=set())
+        start_over(study, INPUTS, store)
         fresh = next(plans(study, INPUTS, store))
         assert (fresh.finished, fresh.num_to_run, fresh.num_new) == ({}, 4, 3)
         trials = [*search.trials, *replicates.trials]
@@ -296,8 +288,10 @@ def choose(study: ResolvedStudy, store: Store, count: int) -> list[dict[str, Any
         study.seeds[0],
         search_storage(store.place, store.search_folder(search_key)),
         num_earlier=0,
+        num_to_run=count,
         answered=[],
         run_key_of=lambda setting: repr(setting.fields),
+        trainings=Trainings(lambda key: False),
     )
     configs = [search.suggest(str(number)) for number in range(count)]
     for number in range(count):

@@ -130,7 +130,7 @@ def test_durations(seconds, text):
 
 def test_plain_lines_tell_of_starts_and_ends(console, output, clock):
     display = PlainDisplay(console, clock)
-    display.begin(PLAN, 2)
+    display.begin([PLAN], 2)
     display.started(FIRST)
     display.started(SECOND)
     clock.now += 30
@@ -151,9 +151,37 @@ def test_plain_lines_tell_of_starts_and_ends(console, output, clock):
     ]
 
 
+def test_lines_of_several_studies_name_them(console, output, clock):
+    display = PlainDisplay(console, clock)
+    display.begin([PLAN, PLAN], 2)
+    display.started(FIRST)
+    display.retried(FIRST, 1, "worker died")
+    display.ended(complete(FIRST))
+    # Replicates of one of them come later: it keeps its name.
+    display.begin([PLAN], 2)
+    display.started(SECOND)
+    assert output.getvalue().splitlines() == [
+        "6 trials to run, 2 at a time",
+        "started  smoothing label_smoothing=0.0,seed=0",
+        "retried  smoothing label_smoothing=0.0,seed=0 (worker died) 1",
+        "complete smoothing label_smoothing=0.0,seed=0 (accuracy 0.750) 1/6",
+        "3 trials to run, 2 at a time",
+        "started  smoothing label_smoothing=0.1,seed=0",
+    ]
+
+
+def test_programs_hear_of_each_study_that_begins(console, output, clock):
+    other = SimpleNamespace(num_to_run=5, resolved=SimpleNamespace(study=SimpleNamespace(name="x")))
+    JsonDisplay(console, clock).begin([PLAN, other], 2)
+    assert [json.loads(line) for line in output.getvalue().splitlines()] == [
+        {"event": "begin", "study": "own", "num_trials": 3, "num_workers": 2},
+        {"event": "begin", "study": "x", "num_trials": 5, "num_workers": 2},
+    ]
+
+
 def test_plain_lines_tell_of_lost_workers(console, output, clock):
     display = PlainDisplay(console, clock)
-    display.begin(PLAN, 1)
+    display.begin([PLAN], 1)
     display.started(FIRST)
     display.retried(FIRST, 2, "worker died: [oom]")
     assert output.getvalue().splitlines()[-1] == (
@@ -178,7 +206,7 @@ def test_a_retried_trial_keeps_its_step_and_its_time(clock):
 def test_plain_lines_tell_which_run_was_there_and_are_never_folded(output):
     trial = trials_of(study_of({"data.source": ["/data/" + "long" * 50]}))[0]
     display = PlainDisplay(Console(file=output, width=40))
-    display.begin(PLAN, 1)
+    display.begin([PLAN], 1)
     display.ended(
         TrialRecord(trial, "complete", True, None, run_record(trial), evaluation_record())
     )
@@ -190,7 +218,7 @@ def test_plain_lines_tell_which_run_was_there_and_are_never_folded(output):
 def test_json_lines_parse_and_hold_the_events(console, output, clock):
     display = JsonDisplay(console, clock)
     trial = trials_of(study_of({"data.source": ["/data/[bold]" + "long" * 50 + "\n"]}))[0]
-    display.begin(PLAN, 2)
+    display.begin([PLAN], 2)
     display.started(trial)
     display.progressed(trial, report())
     display.retried(trial, 1, "worker died")
@@ -234,7 +262,7 @@ def test_json_lines_parse_and_hold_the_events(console, output, clock):
 
 def test_quiet_says_nothing(console, output, clock):
     display = QuietDisplay(console, clock)
-    display.begin(PLAN, 2)
+    display.begin([PLAN], 2)
     display.started(FIRST)
     display.progressed(FIRST, report())
     display.ended(complete(FIRST))
@@ -245,7 +273,7 @@ def test_quiet_says_nothing(console, output, clock):
 def test_the_live_table_shows_trial_state_step_and_loss(console, output, clock):
     display = LiveDisplay(console, clock)
     assert "0 of 0 trials, workers are starting" in shown(display, console, output)
-    display.begin(PLAN, 2)
+    display.begin([PLAN], 2)
     try:
         display.started(FIRST)
         display.started(SECOND)

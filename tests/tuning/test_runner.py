@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tune_distill.distill.inputs import Inputs
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord
-from tune_distill.spec.errors import StoreError
+from tune_distill.spec.errors import StoreError, StudentError
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.profile import Profile
 from tune_distill.spec.settings import study_profile
@@ -123,7 +124,7 @@ class Events:
         self.reports: dict[str, list[Report]] = {}
         self.ends: list[str] = []
 
-    def begin(self, plan: Plan, num_workers: int) -> None:
+    def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
         pass
 
     def started(self, trial: Trial) -> None:
@@ -142,11 +143,28 @@ class Events:
         pass
 
 
+class Ended:
+    """Keeps the records of a plan, which come once."""
+
+    records: list[TrialRecord]
+
+    def __call__(self, plan: Plan, records: list[TrialRecord]) -> None:
+        assert not hasattr(self, "records")
+        self.records = records
+
+
+def done(inputs: Inputs) -> Future[Inputs]:
+    """The inputs, prepared."""
+    future: Future[Inputs] = Future()
+    future.set_result(inputs.for_workers())
+    return future
+
+
 class Ran:
     """A smoothing study that was run with such a trainable."""
 
     def __init__(self, folder: Path, trainable: type[StudyTrainable], **limits: Any) -> None:
-        from tune_distill.tuning.runner import run_plan
+        from tune_distill.tuning.runner import run_plans
 
         self.events = Events()
         self.marks = folder / "marks"
@@ -158,15 +176,19 @@ class Ran:
         resolved = ResolvedStudy(study, "tiny", profile(study), (0,))
         (plan,) = plans(resolved, inputs, store)
         inputs.prepare([trial.profile for trial in plan.pending], store)
-        records, self.early = run_plan(
-            plan,
+        ended = Ended()
+        self.early = run_plans(
+            [plan],
             inputs,
+            done(inputs),
             store,
             TrialResources(1.0, 0.0, 1),
             self.events,
             Limits(**limits),
+            ended,
             trainable,
         )
+        records = ended.records
         self.records = {record.trial.trial_id: record for record in records}
         assert not self.early
         assert len(self.records) == len(records) == 3
@@ -298,7 +320,7 @@ def test_what_a_trial_raises_fails_it_at_once_and_leaves_the_worker(tmp_path: Pa
 def test_a_journal_that_cannot_be_written_ends_the_study_with_what_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from tune_distill.tuning.runner import run_plan
+    from tune_distill.tuning.runner import run_plans
     from tune_distill.tuning.searchers import StoredOptunaSearch
 
     study = study_of(
@@ -319,9 +341,10 @@ def test_a_journal_that_cannot_be_written_ends_the_study_with_what_is_complete(
 
     monkeypatch.setattr(StoredOptunaSearch, "on_trial_result", refuse)
     resources = TrialResources(1.0, 0.0, 1)
-    records, early = run_plan(plan, inputs, store, resources, events, Limits())
+    prepared, ended = done(inputs), Ended()
+    early = run_plans([plan], inputs, prepared, store, resources, events, Limits(), ended)
     assert early
-    complete, failed = records
+    complete, failed = ended.records
     assert (complete.state, failed.state) == ("complete", "failed")
     assert failed.error is not None
     assert failed.error.startswith("the driver could not go on: ")
@@ -329,7 +352,23 @@ def test_a_journal_that_cannot_be_written_ends_the_study_with_what_is_complete(
     assert "No space left on device" in caplog.text
     monkeypatch.undo()
     (plan,) = plans(resolved, inputs, store)
-    records, early = run_plan(plan, inputs, store, resources, Events(), Limits())
-    assert (early, {record.state for record in records}) == (False, {"complete"})
+    ended = Ended()
+    early = run_plans([plan], inputs, prepared, store, resources, Events(), Limits(), ended)
+    assert (early, {record.state for record in ended.records}) == (False, {"complete"})
     (plan,) = plans(resolved, inputs, store)
     assert (len(plan.trials), plan.num_to_run) == (4, 0)
+
+
+def test_inputs_that_cannot_be_prepared_are_the_commands_own_error(tmp_path: Path) -> None:
+    from tune_distill.tuning.runner import run_plans
+
+    study = study_of({"train.label_smoothing": [0.0, 0.1]})
+    resolved = ResolvedStudy(study, "tiny", profile(study), (0,))
+    inputs, store, events, ended = Inputs(), Store(Folder(tmp_path)), Events(), Ended()
+    (plan,) = plans(resolved, inputs, store)
+    refused: Future[Inputs] = Future()
+    refused.set_exception(StudentError("student.source: must load as a T5"))
+    resources = TrialResources(1.0, 0.0, 1)
+    with pytest.raises(StudentError, match="must load as a T5"):
+        run_plans([plan], inputs, refused, store, resources, events, Limits(), ended)
+    assert (events.started_, events.ends, hasattr(ended, "records")) == ([], [], False)

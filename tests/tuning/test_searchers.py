@@ -5,7 +5,6 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
-from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
 from tests.records.made import (
@@ -19,13 +18,12 @@ from tests.records.made import (
 )
 from tune_distill.records.places import Folder
 from tune_distill.records.trials import TrialRecord
-from tune_distill.spec.errors import StoreError
 from tune_distill.spec.profile import Train
 from tune_distill.spec.settings import domains
 from tune_distill.spec.study import Asha, Study
 from tune_distill.tuning.journal import search_storage
+from tune_distill.tuning.plan_search import Trainings
 from tune_distill.tuning.searchers import (
-    PlanSearch,
     StoredOptunaSearch,
     asha,
     ask_again,
@@ -58,106 +56,16 @@ DONE = last_result(20, 1.25, METRICS)
 PRUNED = last_result(10, 3.0)
 
 
-class TestPlanSearch:
-    def test_trainings_come_first_and_decodings_wait_for_theirs(self):
-        trials = trials_of("temperature", num_seeds=2)
-        stored: set[str] = set()
-        search = PlanSearch(trials, has_run=stored.__contains__)
-        first, second = search.suggest("a"), search.suggest("b")
-        assert [named(first), named(second)] == [(0.5, 0), (0.5, 1)]
-        assert search.suggest("c") is None
-        stored.add(trials[1].run_key)
-        search.on_trial_complete("b", DONE)
-        # Only the second seed's student is there.
-        assert [named(search.suggest(name)) for name in "cde"] == [(0.7, 1), (1.0, 1), (1.2, 1)]
-        assert search.suggest("f") is None
-        stored.add(trials[0].run_key)
-        search.on_trial_complete("a", DONE)
-        assert [named(search.suggest(name)) for name in "fgh"] == [(0.7, 0), (1.0, 0), (1.2, 0)]
-        assert search.suggest("i") == Searcher.FINISHED
-
-    def test_a_config_names_the_setting_and_the_seed(self):
-        trials = trials_of("decoding")
-        config = PlanSearch(trials[1:2], has_run=set().__contains__).suggest("a")
-        assert config == {
-            "values": {"strategy": "beam 2"},
-            "fields": {"decode.strategy": "beam", "decode.num_beams": 2},
-            "seed": 0,
-        }
-
-    def test_stored_runs_are_decoded_at_once(self):
-        trials = trials_of("temperature", num_seeds=2)
-        search = PlanSearch(trials, has_run={trials[0].run_key}.__contains__)
-        order = [named(search.suggest(name)) for name in "abcde"]
-        # The other seed is trained first, so that its decodings need not wait at the end.
-        assert order == [(0.5, 1), (0.5, 0), (0.7, 0), (1.0, 0), (1.2, 0)]
-        assert search.suggest("f") is None
-
-    def test_what_waits_for_a_failed_training_is_left_out(self):
-        trials = trials_of("temperature", num_seeds=2)
-        stored: set[str] = set()
-        search = PlanSearch(trials, has_run=stored.__contains__)
-        search.suggest("a")
-        search.suggest("b")
-        search.on_trial_complete("a", error=True)
-        assert search.suggest("c") is None
-        stored.add(trials[1].run_key)
-        search.on_trial_complete("b", DONE)
-        assert [named(search.suggest(name)) for name in "cde"] == [(0.7, 1), (1.0, 1), (1.2, 1)]
-        assert search.suggest("f") == Searcher.FINISHED
-
-    def test_what_waits_for_a_pruned_training_is_left_out(self):
-        search = PlanSearch(trials_of("temperature"), has_run=set().__contains__)
-        search.suggest("a")
-        search.on_trial_result("a", PRUNED)
-        search.on_trial_complete("a", PRUNED)
-        assert search.suggest("b") == Searcher.FINISHED
-
-    def test_a_failed_decoding_takes_no_other_with_it(self):
-        trials = trials_of("temperature")
-        search = PlanSearch(trials, has_run={trials[0].run_key}.__contains__)
-        assert named(search.suggest("a")) == (0.5, 0)
-        search.on_trial_complete("a", error=True)
-        assert named(search.suggest("b")) == (0.7, 0)
-
-    def test_a_trial_whose_decoding_failed_leaves_its_run_to_the_others(self):
-        trials = trials_of("temperature")
-        stored: set[str] = set()
-        search = PlanSearch(trials, has_run=stored.__contains__)
-        assert named(search.suggest("a")) == (0.5, 0)
-        stored.add(trials[0].run_key)
-        search.on_trial_complete("a", error=True)
-        assert [named(search.suggest(name)) for name in "bcd"] == [(0.7, 0), (1.0, 0), (1.2, 0)]
-
-    def test_a_store_that_fails_once_may_be_asked_again(self):
-        answers = iter([StoreError("timed out"), True])
-
-        def has_run(key: str) -> bool:
-            answer = next(answers)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-        (trial, *_) = trials_of()
-        search = PlanSearch([trial], lambda key: False)
-        assert search.suggest("t1")
-        search._has_run = has_run
-        with pytest.raises(StoreError):
-            search.on_trial_complete("t1", {})
-        search.on_trial_complete("t1", {})
-        assert search.suggest("t2") == "FINISHED"
-
-    def test_without_trials_it_is_finished(self):
-        assert PlanSearch([], has_run=set().__contains__).suggest("a") == Searcher.FINISHED
-
-
 class TestStoredOptunaSearch:
     def test_a_run_is_never_with_two_workers(self, tmp_path):
         hot = {"decode.temperature": {"type": "uniform", "low": 0.5, "high": 1.5}}
         study = study_of(hot, search={"method": "optuna", "num_samples": 4})
         space = domains(study, resolved(study).profile)
         storage = storage_of(tmp_path)
-        search = StoredOptunaSearch(study, space, 0, storage, 0, [], lambda setting: "the one run")
+        trainings = Trainings(lambda key: False)
+        search = StoredOptunaSearch(
+            study, space, 0, storage, 0, 4, [], lambda setting: "the one run", trainings
+        )
         first = search.suggest("a")
         assert search.suggest("b") is None
         search.on_trial_complete("a", last_result(20, 1.0, METRICS))
@@ -494,11 +402,6 @@ class TestAsha:
         assert tell(scheduler, "d", {"step": 5, "label_accuracy": 0.95}) == CONTINUE
 
 
-def named(config: Any) -> tuple[Any, int]:
-    """The temperature and the seed that a config asks for."""
-    return config["values"]["temperature"], config["seed"]
-
-
 def rate_of(config: dict[str, Any]) -> float:
     return config["values"]["learning_rate"]
 
@@ -513,8 +416,10 @@ def searching(
         seed,
         storage_of(folder),
         num_earlier,
+        100,
         answered,
         lambda setting: repr(setting.fields),
+        Trainings(lambda key: False),
     )
 
 

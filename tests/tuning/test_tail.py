@@ -18,7 +18,7 @@ class Recorder:
 
 
 def trial(number: int) -> Any:
-    return SimpleNamespace(trial_id=f"t{number}")
+    return SimpleNamespace(study="own", trial_id=f"t{number}")
 
 
 def ended(number: int) -> Any:
@@ -34,7 +34,7 @@ def test_it_begins_once_when_no_trial_waits_and_a_worker_idles() -> None:
         ready.set()
 
     display = TailDisplay(shown, get_ready)
-    display.begin(SimpleNamespace(num_to_run=3), 2)  # type: ignore[arg-type]
+    display.begin([SimpleNamespace(num_to_run=2), SimpleNamespace(num_to_run=1)], 2)  # type: ignore[list-item]
     for number in (0, 1):
         display.started(trial(number))
     display.ended(ended(0))
@@ -57,7 +57,7 @@ def test_it_begins_once_when_no_trial_waits_and_a_worker_idles() -> None:
 def test_it_does_not_begin_when_the_last_trial_has_ended() -> None:
     calls: list[int] = []
     display = TailDisplay(Recorder(), lambda: calls.append(1))
-    display.begin(SimpleNamespace(num_to_run=1), 2)  # type: ignore[arg-type]
+    display.begin([SimpleNamespace(num_to_run=1)], 2)  # type: ignore[list-item]
     display.started(trial(0))
     display.ended(ended(0))
     display.close()

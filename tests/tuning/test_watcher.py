@@ -27,20 +27,32 @@ DISPLAY: Any = SimpleNamespace(
 DONE = {"metrics": METRICS, "trained": False, "messages": []}
 
 
+class Worker:
+    """Stands in for a Tune worker."""
+
+    def __init__(self) -> None:
+        self.taken: list[Any] = []
+        self.take_inputs = SimpleNamespace(remote=self.taken.append)
+
+
 class World:
     """A temperature study's watcher over a store, with a clock that is set by hand."""
 
     def __init__(self, store: LocalStore) -> None:
         self.store, self.now_s = store, 0.0
+        self.all_ended: list[Any] = []
+        self.worker = Worker()
         study, inputs = resolved("temperature"), FakeInputs()
         (self.plan,) = plans(study, inputs, store)
         self.watcher = Watcher(
-            self.plan,
+            [self.plan],
             inputs,
             store,
             DISPLAY,
             Limits(),
             TrialResources(1.0, 1.0, 2),
+            lambda: "prepared",
+            lambda plan, records: self.all_ended.append((plan, records)),
             clock=lambda: self.now_s,
         )
 
@@ -49,8 +61,8 @@ class World:
         trial = self.plan.trials[number]
         tunes = SimpleNamespace(
             trial_id=f"t{number}",
-            config=trial_config(trial.setting, trial.seed),
-            temporary_state=SimpleNamespace(ray_actor=None),
+            config=trial_config(trial.study, trial.setting, trial.seed),
+            temporary_state=SimpleNamespace(ray_actor=self.worker),
             last_result=DONE,
             pickled_error_file=None,
         )
@@ -64,7 +76,7 @@ class World:
             self.watcher.on_trial_recover(0, [], tunes)
         finish(self.store, self.plan.trials[number])
         self.watcher.on_trial_complete(0, [], tunes)
-        return self.watcher.records[self.plan.trials[number].trial_id].reused
+        return self.watcher.of(self.plan)[self.plan.trials[number].trial_id].reused
 
 
 @pytest.fixture
@@ -115,3 +127,20 @@ def test_a_study_that_waits_for_room_or_runs_says_nothing(world, nodes, caplog):
         world.now_s = now_s
         world.watcher.on_step_begin(0, [])
     assert caplog.messages == []
+
+
+def test_a_worker_is_given_the_inputs_once(world):
+    for number in (0, 1):
+        world.started(number)
+    first, world.worker = world.worker, Worker()
+    world.started(2)
+    assert (first.taken, world.worker.taken) == (["prepared"], ["prepared"])
+
+
+def test_a_plan_is_told_of_when_its_last_trial_has_ended(world):
+    for number, _ in enumerate(world.plan.trials):
+        assert world.all_ended == []
+        world.reused(number, retried=False)
+    [(plan, records)] = world.all_ended
+    assert plan is world.plan
+    assert [record.trial for record in records] == list(plan.trials)

@@ -131,6 +131,12 @@ def footnotes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return notes
 
 
+def failures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each failed trial and its reason."""
+    failed = [row for row in rows if row["state"] == "failed"]
+    return [f"failed: {row['trial_id']}: {row['error']}" for row in failed]
+
+
 def setting_text(value: Any) -> str:
     """A setting's value as a reader writes it: four digits are enough."""
     if value is None:

@@ -65,10 +65,11 @@ class AskedOnce:
 class Trial:
     """One setting with one seed: a run and an evaluation, by key.
 
-    A study may have a hundred thousand, so they share what they have in common, and say what their
-    keys are made of only when asked.
+    `trial_id` is unique within `study`, the name of its study. A study may have a hundred thousand,
+    so they share what they have in common, and say what their keys are made of only when asked.
     """
 
+    study: str
     trial_id: str
     setting: Setting
     seed: int
@@ -118,10 +119,9 @@ class ResolvedStudy:
         for seed in seeds:
             run_key = key_of(run | {"seed": seed})
             evaluation_key = key_of(evaluation | {"run_key": run_key})
+            shared = (setting, seed, profile, student, data)
             name = trial_id(setting, seed)
-            trials.append(
-                Trial(name, setting, seed, profile, student, data, run_key, evaluation_key)
-            )
+            trials.append(Trial(self.study.name, name, *shared, run_key, evaluation_key))
         return trials
 
     def search_key(self, identities: Identities) -> str:

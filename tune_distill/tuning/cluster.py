@@ -6,11 +6,13 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning.access import let_in
+from tune_distill.tuning.imports import no_garbage
+from tune_distill.tuning.lean import lean_ray
 
 # Read when Ray is imported or starts its processes, so set before either.
 _ENVIRONMENT = {
@@ -54,39 +56,25 @@ def running_ray(address: str | None) -> Iterator[list[dict[str, float]]]:
     if address is not None:
         address = let_in(address)
     import ray
-    from ray._private import parameter, worker
+    from ray._private import worker
 
     # Ray would print every worker's death among our lines, which tell of it themselves.
     worker.print_to_stdstream = lambda *_, **__: None
     # A failed trial is a row with its reason; its traceback is not news.
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    whole, parameter.RayParams = parameter.RayParams, _lean(parameter.RayParams)
     try:
-        ray.init(address=address or "local", **_options(address))
+        with nullcontext() if address else lean_ray():
+            ray.init(address=address or "local", **_options(address))
     except _start_errors() as error:
         what = f"a Ray cluster at {address}" if address else "Ray on this machine"
         reason = " ".join(str(error).split())[:300]
         raise ClusterError(f"--address: {what} must start or answer, got: {reason}") from error
-    finally:
-        parameter.RayParams = whole
     try:
         yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
     finally:
-        ray.shutdown()
-
-
-def _lean(whole: Any) -> Any:
-    """Ray's parameters, but for two processes that only clusters need.
-
-    The autoscaler's and the one that forwards logs take a second to start and one to end.
-    """
-
-    class Lean(whole):  # type: ignore[misc]
-        def __init__(self, *arguments: Any, **settings: Any) -> None:
-            super().__init__(*arguments, **settings)
-            self.no_monitor, self.include_log_monitor = True, False
-
-    return Lean
+        # A reference to Ray that another thread collects meanwhile would end the process.
+        with no_garbage():
+            ray.shutdown()
 
 
 def _require_listening(address: str) -> None:

@@ -1,4 +1,4 @@
-"""A study from its plans to its records: what the store has, and what Ray Tune adds."""
+"""Studies from their plans to their records: what the store has, and what Ray Tune adds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.profile import Profile
 from tune_distill.spec.settings import input_profiles
 from tune_distill.spec.study import Study
-from tune_distill.tuning.events import Display, Outcome
+from tune_distill.tuning.events import AllEnded, Display, Outcome
 from tune_distill.tuning.imports import no_garbage
 from tune_distill.tuning.planning import plans
 from tune_distill.tuning.resources import Limits, ResourceRequest, TrialResources, fit
@@ -22,77 +22,145 @@ from tune_distill.tuning.signals import signals_kept
 
 Nodes = Sequence[Mapping[str, float]]
 
+Conclude = Callable[[ResolvedStudy, Outcome], None]
+
+
+class _Course:
+    """A study on its way through its plans, one after the other."""
+
+    def __init__(self, resolved: ResolvedStudy, inputs: Inputs, store: Store) -> None:
+        self.resolved, self._store = resolved, store
+        self._plans = plans(resolved, inputs, store)
+        self._records: dict[str, TrialRecord] = {}
+        self._ran = False
+        self.plan: Plan | None = None
+
+    def go_on(self) -> None:
+        """`plan` is the next one that has trials to run, or none; the store has told of others."""
+        self.plan = None
+        for plan in self._plans:
+            found = [trial for trial in plan.trials if trial.trial_id in plan.finished]
+            self._add(stored_record(trial, plan, self._store) for trial in found)
+            if plan.num_to_run:
+                self.plan = plan
+                break
+
+    def end(self, records: Iterable[TrialRecord]) -> None:
+        """The plan's trials have ended like this."""
+        self._add(records)
+        self._ran = True
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether more is known of its trials than that they were interrupted."""
+        records = self._records.values()
+        return any(record.error != INTERRUPTED or record.history for record in records)
+
+    def outcome(self) -> Outcome:
+        return Outcome(_in_order(self.resolved.study, self._records.values()), self._ran)
+
+    def _add(self, records: Iterable[TrialRecord]) -> None:
+        self._records |= {record.trial.trial_id: record for record in records}
+
 
 def conduct(
-    resolved: ResolvedStudy,
+    studies: Sequence[ResolvedStudy],
     inputs: Inputs,
     store: Store,
     request: ResourceRequest,
     display: Display,
     start_ray: Callable[[], Nodes],
     limits: Limits,
-) -> Outcome:
-    """A record for each trial of the study, settings in order and seeds within.
+    conclude: Conclude,
+) -> bool:
+    """Runs the studies, all at once: `conclude` is called with each as soon as it has a record for
+    each of its trials, and should return at once.
 
     `start_ray` is called only if some trial needs a worker; it gives the nodes' resources. Ctrl-C
-    ends it early, whenever it comes: trials that are not complete then are failed as interrupted.
+    ends it early, whenever it comes, and True is returned: trials that are not complete then are
+    failed as interrupted, and studies that had not begun are left out.
     """
-    records: dict[str, TrialRecord] = {}
+    courses = {each.study.name: _Course(each, inputs, store) for each in studies}
+
+    def end(course: _Course) -> None:
+        if course.has_begun:
+            conclude(course.resolved, course.outcome())
+
+    def go_on(course: _Course) -> None:
+        course.go_on()
+        if course.plan is None:
+            end(course)
+
+    def all_ended(plan: Plan, records: list[TrialRecord]) -> None:
+        course = courses[plan.resolved.study.name]
+        course.end(records)
+        go_on(course)
+
+    for course in courses.values():
+        go_on(course)
     early = False
-    for plan in plans(resolved, inputs, store):
-        for trial in plan.trials:
-            if trial.trial_id in plan.finished:
-                records[trial.trial_id] = stored_record(trial, plan, store)
-        if plan.num_to_run:
-            try:
-                ran, early = _run(plan, inputs, store, request, display, start_ray, limits)
-            except KeyboardInterrupt:
-                ran, early = [_interrupted(trial, store) for trial in plan.pending], True
-            records |= {record.trial.trial_id: record for record in ran}
-            if early:
-                break
-    return Outcome(_in_order(resolved.study, list(records.values())), early)
+    while not early and (left := [course.plan for course in courses.values() if course.plan]):
+        try:
+            early = _run(left, inputs, store, request, display, start_ray, limits, all_ended)
+        except KeyboardInterrupt:
+            early = True
+            for plan in left:
+                course = courses[plan.resolved.study.name]
+                if course.plan is plan:
+                    course.end(_interrupted(trial, store) for trial in plan.pending)
+    for course in courses.values():
+        if course.plan is not None:
+            end(course)
+    return early
 
 
 def _run(
-    plan: Plan,
+    plans: Sequence[Plan],
     inputs: Inputs,
     store: Store,
     request: ResourceRequest,
     display: Display,
     start_ray: Callable[[], Nodes],
     limits: Limits,
-) -> Outcome:
-    profiles = _profiles(plan)
+    all_ended: AllEnded,
+) -> bool:
+    profiles = _profiles(plans)
+
+    def prepare() -> Inputs:
+        with no_garbage():
+            inputs.prepare(profiles, store)
+        return inputs.for_workers()
+
     # Ray's processes take seconds to start, and so do texts to be tokenised.
-    with no_garbage(), ThreadPoolExecutor(1) as beside:
-        prepared = beside.submit(inputs.prepare, profiles, store)
+    with ThreadPoolExecutor(1) as beside:
+        prepared = beside.submit(prepare)
         nodes = _started(start_ray)
+        resources = place(plans, nodes, request)
         # Ray is imported by now; not before, so that a study that is all in the store is quick.
-        from tune_distill.tuning.runner import run_plan
+        from tune_distill.tuning.runner import run_plans
 
-        prepared.result()
-
-    resources = place(plan, nodes, request)
-    return run_plan(plan, inputs, store, resources, display, limits)
+        return run_plans(plans, inputs, prepared, store, resources, display, limits, all_ended)
 
 
-def place(plan: Plan, nodes: Nodes, request: ResourceRequest) -> TrialResources:
-    """What each trial that the plan has left gets on these nodes.
+def place(plans: Sequence[Plan], nodes: Nodes, request: ResourceRequest) -> TrialResources:
+    """What each trial that these plans have left gets on these nodes.
 
     Raises:
         ClusterError: no node can ever hold one trial.
     """
-    num_runs = len({trial.run_key for trial in plan.trials}) + plan.num_new
-    largest = max(num_parameters(profile.student) for profile in _profiles(plan))
+    runs = {trial.run_key for plan in plans for trial in plan.trials}
+    num_runs = len(runs) + sum(plan.num_new for plan in plans)
+    largest = max(num_parameters(profile.student) for profile in _profiles(plans))
     return fit(nodes, num_runs, largest, request)
 
 
-def _profiles(plan: Plan) -> list[Profile]:
-    """Those of all trials that the plan has left, also of settings yet to be chosen."""
-    profiles = [trial.profile for trial in plan.pending]
-    if plan.num_new:
-        profiles += input_profiles(plan.resolved.study, plan.resolved.profile)
+def _profiles(plans: Sequence[Plan]) -> list[Profile]:
+    """Those of all trials that the plans have left, also of settings yet to be chosen."""
+    profiles = []
+    for plan in plans:
+        profiles += [trial.profile for trial in plan.pending]
+        if plan.num_new:
+            profiles += input_profiles(plan.resolved.study, plan.resolved.profile)
     return profiles
 
 

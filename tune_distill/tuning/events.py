@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -24,19 +25,23 @@ class Report:
     pid: int
 
 
+AllEnded = Callable[[Plan, list[TrialRecord]], None]
+"""Hears of a plan whose trials have all ended, and of their records, in no particular order."""
+
+
 class Outcome(NamedTuple):
-    """What became of trials; `early` says that it was ended before they were: by Ctrl-C, SIGTERM,
-    or because the driver could not go on."""
+    """What became of a study's trials: settings in order, and seeds within. `ran` says whether any
+    of them needed a worker, or the store had them all."""
 
     records: list[TrialRecord]
-    early: bool
+    ran: bool
 
 
 class Display(Protocol):
-    """Shows a study while it runs. Every method returns at once."""
+    """Shows studies while they run. Every method returns at once."""
 
-    def begin(self, plan: Plan, num_workers: int) -> None:
-        """Ray is up and `plan` starts on so many workers."""
+    def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
+        """Ray is up and these plans start on so many workers."""
 
     def started(self, trial: Trial) -> None:
         """A worker has the trial, for the first time."""

@@ -64,13 +64,12 @@ def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
     return make_plan(resolved, search_key, trials, store, asks_optuna=True, num_new=num_new)
 
 
-def start_over(resolved: ResolvedStudy, inputs: Inputs, store: Store, made: set[str]) -> None:
-    """The store answers none of the study's trials, except by runs in `made`."""
+def start_over(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> None:
+    """The store answers none of the study's trials."""
     # All of them first: a search's replicates are known only while its trials are.
     for plan in list(plans(resolved, inputs, store)):
         for trial in plan.trials:
-            if trial.run_key not in made:
-                store.discard_run(trial.run_key)
+            store.discard_run(trial.run_key)
             store.discard_evaluation(trial.evaluation_key)
         store.discard_search(plan.search_key)
 

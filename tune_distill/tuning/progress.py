@@ -1,10 +1,10 @@
-"""A running study on a terminal, as lines in a log, or as JSON lines."""
+"""Running studies on a terminal, as lines in a log, or as JSON lines."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 
 from rich.console import Console, Group
@@ -41,7 +41,7 @@ class TrialProgress:
 
 @dataclass
 class StudyProgress:
-    """Where a study stands, kept up to date by the display's events.
+    """Where the studies that run stand, kept up to date by the display's events.
 
     `clock` gives seconds from any fixed point.
     """
@@ -102,21 +102,29 @@ class _Tracking:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console
         self.progress = StudyProgress(clock)
+        self._num_studies = 1
 
-    def begin(self, plan: Plan, num_workers: int) -> None:
-        self.progress = StudyProgress(self.progress.clock, plan.num_to_run, num_workers)
+    def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
+        num_trials = sum(plan.num_to_run for plan in plans)
+        self.progress = StudyProgress(self.progress.clock, num_trials, num_workers)
+        self._num_studies = max(self._num_studies, len(plans))
 
     def started(self, trial: Trial) -> None:
-        self.progress.start(trial.trial_id)
+        self.progress.start(self._name(trial))
 
     def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
-        self.progress.retry(trial.trial_id, num_retries)
+        self.progress.retry(self._name(trial), num_retries)
 
     def progressed(self, trial: Trial, report: Report) -> None:
-        self.progress.advance(trial.trial_id, report.step, report.num_steps, report.eval_loss)
+        steps = (report.step, report.num_steps)
+        self.progress.advance(self._name(trial), *steps, report.eval_loss)
 
     def ended(self, record: TrialRecord) -> None:
-        self.progress.end(record.trial.trial_id, record.state)
+        self.progress.end(self._name(record.trial), record.state)
+
+    def _name(self, trial: Trial) -> str:
+        """The trial's, with its study's where several run."""
+        return f"{trial.study} {trial.trial_id}" if self._num_studies > 1 else trial.trial_id
 
     def close(self) -> None:
         """Nothing is held."""
@@ -129,24 +137,25 @@ class QuietDisplay(_Tracking):
 class PlainDisplay(_Tracking):
     """A line for each trial that starts, loses its worker or ends: for logs and pipes."""
 
-    def begin(self, plan: Plan, num_workers: int) -> None:
-        super().begin(plan, num_workers)
-        self._line(f"{plan.num_to_run} trials to run, {num_workers} at a time")
+    def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
+        super().begin(plans, num_workers)
+        self._line(f"{self.progress.num_trials} trials to run, {num_workers} at a time")
 
     def started(self, trial: Trial) -> None:
         super().started(trial)
-        self._line(f"started  {trial.trial_id}")
+        self._line(f"started  {self._name(trial)}")
 
     def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
         super().retried(trial, num_retries, reason)
-        self._line(f"retried  {trial.trial_id} ({reason}) {num_retries}")
+        self._line(f"retried  {self._name(trial)} ({reason}) {num_retries}")
 
     def ended(self, record: TrialRecord) -> None:
         super().ended(record)
         done = f"{self.progress.num_ended}/{self.progress.num_trials}"
         eta = self.progress.eta_s()
         left = f", about {duration_text(eta)} left" if eta else ""
-        self._line(f"{record.state:8} {record.trial.trial_id} ({_ending(record)}) {done}{left}")
+        name = self._name(record.trial)
+        self._line(f"{record.state:8} {name} ({_ending(record)}) {done}{left}")
 
     def _line(self, text: str) -> None:
         self.console.print(text, highlight=False, soft_wrap=True, markup=False)
@@ -155,29 +164,33 @@ class PlainDisplay(_Tracking):
 class JsonDisplay(_Tracking):
     """A JSON object a line for each event: for programs."""
 
-    def begin(self, plan: Plan, num_workers: int) -> None:
-        super().begin(plan, num_workers)
-        self._study = plan.resolved.study.name
-        self._emit("begin", num_trials=plan.num_to_run, num_workers=num_workers)
+    def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
+        super().begin(plans, num_workers)
+        for plan in plans:
+            study = plan.resolved.study.name
+            self._emit("begin", study, num_trials=plan.num_to_run, num_workers=num_workers)
 
     def started(self, trial: Trial) -> None:
         super().started(trial)
-        self._emit("started", trial_id=trial.trial_id, run_key=trial.run_key)
+        self._emit_of(trial, "started", run_key=trial.run_key)
 
     def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
         super().retried(trial, num_retries, reason)
-        self._emit("retried", trial_id=trial.trial_id, num_retries=num_retries, error=reason)
+        self._emit_of(trial, "retried", num_retries=num_retries, error=reason)
 
     def progressed(self, trial: Trial, report: Report) -> None:
         super().progressed(trial, report)
-        self._emit("progressed", trial_id=trial.trial_id, **asdict(report))
+        self._emit_of(trial, "progressed", **asdict(report))
 
     def ended(self, record: TrialRecord) -> None:
         super().ended(record)
-        self._emit("ended", trial_id=record.trial.trial_id, state=record.state, error=record.error)
+        self._emit_of(record.trial, "ended", state=record.state, error=record.error)
 
-    def _emit(self, event: str, **values: object) -> None:
-        self.console.file.write(json.dumps({"event": event, "study": self._study, **values}) + "\n")
+    def _emit_of(self, trial: Trial, event: str, **values: object) -> None:
+        self._emit(event, trial.study, trial_id=trial.trial_id, **values)
+
+    def _emit(self, event: str, study: str, **values: object) -> None:
+        self.console.file.write(json.dumps({"event": event, "study": study, **values}) + "\n")
         self.console.file.flush()
 
 
@@ -190,8 +203,8 @@ class LiveDisplay(_Tracking):
             console=console, get_renderable=self.render, refresh_per_second=4, transient=True
         )
 
-    def begin(self, plan: Plan, num_workers: int) -> None:
-        super().begin(plan, num_workers)
+    def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
+        super().begin(plans, num_workers)
         self._live.start()
 
     def close(self) -> None:

@@ -1,12 +1,15 @@
-"""Tune runs what a plan has left, and every trial ends as a record."""
+"""Tune runs what plans have left, and every trial ends as a record."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.error import TuneError
 
@@ -16,12 +19,12 @@ from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, stored_record
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.spec.settings import baseline, domains
-from tune_distill.tuning.events import Display, Outcome
+from tune_distill.tuning.events import AllEnded, Display
 from tune_distill.tuning.journal import search_storage
+from tune_distill.tuning.plan_search import PlanSearch, Trainings
 from tune_distill.tuning.recovery import recovering
 from tune_distill.tuning.resources import Limits, TrialResources
 from tune_distill.tuning.searchers import (
-    PlanSearch,
     Spares,
     StoredOptunaSearch,
     asha,
@@ -29,36 +32,51 @@ from tune_distill.tuning.searchers import (
     tell_ended,
 )
 from tune_distill.tuning.signals import signals_kept
+from tune_distill.tuning.together import ScheduleTogether, SearchTogether
 from tune_distill.tuning.trainable import Context, StudyTrainable, one_line, trial_of
 from tune_distill.tuning.watcher import Watcher
 
 logger = logging.getLogger(__name__)
 
 
-def run_plan(
-    plan: Plan,
+def run_plans(
+    plans: Sequence[Plan],
     inputs: Inputs,
+    prepared: Future[Inputs],
     store: Store,
     resources: TrialResources,
     display: Display,
     limits: Limits,
+    all_ended: AllEnded,
     trainable: type[StudyTrainable] = StudyTrainable,
-) -> Outcome:
-    """The records of all trials that the plan had left, in no particular order.
+) -> bool:
+    """Runs all trials that these plans of different studies have left, those of the first study
+    before those of the next, and of all of them as many at once as there are workers.
 
-    Complete ones are in the store; failed ones carry their reason. Ctrl-C ends it early: what was
-    running has checkpoints, and its trials are failed as interrupted. So are they, with its reason,
-    where the driver cannot go on, say because the store refuses the search's journal.
+    `inputs` need to name trials; `prepared` will be what workers read, and these start meanwhile.
+    `all_ended` is called once for each plan. Complete trials are in the store then; failed ones
+    carry their reason. Ctrl-C ends it early, and True is returned: what was running has
+    checkpoints, and its trials are failed as interrupted. So are they, with its reason, where the
+    driver cannot go on, say because the store refuses a search's journal.
+
+    Raises:
+        Exception: what kept the inputs from being prepared; then no trial has begun.
     """
-    watcher = Watcher(plan, inputs, store, display, limits, resources)
-    display.begin(plan, resources.max_concurrent)
+
+    @cache
+    def supply() -> Any:
+        return ray.put(prepared.result())
+
+    watcher = Watcher(plans, inputs, store, display, limits, resources, supply, all_ended)
+    display.begin(plans, resources.max_concurrent)
     context = Context(
-        plan.resolved,
-        inputs.for_workers(),
+        {plan.resolved.study.name: plan.resolved for plan in plans},
         store.place,
         resources.num_threads,
         limits.time_limit_s,
     )
+    stored = frozenset[str]().union(*(plan.stored_runs for plan in plans))
+    trainings = Trainings(store.has_run, stored)
     why_left = INTERRUPTED
     with scratch() as folder:
         tuner = tune.Tuner(
@@ -67,9 +85,11 @@ def run_plan(
                 {"cpu": resources.cpus, "gpu": resources.gpus, "memory": resources.memory},
             ),
             tune_config=tune.TuneConfig(
-                search_alg=_searcher(plan, inputs, store),
-                scheduler=_scheduler(plan, inputs, store),
-                num_samples=plan.num_to_run,
+                search_alg=SearchTogether(
+                    _search(plan, inputs, store, trainings) for plan in plans
+                ),
+                scheduler=_schedulers(plans, inputs, store),
+                num_samples=sum(plan.num_to_run for plan in plans),
                 max_concurrent_trials=resources.max_concurrent,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
@@ -92,14 +112,22 @@ def run_plan(
             # Tune took the first Ctrl-C for itself, and was still ending.
             logger.debug("interrupted once more")
         except Exception as error:
+            if unprepared := prepared.exception():
+                raise unprepared from None
             # What a searcher or we have raised: as it is, or in Tune's words with a traceback.
             why_left = f"the driver could not go on: {_last_line(error)}"
-            logger.error("%s: %s", plan.resolved.study.name, why_left)
-    for record in _left_over(plan, watcher, store, why_left):
-        watcher.end(record)
-    records = list(watcher.records.values())
-    early = len(records) < plan.num_to_run or any(record.error == why_left for record in records)
-    return Outcome(records, early)
+            logger.error("%s: %s", " ".join(context.studies), why_left)
+    early = False
+    for plan in plans:
+        for record in _left_over(plan, watcher, store, why_left):
+            watcher.end(record)
+        records = watcher.of(plan)
+        early |= any(record.error == why_left for record in records.values())
+        if len(records) < plan.num_to_run:
+            # Optuna was not asked for the rest.
+            early = True
+            all_ended(plan, list(records.values()))
+    return early
 
 
 def _last_line(error: Exception) -> str:
@@ -108,10 +136,12 @@ def _last_line(error: Exception) -> str:
     return str(error).strip().splitlines()[-1].strip()[:500]
 
 
-def _searcher(plan: Plan, inputs: Inputs, store: Store) -> PlanSearch | StoredOptunaSearch:
+def _search(
+    plan: Plan, inputs: Inputs, store: Store, trainings: Trainings
+) -> PlanSearch | StoredOptunaSearch:
     study = plan.resolved.study
     if not plan.asks_optuna:
-        return PlanSearch(plan.pending, store.has_run)
+        return PlanSearch(plan.pending, trainings)
     storage = search_storage(store.place, store.search_folder(plan.search_key))
     seed, space = plan.resolved.seeds[0], domains(study, plan.resolved.profile)
     answered = [(_point(record.trial, plan), record) for record in _stored_records(plan, store)]
@@ -121,22 +151,28 @@ def _searcher(plan: Plan, inputs: Inputs, store: Store) -> PlanSearch | StoredOp
         seed,
         storage,
         len(plan.trials),
+        plan.num_to_run,
         [point for point, _ in answered],
         lambda setting: plan.resolved.trial(setting, seed, inputs).run_key,
+        trainings,
     )
     tell_ended(storage, space, study.metric.name, answered)
     ask_again(storage, [_point(trial, plan) for trial in plan.pending])
     return search
 
 
-def _scheduler(plan: Plan, inputs: Inputs, store: Store) -> Any:
-    study, profile = plan.resolved.study, plan.resolved.profile
-    if study.scheduler is None or not plan.prunes:
-        return None
-    earlier = [record.history for record in _stored_records(plan, store)]
-    num_train = inputs.data_identity(profile.data).num_train
-    spares = _spares_baseline(plan, inputs)
-    return asha(study.scheduler, study, num_train, profile.train, earlier, spares)
+def _schedulers(plans: Sequence[Plan], inputs: Inputs, store: Store) -> ScheduleTogether:
+    schedulers = {}
+    for plan in plans:
+        study, profile = plan.resolved.study, plan.resolved.profile
+        if study.scheduler is not None and plan.prunes:
+            earlier = [record.history for record in _stored_records(plan, store)]
+            num_train = inputs.data_identity(profile.data).num_train
+            spares = _spares_baseline(plan, inputs)
+            schedulers[study.name] = asha(
+                study.scheduler, study, num_train, profile.train, earlier, spares
+            )
+    return ScheduleTogether(schedulers)
 
 
 def _spares_baseline(plan: Plan, inputs: Inputs) -> Spares:
@@ -146,7 +182,7 @@ def _spares_baseline(plan: Plan, inputs: Inputs) -> Spares:
     if spared is None:
         return lambda config: False
     runs = {resolved.trial(spared, seed, inputs).run_key for seed in resolved.seeds}
-    return lambda config: trial_of(config, resolved, inputs).run_key in runs
+    return lambda config: trial_of(config, {resolved.study.name: resolved}, inputs).run_key in runs
 
 
 def _stored_records(plan: Plan, store: Store) -> list[TrialRecord]:
@@ -163,18 +199,15 @@ def _point(trial: Trial, plan: Plan) -> Mapping[str, Any]:
 def _left_over(plan: Plan, watcher: Watcher, store: Store, why: str) -> list[TrialRecord]:
     """Records of trials that never ended: waiting for a run that failed or was pruned, which
     is their end too, or left for the reason given."""
+    records = watcher.of(plan)
     ended = {
         record.trial.run_key: record
-        for record in watcher.records.values()
+        for record in records.values()
         if record.state != "complete" and not store.has_run(record.trial.run_key)
     }
-    unfinished = {trial.trial_id: trial for trial in watcher.unfinished()}
+    unfinished = {trial.trial_id: trial for trial in watcher.unfinished(plan)}
     waiting = {trial.trial_id: trial for trial in plan.pending}
-    left = [
-        trial
-        for trial_id, trial in (waiting | unfinished).items()
-        if trial_id not in watcher.records
-    ]
+    left = [trial for trial_id, trial in (waiting | unfinished).items() if trial_id not in records]
     return [
         replace(ended[trial.run_key], trial=trial, num_retries=0)
         if trial.run_key in ended

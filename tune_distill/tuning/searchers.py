@@ -1,4 +1,4 @@
-"""Which trial Tune starts next: a plan's, trainings first, or one that Optuna asks for."""
+"""Which trial an Optuna search starts next, and which ones ASHA stops."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tune_distill.records.places import Place
 from tune_distill.records.runs import HistoryRow
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.domains import Cases, Domain, IntRange, LogUniform, Scalar, Uniform, Values
-from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Train
 from tune_distill.spec.settings import Setting, setting
 from tune_distill.spec.study import PROGRESS_METRICS, Asha, MetricName, Study
 from tune_distill.tuning.journal import has_journal, search_storage
+from tune_distill.tuning.plan_search import Trainings
 from tune_distill.tuning.trainable import trial_config
 
 Spares = Callable[[Mapping[str, Any]], bool]
@@ -36,59 +36,6 @@ _NUM_STARTUP_TRIALS = 5
 
 # How often TPE is asked for a point that the search has not had.
 _NUM_TRIES = 50
-
-
-class PlanSearch(Searcher):  # type: ignore[misc]
-    """Hands out planned trials: a run's first trial trains it, the others wait for it.
-
-    So a run is trained once, and decodings start as soon as theirs is there. When a training
-    fails, the trials that wait for it are left out: they would fail in the same way.
-    """
-
-    def __init__(self, trials: Iterable[Trial], has_run: Callable[[str], bool]) -> None:
-        super().__init__()
-        trials = list(trials)
-        self._has_run = has_run
-        self._ready_runs = {key for key in {trial.run_key for trial in trials} if has_run(key)}
-        self._given: dict[str, Trial] = {}
-        trainers: dict[str, Trial] = {}
-        decoders = []
-        for trial in trials:
-            if trial.run_key in self._ready_runs or trial.run_key in trainers:
-                decoders.append(trial)
-            else:
-                trainers[trial.run_key] = trial
-        self._waiting = [*trainers.values(), *decoders]
-        self._untrained = set(trainers)
-
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        if not self._waiting:
-            return str(Searcher.FINISHED)
-        for position, trial in enumerate(self._waiting):
-            if trial.run_key in self._ready_runs or trial.run_key in self._untrained:
-                self._untrained.discard(trial.run_key)
-                self._given[trial_id] = self._waiting.pop(position)
-                return trial_config(trial.setting, trial.seed)
-        return None
-
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """A plan does not change with results."""
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        trial = self._given[trial_id]
-        # A trial whose decoding failed leaves its run to the others.
-        if self._has_run(trial.run_key):
-            self._ready_runs.add(trial.run_key)
-        elif trial.run_key not in self._ready_runs:
-            self._waiting = [other for other in self._waiting if other.run_key != trial.run_key]
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the store resumes studies."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
 
 
 class SparingAsha(ASHAScheduler):  # type: ignore[misc]
@@ -115,13 +62,15 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
         seed: int,
         storage: BaseStorage,
         num_earlier: int,
+        num_to_run: int,
         answered: Iterable[Mapping[str, Scalar]],
         run_key_of: Callable[[Setting], str],
+        trainings: Trainings,
     ) -> None:
         self._study_spec, self._seed_of_trials = study, seed
         self._domains = dict(space)
-        self._run_key_of = run_key_of
-        self._busy: dict[str, str] = {}
+        self._num_to_run = num_to_run
+        self._run_key_of, self._trainings = run_key_of, trainings
         self._reported: dict[str, int] = {}
         self._held: optuna.Trial | None = None
         # Not what the journal calls ended: the store may have lost it, and it is asked for again.
@@ -140,17 +89,21 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
             study_name=_STUDY_NAME,
         )
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next point, or none while another worker trains the very run that it needs."""
+        if not self._num_to_run:
+            return str(Searcher.FINISHED)
         trial = self._held or self._new_point()
         chosen = setting(self._study_spec, self._domains, trial.params)
         run_key = self._run_key_of(chosen)
-        if run_key in self._busy.values():
+        if self._trainings.wait(run_key):
             self._held = trial
             return None
         self._held = None
-        self._ot_trials[trial_id], self._busy[trial_id] = trial, run_key
-        return trial_config(chosen, self._seed_of_trials)
+        self._num_to_run -= 1
+        self._ot_trials[trial_id] = trial
+        self._trainings.begin(trial_id, run_key)
+        return trial_config(self._study_spec.name, chosen, self._seed_of_trials)
 
     def _new_point(self) -> optuna.Trial:
         for _ in range(_NUM_TRIES):
@@ -174,7 +127,7 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         trial = self._ot_trials[trial_id]
-        self._busy.pop(trial_id, None)
+        self._trainings.end(trial_id)
         if error or not result or "error" in result:
             self._ot_study.tell(trial, state=TrialState.FAIL)
         elif _is_complete(result):

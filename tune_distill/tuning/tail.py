@@ -1,8 +1,8 @@
-"""While a study's last trials run, a worker's CPU is free: time to get ready for what follows."""
+"""While the last trials run, a worker's CPU is free: time to get ready for what follows."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Thread
 
 from tune_distill.records.trials import TrialRecord
@@ -11,7 +11,7 @@ from tune_distill.tuning.events import Display, Report
 
 
 class TailDisplay:
-    """A display that shows what another one shows, and once runs `get_ready` beside the study.
+    """A display that shows what another one shows, and once runs `get_ready` beside the trials.
 
     That is when every trial has been started and one of them has ended: its worker idles from then
     on.
@@ -20,16 +20,16 @@ class TailDisplay:
     def __init__(self, display: Display, get_ready: Callable[[], object]) -> None:
         self._display = display
         self._thread = Thread(target=get_ready, name="get-ready", daemon=True)
-        self._started: set[str] = set()
-        self._ended: set[str] = set()
+        self._started: set[tuple[str, str]] = set()
+        self._ended: set[tuple[str, str]] = set()
         self._num_to_run = 0
 
-    def begin(self, plan: Plan, num_workers: int) -> None:
-        self._num_to_run += plan.num_to_run
-        self._display.begin(plan, num_workers)
+    def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
+        self._num_to_run += sum(plan.num_to_run for plan in plans)
+        self._display.begin(plans, num_workers)
 
     def started(self, trial: Trial) -> None:
-        self._started.add(trial.trial_id)
+        self._started.add((trial.study, trial.trial_id))
         self._display.started(trial)
 
     def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
@@ -39,7 +39,7 @@ class TailDisplay:
         self._display.progressed(trial, report)
 
     def ended(self, record: TrialRecord) -> None:
-        self._ended.add(record.trial.trial_id)
+        self._ended.add((record.trial.study, record.trial.trial_id))
         all_started = len(self._started) == self._num_to_run
         if all_started and self._ended < self._started and not self._thread.ident:
             self._thread.start()

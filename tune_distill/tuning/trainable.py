@@ -6,7 +6,6 @@ import faulthandler
 import importlib
 import logging
 import os
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -29,26 +28,30 @@ if TYPE_CHECKING:
 
 _STANDARD_ERROR = 2
 
+Studies = Mapping[str, ResolvedStudy]
+"""Studies by name."""
+
 
 @dataclass(frozen=True)
 class Context:
-    """What all trials of a study share; it travels to workers through Ray's object store."""
+    """What workers know of the studies, which are there by name, before they have inputs."""
 
-    resolved: ResolvedStudy
-    inputs: Inputs
+    studies: Studies
     place: Place
     num_threads: int
     time_limit_s: float | None = None
 
 
-def trial_config(setting: Setting, seed: int) -> dict[str, Any]:
+def trial_config(study: str, setting: Setting, seed: int) -> dict[str, Any]:
     """What tells a Tune trial from the others."""
-    return {"values": dict(setting.values), "fields": dict(setting.fields), "seed": seed}
+    named = {"values": dict(setting.values), "fields": dict(setting.fields)}
+    return {"study": study, **named, "seed": seed}
 
 
-def trial_of(config: Mapping[str, Any], resolved: ResolvedStudy, inputs: Inputs) -> Trial:
+def trial_of(config: Mapping[str, Any], studies: Studies, inputs: Inputs) -> Trial:
     """The trial that a Tune config names."""
-    return resolved.trial(Setting(config["values"], config["fields"]), config["seed"], inputs)
+    setting = Setting(config["values"], config["fields"])
+    return studies[config["study"]].trial(setting, config["seed"], inputs)
 
 
 class _Messages(logging.Handler):
@@ -65,11 +68,13 @@ class _Messages(logging.Handler):
 class StudyTrainable(tune.Trainable):  # type: ignore[misc]
     """Drives `run_trial`; a worker takes one trial after the other, also after one that fails.
 
+    A worker starts while the driver still prepares what trials read, and is given it afterwards.
     Whatever a trial raises would be raised again: it ends the trial. Only the death of the process
     is for Tune to handle, which starts the trial again elsewhere.
     """
 
     _progress: Iterator[Progress]
+    _inputs: Inputs
 
     def setup(self, config: dict[str, Any], context: Context) -> None:
         if not ray.get_runtime_context().get_accelerator_ids()["GPU"]:
@@ -79,6 +84,11 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
         self._messages = _Messages()
         logging.getLogger("tune_distill").addHandler(self._messages)
         self._begin(config)
+        _import_science()
+
+    def take_inputs(self, inputs: Inputs) -> None:
+        """What trials read, from Ray's object store; once, before the first step."""
+        self._inputs = inputs
 
     def step(self) -> dict[str, Any]:
         try:
@@ -99,16 +109,14 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
 
     def attempt(self, config: Mapping[str, Any]) -> Iterator[Progress]:
         """The trial that the config names, from where its checkpoint left it."""
-        if "torch" not in sys.modules:
-            _import_science()
         from tune_distill.distill.process import configure_torch
         from tune_distill.distill.trial import run_trial
 
         context = self._context
         # For each trial: a resumed one keeps the threads it began with, and leaves them set.
         configure_torch(context.num_threads)
-        trial = trial_of(config, context.resolved, context.inputs)
-        yield from run_trial(trial, context.inputs, Store(context.place))
+        trial = trial_of(config, context.studies, self._inputs)
+        yield from run_trial(trial, self._inputs, Store(context.place))
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._num_reported = 0

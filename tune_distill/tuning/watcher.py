@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord, complete_record
 from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.plan import Plan, Trial
-from tune_distill.tuning.events import Display, Report
+from tune_distill.tuning.events import AllEnded, Display, Report
 from tune_distill.tuning.recovery import failure_reason
 from tune_distill.tuning.resources import Limits, TrialResources
 from tune_distill.tuning.trainable import one_line, trial_of
@@ -52,22 +52,30 @@ class _Running:
 class Watcher(tune.Callback):  # type: ignore[misc]
     """Turns Tune's callbacks into records, and shows them; keeps trials to their limits.
 
-    `clock` gives seconds from any fixed point.
+    `supply` waits for the inputs, and tells where Ray has them for workers. `all_ended` is called
+    with a plan and its records as soon as each of its trials has one. `clock` gives seconds from
+    any fixed point.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        plans: Sequence[Plan],
         inputs: Inputs,
         store: Store,
         display: Display,
         limits: Limits,
         resources: TrialResources,
+        supply: Callable[[], Any],
+        all_ended: AllEnded,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.records: dict[str, TrialRecord] = {}
+        self._plans = {plan.resolved.study.name: plan for plan in plans}
+        self._records: dict[str, dict[str, TrialRecord]] = {name: {} for name in self._plans}
+        self._studies = {name: plan.resolved for name, plan in self._plans.items()}
         self._trained: set[str] = set()
-        self._plan, self._inputs, self._store, self._display = plan, inputs, store, display
+        self._inputs, self._store, self._display = inputs, store, display
+        self._supply, self._all_ended = supply, all_ended
+        self._supplied: set[Any] = set()
         self._limits, self._resources, self._clock = limits, resources, clock
         self._running: dict[str, _Running] = {}
         # Since when no worker has a trial; none once the user was told.
@@ -90,8 +98,13 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     def on_trial_start(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
+        actor = trial.temporary_state.ray_actor
+        # Tune calls a worker's `step` after this, and Ray keeps the order.
+        if actor not in self._supplied:
+            actor.take_inputs.remote(self._supply())
+            self._supplied.add(actor)
         running = self._show(trial)
-        running.began_s, running.actor = self._clock(), trial.temporary_state.ray_actor
+        running.began_s, running.actor = self._clock(), actor
 
     def on_trial_result(
         self,
@@ -142,14 +155,23 @@ class Watcher(tune.Callback):  # type: ignore[misc]
 
     def end(self, record: TrialRecord) -> None:
         """The trial has this end, and it is shown; a trial that ended before keeps its first."""
-        if record.trial.trial_id in self.records:
+        plan = self._plans[record.trial.study]
+        records = self.of(plan)
+        if record.trial.trial_id in records:
             return
-        self.records[record.trial.trial_id] = record
+        records[record.trial.trial_id] = record
         self._display.ended(record)
+        if len(records) == plan.num_to_run:
+            self._all_ended(plan, list(records.values()))
 
-    def unfinished(self) -> list[Trial]:
-        """Trials that were started and did not end: Tune was interrupted."""
-        return [running.trial for running in self._running.values()]
+    def of(self, plan: Plan) -> dict[str, TrialRecord]:
+        """The records of the plan's trials that have ended, by trial."""
+        return self._records[plan.resolved.study.name]
+
+    def unfinished(self, plan: Plan) -> list[Trial]:
+        """The plan's trials that were started and did not end: Tune was interrupted."""
+        trials = [running.trial for running in self._running.values()]
+        return [trial for trial in trials if trial.study == plan.resolved.study.name]
 
     def _ended(self, trial: TuneTrial) -> TrialRecord:
         """The record of a trial that says itself that it is done, or that the scheduler stopped.
@@ -166,7 +188,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]
                 self._trained.add(running.trial.run_key)
         else:
             history = running.history
-            self._store.mark_pruned(self._plan.search_key, running.trial.run_key, history)
+            search_key = self._plans[running.trial.study].search_key
+            self._store.mark_pruned(search_key, running.trial.run_key, history)
             record = TrialRecord(running.trial, "pruned", False, history=history)
         del self._running[trial.trial_id]
         return replace(record, num_retries=running.num_retries)
@@ -174,7 +197,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     def _is_reused(self, running: _Running, result: Mapping[str, Any]) -> bool:
         """Whether the trial needed no training; one that an earlier attempt made is its own."""
         run_key = running.trial.run_key
-        was_there = run_key in self._plan.stored_runs or run_key in self._trained
+        stored = self._plans[running.trial.study].stored_runs
+        was_there = run_key in stored or run_key in self._trained
         return not result["trained"] and (running.num_retries == 0 or was_there)
 
     def _failed(self, trial: TuneTrial, reason: str) -> TrialRecord:
@@ -192,7 +216,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     def _of(self, trial: TuneTrial) -> _Running:
         """Ours behind Tune's; a trial whose worker fails to start has not been seen before."""
         if trial.trial_id not in self._running:
-            ours = trial_of(trial.config, self._plan.resolved, self._inputs)
+            ours = trial_of(trial.config, self._studies, self._inputs)
             self._running[trial.trial_id] = _Running(ours)
         return self._running[trial.trial_id]
 

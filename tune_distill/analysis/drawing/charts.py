@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import functools
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Literal
-
-import vl_convert
 
 from tune_distill.analysis.drawing.chart_layers import (
     CHOICE,
@@ -106,7 +106,13 @@ def theme(scheme: Literal["light", "dark"]) -> Spec:
 @functools.cache
 def chart_library() -> str:
     """The JavaScript that defines `vegaEmbed`; it holds no address on the network."""
-    library = _ADDRESS.sub("", vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    made = subprocess.run(
+        [sys.executable, "-m", "tune_distill.analysis.drawing.vega"],
+        check=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    library = _ADDRESS.sub("", made.stdout.decode())
     # A function of its own: the names at the top of the bundle would be global to the page.
     return f"(function(){{{library}}})();"
 

@@ -14,6 +14,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Drawing
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -111,11 +112,14 @@ def save(figure: Figure, folder: Path) -> list[Path]:
     """
     with _style():
         drawing = draw(figure)
-        paths = [folder / f"{figure.name}.png", folder / f"{figure.name}.svg"]
-        for path, metadata in zip(paths, ({"Software": None}, {"Date": None}), strict=True):
-            with atomic_file(path) as temporary:
-                drawing.savefig(temporary, format=path.suffix[1:], dpi=DPI, metadata=metadata)
-    return paths
+        png, svg = folder / f"{figure.name}.png", folder / f"{figure.name}.svg"
+        # Not savefig, which would draw each once more to lay it out.
+        drawing.set_dpi(DPI)
+        with atomic_file(png) as temporary:
+            FigureCanvasAgg(drawing).print_png(temporary, metadata={"Software": None})
+        with atomic_file(svg) as temporary:
+            FigureCanvasSVG(drawing).print_svg(temporary, metadata={"Date": None})
+    return [png, svg]
 
 
 def sheet_of(figure: Figure) -> Sheet:
