@@ -20,6 +20,7 @@ class Trainings:
     def __init__(self, has_run: Callable[[str], bool], stored: Iterable[str] = ()) -> None:
         self._has_run, self._stored = has_run, set(stored)
         self._begun: dict[str, str] = {}
+        self._training: set[str] = set()
 
     def is_stored(self, run_key: str) -> bool:
         """Whether the run was stored when the studies began, or was made since."""
@@ -27,11 +28,13 @@ class Trainings:
 
     def wait(self, run_key: str) -> bool:
         """Whether some trial trains the run now."""
-        return run_key not in self._stored and run_key in self._begun.values()
+        return run_key in self._training
 
     def begin(self, trial_id: str, run_key: str) -> None:
         """Tune's trial of this name asks for the run: it trains it, unless it is stored."""
         self._begun[trial_id] = run_key
+        if run_key not in self._stored:
+            self._training.add(run_key)
 
     def end(self, trial_id: str) -> bool:
         """The trial has ended; whether its run is stored.
@@ -43,6 +46,7 @@ class Trainings:
         if run_key not in self._stored and self._has_run(run_key):
             self._stored.add(run_key)
         del self._begun[trial_id]
+        self._training.discard(run_key)
         return run_key in self._stored
 
 
