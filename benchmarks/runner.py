@@ -52,7 +52,7 @@ class NoOp(StudyTrainable):
 
     def attempt(self, config: Mapping[str, Any]) -> Iterator[Progress]:
         context = self._context
-        trial = trial_of(config, context.studies, self._inputs)
+        trial = trial_of(config, context.studies, self.inputs())
         fill(Store(context.place), trial)
         yield Progress(1, 1, _HISTORY, metrics=_METRICS, final_eval_loss=1.0)
 

@@ -1,8 +1,9 @@
 """All six studies: ours, and as Ray Tune runs them where every trial trains its own student.
 
-Both train with the same code, on the notebook's settings and its student of 0.7 million parameters,
-so that what is compared is the plan: runs that are shared, studies that share their workers. Ours
-begins with an empty store and ends in tables, verdicts and reports; then the same command again.
+Both train with the same code, by the notebook's settings, a student of 0.7 million parameters. What
+is compared is the plan: runs that are shared, studies that share their workers, and workers that
+start while inputs are prepared. Ours begins with an empty store and ends in tables, verdicts and
+reports; then the same command again.
 """
 
 from __future__ import annotations

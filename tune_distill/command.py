@@ -128,8 +128,7 @@ class Command:
     def tell(self, shown: Sequence[Any], summary: Mapping[str, Any]) -> None:
         """What became of a study, and in three lines what the statistics say of it."""
         if self.options.json:
-            # One write: other threads tell of their trials meanwhile.
-            sys.stdout.write(json.dumps({"event": "verdict", **summary}) + "\n")
+            self.console.out(json.dumps({"event": "verdict", **summary}), highlight=False)
         self.say(*shown, *summary["lines"])
 
     def conclude(self, total: Counts, elapsed_s: float) -> None:

@@ -72,7 +72,7 @@ def _preview(
         lines = explanations(plan, store)
     else:
         lines = [f"{trial.trial_id}: {_state(plan, trial.trial_id)}" for trial in plan.trials]
-    if plan.asks_optuna and len(resolved.seeds) > 1:
+    if not plan.is_last:
         lines.append(f"then {len(resolved.seeds) - 1} more seeds of each setting not pruned")
     return Preview(
         resolved.study.name,
@@ -95,11 +95,11 @@ def _placed(plans: Sequence[Plan], command: Command) -> TrialResources | None:
         ClusterError: no node can ever hold one trial.
     """
     options = command.options
-    to_run = [plan for plan in plans if plan.num_to_run]
+    to_run = any(plan.num_to_run for plan in plans)
     if not to_run or (options.address is None and options.resources == ResourceRequest()):
         # Ray would take seconds to start, only to say that this machine has a CPU.
         return None
-    return place(to_run, command.join_ray(), options.resources)
+    return place(plans, command.join_ray(), options.resources)
 
 
 def _estimate(

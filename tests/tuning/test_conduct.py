@@ -95,6 +95,10 @@ def run(studies: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> Any:
     return outcomes, early
 
 
+def interrupted_among(store: Store, trial: Any) -> TrialRecord:
+    return TrialRecord(trial, "failed", False, INTERRUPTED, history=history(3.0))
+
+
 def ended(study: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> Any:
     """The records of a study, and whether it ended early."""
     outcomes, early = run([study], inputs, store, start_ray)
@@ -322,3 +326,37 @@ def test_what_is_to_be_prepared_is_for_all_studies(store, inputs, runner):
     run(studies, inputs, store, two_cpus)
     lengths = {profile.train.max_source_length for profile in inputs.prepared}
     assert (len(inputs.prepared), lengths) == (9, {16, 32, 128})
+
+
+def test_a_study_whose_first_trial_was_interrupted_is_told_of(store, inputs, monkeypatch):
+    def early_run(to_run: Any, *others: Any) -> bool:
+        *_, all_ended = others
+        plan = to_run[0]
+        all_ended(plan, [interrupted_among(store, trial) for trial in plan.pending])
+        return True
+
+    monkeypatch.setattr("tune_distill.tuning.runner.run_plans", early_run)
+    studies = [resolved("smoothing"), resolved("sequence_length")]
+    outcomes, early = run(studies, inputs, store, two_cpus)
+    assert early
+    assert list(outcomes) == ["smoothing"]
+    assert outcomes["smoothing"].ran
+    assert {record.error for record in outcomes["smoothing"].records} == {INTERRUPTED}
+
+
+def test_what_a_trial_gets_does_not_depend_on_what_is_left(store, inputs, runner, monkeypatch):
+    monkeypatch.setattr("tune_distill.tuning.conduct.num_parameters", lambda student: 1e9)
+    studies = [resolved("smoothing"), resolved("sequence_length")]
+    nodes = [{"CPU": 16.0}]
+    run(studies, inputs, store, lambda: nodes)
+    store.discard_run(next(plans(studies[0], inputs, store)).trials[0].run_key)
+    run(studies, inputs, store, lambda: nodes)
+    # 8 runs, of which one is left the second time, on 16 CPUs with three trials at a time.
+    assert runner.resources[0] == runner.resources[1]
+
+
+def test_an_interrupted_study_that_had_something_stored_has_not_run(store, inputs, runner):
+    study = resolved("smoothing")
+    finish(store, next(plans(study, inputs, store)).trials[1])
+    outcomes, _ = run([study], inputs, store, interrupting)
+    assert not outcomes["smoothing"].ran

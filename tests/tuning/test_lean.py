@@ -11,10 +11,11 @@ from tune_distill.tuning.lean import lean_ray
 
 
 def test_ray_is_its_own_again_after_the_block() -> None:
-    from ray._private import parameter, services
+    from ray._private import parameter, services, utils
 
     def parts() -> list[Any]:
-        return [parameter.RayParams, services.get_node, services.start_api_server]
+        own = [services.get_node, services.start_api_server, utils.get_dashboard_dependency_error]
+        return [parameter.RayParams, *own]
 
     before = parts()
     with lean_ray():

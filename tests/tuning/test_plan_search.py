@@ -62,6 +62,7 @@ def test_what_waits_for_a_failed_training_is_left_out():
     search.suggest("a")
     search.suggest("b")
     search.on_trial_complete("a", error=True)
+    assert [trial.setting.values["temperature"] for trial in search.left_out] == [0.7, 1.0, 1.2]
     assert search.suggest("c") is None
     stored.add(trials[1].run_key)
     search.on_trial_complete("b", DONE)
@@ -109,6 +110,8 @@ def test_a_store_that_fails_once_may_be_asked_again():
     assert search.suggest("t1")
     with pytest.raises(StoreError):
         search.on_trial_complete("t1", {})
+    search.on_trial_complete("t1", {})
+    # And once more, should what follows have failed.
     search.on_trial_complete("t1", {})
     assert search.suggest("t2") == "FINISHED"
 

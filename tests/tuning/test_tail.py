@@ -57,8 +57,23 @@ def test_it_begins_once_when_no_trial_waits_and_a_worker_idles() -> None:
 def test_it_does_not_begin_when_the_last_trial_has_ended() -> None:
     calls: list[int] = []
     display = TailDisplay(Recorder(), lambda: calls.append(1))
-    display.begin([SimpleNamespace(num_to_run=1)], 2)  # type: ignore[list-item]
+    display.begin([SimpleNamespace(num_to_run=1)], 1)  # type: ignore[list-item]
     display.started(trial(0))
     display.ended(ended(0))
     display.close()
     assert not calls
+
+
+def test_it_begins_with_the_last_trial_if_that_leaves_a_worker_without_one() -> None:
+    ready = Event()
+    display = TailDisplay(Recorder(), ready.set)
+    display.begin([SimpleNamespace(num_to_run=3)], 2)  # type: ignore[list-item]
+    for number in (0, 1):
+        display.started(trial(number))
+    # Both end before the last one begins.
+    for number in (0, 1):
+        display.ended(ended(number))
+    assert not ready.is_set()
+    display.started(trial(2))
+    assert ready.wait(10)
+    display.close()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,8 +16,10 @@ from tests.records.made import (
     LocalStore,
     finish,
     finish_run,
+    history,
     resolved,
 )
+from tune_distill.spec.errors import StudentError
 from tune_distill.tuning.planning import plans
 from tune_distill.tuning.resources import Limits, TrialResources
 from tune_distill.tuning.trainable import trial_config
@@ -38,10 +42,15 @@ class Worker:
 class World:
     """A temperature study's watcher over a store, with a clock that is set by hand."""
 
-    def __init__(self, store: LocalStore) -> None:
+    def __init__(self, store: LocalStore, error: Exception | None = None) -> None:
         self.store, self.now_s = store, 0.0
         self.all_ended: list[Any] = []
         self.worker = Worker()
+        self.prepared: Future[Any] = Future()
+        if error is None:
+            self.prepared.set_result("inputs")
+        else:
+            self.prepared.set_exception(error)
         study, inputs = resolved("temperature"), FakeInputs()
         (self.plan,) = plans(study, inputs, store)
         self.watcher = Watcher(
@@ -51,7 +60,7 @@ class World:
             DISPLAY,
             Limits(),
             TrialResources(1.0, 1.0, 2),
-            lambda: "prepared",
+            self.prepared,
             lambda plan, records: self.all_ended.append((plan, records)),
             clock=lambda: self.now_s,
         )
@@ -64,6 +73,7 @@ class World:
             config=trial_config(trial.study, trial.setting, trial.seed),
             temporary_state=SimpleNamespace(ray_actor=self.worker),
             last_result=DONE,
+            run_metadata=SimpleNamespace(num_failures=0),
             pickled_error_file=None,
         )
         self.watcher.on_trial_start(0, [], tunes)
@@ -77,6 +87,11 @@ class World:
         finish(self.store, self.plan.trials[number])
         self.watcher.on_trial_complete(0, [], tunes)
         return self.watcher.of(self.plan)[self.plan.trials[number].trial_id].reused
+
+
+@pytest.fixture(autouse=True)
+def object_store(monkeypatch) -> None:
+    monkeypatch.setattr("ray.put", "put: {}".format)
 
 
 @pytest.fixture
@@ -134,7 +149,32 @@ def test_a_worker_is_given_the_inputs_once(world):
         world.started(number)
     first, world.worker = world.worker, Worker()
     world.started(2)
-    assert (first.taken, world.worker.taken) == (["prepared"], ["prepared"])
+    assert (first.taken, world.worker.taken) == ([["put: inputs"]], [["put: inputs"]])
+
+
+def test_what_cannot_be_prepared_is_told_before_a_worker_is_there(tmp_path):
+    world = World(LocalStore(tmp_path), StudentError("no T5"))
+    with pytest.raises(StudentError, match="no T5"):
+        world.watcher.on_step_begin(0, [])
+
+
+def test_a_trial_that_did_not_end_has_what_it_had_reported(world):
+    tunes = world.started(1)
+    assert [record.history for record in world.watcher.unfinished(world.plan).values()] == [()]
+    rows = history(3.0, 2.0)
+    result = {
+        "step": 20,
+        "num_steps": 40,
+        "eval_loss": 2.0,
+        "resumed_step": 0,
+        "node": "n",
+        "pid": 1,
+    }
+    told = {"messages": [], "num_rows_before": 0, "new_rows": [asdict(row) for row in rows]}
+    world.watcher.on_trial_result(0, [], tunes, result | told)
+    assert list(world.watcher.unfinished(world.plan)) == [world.plan.trials[1].trial_id]
+    [record] = world.watcher.unfinished(world.plan).values()
+    assert (record.state, record.history) == ("failed", rows)
 
 
 def test_a_plan_is_told_of_when_its_last_trial_has_ended(world):

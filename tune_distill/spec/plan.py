@@ -165,6 +165,11 @@ class Plan:
     prunes: bool = True
 
     @property
+    def is_last(self) -> bool:
+        """Whether no plan of the study follows: a search with one seed is one by itself."""
+        return not self.asks_optuna or len(self.resolved.seeds) == 1
+
+    @property
     def pending(self) -> list[Trial]:
         """Trials that need a worker."""
         return [trial for trial in self.trials if trial.trial_id not in self.finished]

@@ -108,4 +108,6 @@ def _options(address: str | None) -> dict[str, Any]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         options["include_dashboard"] = False
+        # Tune's workers are processes of their own: those that Ray has ready would idle.
+        options["_system_config"] = {"prestart_worker_first_driver": False}
     return options

@@ -26,19 +26,26 @@ Conclude = Callable[[ResolvedStudy, Outcome], None]
 
 
 class _Course:
-    """A study on its way through its plans, one after the other."""
+    """A study on its way through its plans, one after the other.
+
+    `plan` is the one that has trials to run, none when the study has come to its end; `ended` says
+    that these have. `plans` are all so far.
+    """
 
     def __init__(self, resolved: ResolvedStudy, inputs: Inputs, store: Store) -> None:
         self.resolved, self._store = resolved, store
-        self._plans = plans(resolved, inputs, store)
+        self._coming = plans(resolved, inputs, store)
         self._records: dict[str, TrialRecord] = {}
         self._ran = False
+        self.plans: list[Plan] = []
         self.plan: Plan | None = None
+        self.ended = False
 
     def go_on(self) -> None:
-        """`plan` is the next one that has trials to run, or none; the store has told of others."""
-        self.plan = None
-        for plan in self._plans:
+        """The next plan that has trials to run is there; the store has told of the others."""
+        self.plan, self.ended = None, False
+        for plan in self._coming:
+            self.plans.append(plan)
             found = [trial for trial in plan.trials if trial.trial_id in plan.finished]
             self._add(stored_record(trial, plan, self._store) for trial in found)
             if plan.num_to_run:
@@ -46,15 +53,21 @@ class _Course:
                 break
 
     def end(self, records: Iterable[TrialRecord]) -> None:
-        """The plan's trials have ended like this."""
+        """The plan's trials have ended like this, on workers."""
         self._add(records)
-        self._ran = True
+        self._ran = self.ended = True
+        assert self.plan is not None
+        if self.plan.is_last:
+            self.plan = None
 
-    @property
-    def has_begun(self) -> bool:
-        """Whether more is known of its trials than that they were interrupted."""
-        records = self._records.values()
-        return any(record.error != INTERRUPTED or record.history for record in records)
+    def interrupt(self) -> bool:
+        """The study has come as far as it will; whether there is something to tell of it."""
+        if self.plan is not None and not self.ended:
+            found = [_interrupted(trial, self._store) for trial in self.plan.pending]
+            if self._records or any(record.state == "complete" for record in found):
+                self._add(found)
+        self.plan = None
+        return bool(self._records)
 
     def outcome(self) -> Outcome:
         return Outcome(_in_order(self.resolved.study, self._records.values()), self._ran)
@@ -78,44 +91,42 @@ def conduct(
 
     `start_ray` is called only if some trial needs a worker; it gives the nodes' resources. Ctrl-C
     ends it early, whenever it comes, and True is returned: trials that are not complete then are
-    failed as interrupted, and studies that had not begun are left out.
+    failed as interrupted, and studies of which no trial had begun are left out.
     """
     courses = {each.study.name: _Course(each, inputs, store) for each in studies}
 
-    def end(course: _Course) -> None:
-        if course.has_begun:
+    def all_ended(plan: Plan, records: list[TrialRecord]) -> None:
+        course = courses[plan.resolved.study.name]
+        course.end(records)
+        if course.plan is None:
             conclude(course.resolved, course.outcome())
 
     def go_on(course: _Course) -> None:
         course.go_on()
         if course.plan is None:
-            end(course)
-
-    def all_ended(plan: Plan, records: list[TrialRecord]) -> None:
-        course = courses[plan.resolved.study.name]
-        course.end(records)
-        go_on(course)
+            conclude(course.resolved, course.outcome())
 
     for course in courses.values():
         go_on(course)
     early = False
-    while not early and (left := [course.plan for course in courses.values() if course.plan]):
+    while not early and any(course.plan for course in courses.values()):
         try:
-            early = _run(left, inputs, store, request, display, start_ray, limits, all_ended)
+            going = list(courses.values())
+            early = _run(going, inputs, store, request, display, start_ray, limits, all_ended)
         except KeyboardInterrupt:
             early = True
-            for plan in left:
-                course = courses[plan.resolved.study.name]
-                if course.plan is plan:
-                    course.end(_interrupted(trial, store) for trial in plan.pending)
-    for course in courses.values():
-        if course.plan is not None:
-            end(course)
+        for course in courses.values():
+            if course.plan is None:
+                continue
+            if not early:
+                go_on(course)
+            elif course.interrupt():
+                conclude(course.resolved, course.outcome())
     return early
 
 
 def _run(
-    plans: Sequence[Plan],
+    courses: Sequence[_Course],
     inputs: Inputs,
     store: Store,
     request: ResourceRequest,
@@ -124,7 +135,9 @@ def _run(
     limits: Limits,
     all_ended: AllEnded,
 ) -> bool:
-    profiles = _profiles(plans)
+    left = [course.plan for course in courses if course.plan]
+    known = [plan for course in courses for plan in course.plans]
+    profiles = _profiles(left)
 
     def prepare() -> Inputs:
         with no_garbage():
@@ -135,15 +148,16 @@ def _run(
     with ThreadPoolExecutor(1) as beside:
         prepared = beside.submit(prepare)
         nodes = _started(start_ray)
-        resources = place(plans, nodes, request)
+        resources = place(known, nodes, request)
         # Ray is imported by now; not before, so that a study that is all in the store is quick.
         from tune_distill.tuning.runner import run_plans
 
-        return run_plans(plans, inputs, prepared, store, resources, display, limits, all_ended)
+        return run_plans(left, inputs, prepared, store, resources, display, limits, all_ended)
 
 
 def place(plans: Sequence[Plan], nodes: Nodes, request: ResourceRequest) -> TrialResources:
-    """What each trial that these plans have left gets on these nodes.
+    """What each trial that these plans have left gets on these nodes. They are all plans of the
+    command: what a trial gets must not depend on how much of them was done before.
 
     Raises:
         ClusterError: no node can ever hold one trial.

@@ -16,16 +16,18 @@ def lean_ray() -> Iterator[None]:
     """A Ray that is started in the block is there in half of the time.
 
     Three processes are left out: the autoscaler's, the one that forwards logs, and the dashboard's,
-    which Ray starts also where no dashboard is asked for. And Ray's own wait for its node, which
-    looks after a tenth of a second and then after a whole one, begins when the node is there.
+    which Ray starts also where no dashboard is asked for; its agent, without which no node lives,
+    is the minimal one. And Ray's own wait for its node, which looks after a tenth of a second and
+    then after a whole one, begins when the node is there.
     """
-    from ray._private import parameter, services
+    from ray._private import parameter, services, utils
 
     params, get_node, start_api_server = (
         parameter.RayParams,
         services.get_node,
         services.start_api_server,
     )
+    dashboard_error = utils.get_dashboard_dependency_error
 
     class LeanParams(params):  # type: ignore[misc,valid-type]
         def __init__(self, *arguments: Any, **settings: Any) -> None:
@@ -39,11 +41,13 @@ def lean_ray() -> Iterator[None]:
     parameter.RayParams = LeanParams
     services.get_node = node_once_it_is_there
     services.start_api_server = lambda *_, **__: (None, None)
+    utils.get_dashboard_dependency_error = lambda: ImportError("not needed")
     try:
         yield
     finally:
         parameter.RayParams = params
         services.get_node, services.start_api_server = get_node, start_api_server
+        utils.get_dashboard_dependency_error = dashboard_error
 
 
 def _await_node(gcs_address: str) -> None:

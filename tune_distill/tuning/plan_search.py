@@ -40,12 +40,12 @@ class Trainings:
         """The trial has ended; whether its run is stored.
 
         Raises:
-            StoreError: the store cannot say; the trial may be told to end once more.
+            StoreError: the store cannot say.
         """
+        # Kept: what else a trial's end asks for may fail, and the trial ends once more.
         run_key = self._begun[trial_id]
         if run_key not in self._stored and self._has_run(run_key):
             self._stored.add(run_key)
-        del self._begun[trial_id]
         self._training.discard(run_key)
         return run_key in self._stored
 
@@ -54,7 +54,7 @@ class PlanSearch(Searcher):  # type: ignore[misc]
     """Hands out planned trials: a run's first trial trains it, the others wait for it.
 
     So a run is trained once, and decodings start as soon as theirs is there. When a training
-    fails, the trials that wait for it are left out: they would fail in the same way. The longest
+    fails, the trials that wait for it are `left_out`: they would fail in the same way. The longest
     trainings come first, because one that is left for the end leaves the other workers idle.
     """
 
@@ -62,6 +62,7 @@ class PlanSearch(Searcher):  # type: ignore[misc]
         super().__init__()
         self._trainings = trainings
         self._given: dict[str, Trial] = {}
+        self.left_out: list[Trial] = []
         trainers: dict[str, Trial] = {}
         decoders = []
         for trial in trials:
@@ -90,6 +91,7 @@ class PlanSearch(Searcher):  # type: ignore[misc]
         run_key = self._given[trial_id].run_key
         # A trial whose decoding failed leaves its run to the others.
         if not self._trainings.end(trial_id):
+            self.left_out += [other for other in self._waiting if other.run_key == run_key]
             self._waiting = [other for other in self._waiting if other.run_key != run_key]
 
     def save(self, checkpoint_path: str) -> None:

@@ -32,7 +32,7 @@ def plans(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Iterator[Pla
         return
     search = _search_plan(resolved, inputs, store)
     yield search
-    if len(resolved.seeds) > 1:
+    if not search.is_last:
         explored = _search_plan(resolved, inputs, store)
         complete = [t for t in explored.trials if explored.finished.get(t.trial_id) == "complete"]
         once = AskedOnce(inputs)

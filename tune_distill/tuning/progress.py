@@ -190,8 +190,9 @@ class JsonDisplay(_Tracking):
         self._emit(event, trial.study, trial_id=trial.trial_id, **values)
 
     def _emit(self, event: str, study: str, **values: object) -> None:
-        self.console.file.write(json.dumps({"event": event, "study": study, **values}) + "\n")
-        self.console.file.flush()
+        # The console's own lock keeps lines whole: verdicts come from another thread.
+        line = json.dumps({"event": event, "study": study, **values})
+        self.console.out(line, highlight=False)
 
 
 class LiveDisplay(_Tracking):

@@ -6,10 +6,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune.error import TuneError
 
@@ -62,12 +60,7 @@ def run_plans(
     Raises:
         Exception: what kept the inputs from being prepared; then no trial has begun.
     """
-
-    @cache
-    def supply() -> Any:
-        return ray.put(prepared.result())
-
-    watcher = Watcher(plans, inputs, store, display, limits, resources, supply, all_ended)
+    watcher = Watcher(plans, inputs, store, display, limits, resources, prepared, all_ended)
     display.begin(plans, resources.max_concurrent)
     context = Context(
         {plan.resolved.study.name: plan.resolved for plan in plans},
@@ -77,6 +70,7 @@ def run_plans(
     )
     stored = frozenset[str]().union(*(plan.stored_runs for plan in plans))
     trainings = Trainings(store.has_run, stored)
+    searches = [_search(plan, inputs, store, trainings) for plan in plans]
     why_left = INTERRUPTED
     with scratch() as folder:
         tuner = tune.Tuner(
@@ -85,9 +79,7 @@ def run_plans(
                 {"cpu": resources.cpus, "gpu": resources.gpus, "memory": resources.memory},
             ),
             tune_config=tune.TuneConfig(
-                search_alg=SearchTogether(
-                    _search(plan, inputs, store, trainings) for plan in plans
-                ),
+                search_alg=SearchTogether(searches),
                 scheduler=_schedulers(plans, inputs, store),
                 num_samples=sum(plan.num_to_run for plan in plans),
                 max_concurrent_trials=resources.max_concurrent,
@@ -118,16 +110,51 @@ def run_plans(
             why_left = f"the driver could not go on: {_last_line(error)}"
             logger.error("%s: %s", " ".join(context.studies), why_left)
     early = False
-    for plan in plans:
-        for record in _left_over(plan, watcher, store, why_left):
-            watcher.end(record)
-        records = watcher.of(plan)
-        early |= any(record.error == why_left for record in records.values())
-        if len(records) < plan.num_to_run:
-            # Optuna was not asked for the rest.
-            early = True
-            all_ended(plan, list(records.values()))
+    for plan, search in zip(plans, searches, strict=True):
+        early |= not _all_have_ended(plan, search, watcher, why_left, all_ended)
     return early
+
+
+def _all_have_ended(
+    plan: Plan,
+    search: PlanSearch | StoredOptunaSearch,
+    watcher: Watcher,
+    why_left: str,
+    all_ended: AllEnded,
+) -> bool:
+    """Whether each of the plan's trials came to its own end; those that did not have one now. A
+    plan of which no trial had begun is left as it was."""
+    if not watcher.of(plan) and not watcher.unfinished(plan):
+        return False
+    for record in _left_out(plan, search, watcher):
+        watcher.end(record)
+    left = {trial.trial_id: TrialRecord(trial, "failed", False) for trial in plan.pending}
+    left = {
+        trial_id: record
+        for trial_id, record in (left | watcher.unfinished(plan)).items()
+        if trial_id not in watcher.of(plan)
+    }
+    for record in left.values():
+        watcher.end(replace(record, error=why_left))
+    records = list(watcher.of(plan).values())
+    if len(records) < plan.num_to_run:
+        # Optuna was not asked for the rest.
+        all_ended(plan, records)
+    return not left and len(records) == plan.num_to_run
+
+
+def _left_out(
+    plan: Plan, search: PlanSearch | StoredOptunaSearch, watcher: Watcher
+) -> list[TrialRecord]:
+    """Records of trials that waited for a run which failed or was pruned: that is their end too."""
+    if not isinstance(search, PlanSearch):
+        return []
+    ended = {
+        record.trial.run_key: record
+        for record in watcher.of(plan).values()
+        if record.state != "complete"
+    }
+    return [replace(ended[trial.run_key], trial=trial, num_retries=0) for trial in search.left_out]
 
 
 def _last_line(error: Exception) -> str:
@@ -194,23 +221,3 @@ def _stored_records(plan: Plan, store: Store) -> list[TrialRecord]:
 def _point(trial: Trial, plan: Plan) -> Mapping[str, Any]:
     columns = plan.resolved.study.columns
     return {name: trial.setting.values[column] for name, column in columns.items()}
-
-
-def _left_over(plan: Plan, watcher: Watcher, store: Store, why: str) -> list[TrialRecord]:
-    """Records of trials that never ended: waiting for a run that failed or was pruned, which
-    is their end too, or left for the reason given."""
-    records = watcher.of(plan)
-    ended = {
-        record.trial.run_key: record
-        for record in records.values()
-        if record.state != "complete" and not store.has_run(record.trial.run_key)
-    }
-    unfinished = {trial.trial_id: trial for trial in watcher.unfinished(plan)}
-    waiting = {trial.trial_id: trial for trial in plan.pending}
-    left = [trial for trial_id, trial in (waiting | unfinished).items() if trial_id not in records]
-    return [
-        replace(ended[trial.run_key], trial=trial, num_retries=0)
-        if trial.run_key in ended
-        else TrialRecord(trial, "failed", False, why)
-        for trial in left
-    ]

@@ -13,8 +13,7 @@ from tune_distill.tuning.events import Display, Report
 class TailDisplay:
     """A display that shows what another one shows, and once runs `get_ready` beside the trials.
 
-    That is when every trial has been started and one of them has ended: its worker idles from then
-    on.
+    That is when no trial waits any more, and some worker has none.
     """
 
     def __init__(self, display: Display, get_ready: Callable[[], object]) -> None:
@@ -22,14 +21,16 @@ class TailDisplay:
         self._thread = Thread(target=get_ready, name="get-ready", daemon=True)
         self._started: set[tuple[str, str]] = set()
         self._ended: set[tuple[str, str]] = set()
-        self._num_to_run = 0
+        self._num_to_run, self._num_workers = 0, 1
 
     def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
         self._num_to_run += sum(plan.num_to_run for plan in plans)
+        self._num_workers = num_workers
         self._display.begin(plans, num_workers)
 
     def started(self, trial: Trial) -> None:
         self._started.add((trial.study, trial.trial_id))
+        self._begin_if_idle()
         self._display.started(trial)
 
     def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
@@ -40,12 +41,16 @@ class TailDisplay:
 
     def ended(self, record: TrialRecord) -> None:
         self._ended.add((record.trial.study, record.trial.trial_id))
-        all_started = len(self._started) == self._num_to_run
-        if all_started and self._ended < self._started and not self._thread.ident:
-            self._thread.start()
+        self._begin_if_idle()
         self._display.ended(record)
 
     def close(self) -> None:
         if self._thread.ident:
             self._thread.join()
         self._display.close()
+
+    def _begin_if_idle(self) -> None:
+        all_started = len(self._started) == self._num_to_run
+        num_running = len(self._started - self._ended)
+        if all_started and 0 < num_running < self._num_workers and not self._thread.ident:
+            self._thread.start()

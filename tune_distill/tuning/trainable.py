@@ -7,7 +7,7 @@ import importlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,7 +74,7 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
     """
 
     _progress: Iterator[Progress]
-    _inputs: Inputs
+    _inputs: Inputs | None = None
 
     def setup(self, config: dict[str, Any], context: Context) -> None:
         if not ray.get_runtime_context().get_accelerator_ids()["GPU"]:
@@ -86,9 +86,15 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
         self._begin(config)
         _import_science()
 
-    def take_inputs(self, inputs: Inputs) -> None:
-        """What trials read, from Ray's object store; once, before the first step."""
-        self._inputs = inputs
+    def take_inputs(self, where: Sequence[ray.ObjectRef]) -> None:
+        """Says where Ray's object store has what trials read; once, before the first step."""
+        [self._where] = where
+
+    def inputs(self) -> Inputs:
+        """What trials read, once a worker."""
+        if self._inputs is None:
+            self._inputs = ray.get(self._where)
+        return self._inputs
 
     def step(self) -> dict[str, Any]:
         try:
@@ -115,8 +121,8 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
         context = self._context
         # For each trial: a resumed one keeps the threads it began with, and leaves them set.
         configure_torch(context.num_threads)
-        trial = trial_of(config, context.studies, self._inputs)
-        yield from run_trial(trial, self._inputs, Store(context.place))
+        trial = trial_of(config, context.studies, self.inputs())
+        yield from run_trial(trial, self.inputs(), Store(context.place))
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._num_reported = 0

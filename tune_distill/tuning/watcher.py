@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import ray
@@ -52,9 +54,8 @@ class _Running:
 class Watcher(tune.Callback):  # type: ignore[misc]
     """Turns Tune's callbacks into records, and shows them; keeps trials to their limits.
 
-    `supply` waits for the inputs, and tells where Ray has them for workers. `all_ended` is called
-    with a plan and its records as soon as each of its trials has one. `clock` gives seconds from
-    any fixed point.
+    `prepared` will be what workers read. `all_ended` is called with a plan and its records as soon
+    as each of its trials has one. `clock` gives seconds from any fixed point.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         display: Display,
         limits: Limits,
         resources: TrialResources,
-        supply: Callable[[], Any],
+        prepared: Future[Inputs],
         all_ended: AllEnded,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -74,7 +75,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         self._studies = {name: plan.resolved for name, plan in self._plans.items()}
         self._trained: set[str] = set()
         self._inputs, self._store, self._display = inputs, store, display
-        self._supply, self._all_ended = supply, all_ended
+        self._prepared, self._all_ended = prepared, all_ended
         self._supplied: set[Any] = set()
         self._limits, self._resources, self._clock = limits, resources, clock
         self._running: dict[str, _Running] = {}
@@ -89,6 +90,9 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         """Workers that are overdue and did not end themselves are killed: a stopped process, or
         one on a node that nobody reaches, obeys no timer of its own."""
+        if self._prepared.done():
+            # What cannot be prepared is told at once, and not when a worker is free.
+            self._prepared.result()
         for running in self._running.values():
             if running.actor is not None and self._is_overdue(running, _GRACE_S):
                 ray.kill(running.actor)
@@ -101,7 +105,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         actor = trial.temporary_state.ray_actor
         # Tune calls a worker's `step` after this, and Ray keeps the order.
         if actor not in self._supplied:
-            actor.take_inputs.remote(self._supply())
+            # In a list, Ray leaves it to the worker to fetch them, which can say why it fails.
+            actor.take_inputs.remote([self._where])
             self._supplied.add(actor)
         running = self._show(trial)
         running.began_s, running.actor = self._clock(), actor
@@ -153,6 +158,11 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         limit = f"--max-retries {self._limits.max_retries} without a new checkpoint"
         self.end(self._failed(trial, f"{self._reason(trial)}; given up after {retries} ({limit})"))
 
+    @cached_property
+    def _where(self) -> Any:
+        """Where Ray has the inputs; waits for them."""
+        return ray.put(self._prepared.result())
+
     def end(self, record: TrialRecord) -> None:
         """The trial has this end, and it is shown; a trial that ended before keeps its first."""
         plan = self._plans[record.trial.study]
@@ -168,10 +178,20 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         """The records of the plan's trials that have ended, by trial."""
         return self._records[plan.resolved.study.name]
 
-    def unfinished(self, plan: Plan) -> list[Trial]:
-        """The plan's trials that were started and did not end: Tune was interrupted."""
-        trials = [running.trial for running in self._running.values()]
-        return [trial for trial in trials if trial.study == plan.resolved.study.name]
+    def unfinished(self, plan: Plan) -> dict[str, TrialRecord]:
+        """Records, as yet without a reason, of the plan's trials that were started and did not end:
+        Tune was interrupted."""
+        return {
+            running.trial.trial_id: TrialRecord(
+                running.trial,
+                "failed",
+                False,
+                history=running.history,
+                num_retries=running.num_retries,
+            )
+            for running in self._running.values()
+            if running.trial.study == plan.resolved.study.name
+        }
 
     def _ended(self, trial: TuneTrial) -> TrialRecord:
         """The record of a trial that says itself that it is done, or that the scheduler stopped.

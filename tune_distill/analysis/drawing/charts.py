@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
 from tune_distill.analysis.drawing.chart_layers import (
@@ -107,10 +108,12 @@ def theme(scheme: Literal["light", "dark"]) -> Spec:
 def chart_library() -> str:
     """The JavaScript that defines `vegaEmbed`; it holds no address on the network."""
     made = subprocess.run(
-        [sys.executable, "-m", "tune_distill.analysis.drawing.vega"],
+        [sys.executable, "-P", Path(__file__).with_name("vega.py")],
         check=True,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        # Ctrl-C is for the command, which ends in its own way.
+        start_new_session=True,
     )
     library = _ADDRESS.sub("", made.stdout.decode())
     # A function of its own: the names at the top of the bundle would be global to the page.

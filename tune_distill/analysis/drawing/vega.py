@@ -1,4 +1,4 @@
-"""The library that draws charts in the browser; `python -m` this module writes it.
+"""The library that draws charts in the browser; this file, run as a script, writes it.
 
 To put it together takes a second, in which no other thread of the process could go on.
 """
