@@ -184,3 +184,25 @@ def test_a_plan_is_told_of_when_its_last_trial_has_ended(world):
     [(plan, records)] = world.all_ended
     assert plan is world.plan
     assert [record.trial for record in records] == list(plan.trials)
+
+
+def test_a_setting_that_is_asked_for_twice_ends_twice_and_has_one_record(world):
+    for number in (0, 1, 2):
+        world.reused(number, retried=False)
+    again = world.started(2)
+    again.trial_id = "again"
+    world.watcher.on_trial_start(0, [], again)
+    assert world.all_ended == []
+    world.watcher.on_trial_complete(0, [], again)
+    [(_, records)] = world.all_ended
+    assert len(records) == 3
+
+
+def test_a_trial_that_ends_once_more_is_counted_once(world):
+    for number in (0, 1, 2):
+        tunes = world.started(number)
+        finish(world.store, world.plan.trials[number])
+        for _ in range(2):
+            world.watcher.on_trial_start(0, [], tunes)
+            world.watcher.on_trial_complete(0, [], tunes)
+    assert world.all_ended == []

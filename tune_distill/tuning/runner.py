@@ -127,20 +127,20 @@ def _all_have_ended(
     if not watcher.of(plan) and not watcher.unfinished(plan):
         return False
     for record in _left_out(plan, search, watcher):
-        watcher.end(record)
+        watcher.end(record.trial.trial_id, record)
     left = {trial.trial_id: TrialRecord(trial, "failed", False) for trial in plan.pending}
     left = {
         trial_id: record
         for trial_id, record in (left | watcher.unfinished(plan)).items()
         if trial_id not in watcher.of(plan)
     }
-    for record in left.values():
-        watcher.end(replace(record, error=why_left))
-    records = list(watcher.of(plan).values())
-    if len(records) < plan.num_to_run:
+    for trial_id, record in left.items():
+        watcher.end(trial_id, replace(record, error=why_left))
+    if not watcher.all_have_ended(plan):
         # Optuna was not asked for the rest.
-        all_ended(plan, records)
-    return not left and len(records) == plan.num_to_run
+        all_ended(plan, list(watcher.of(plan).values()))
+        return False
+    return not left
 
 
 def _left_out(
@@ -154,7 +154,11 @@ def _left_out(
         for record in watcher.of(plan).values()
         if record.state != "complete"
     }
-    return [replace(ended[trial.run_key], trial=trial, num_retries=0) for trial in search.left_out]
+    return [
+        replace(ended[trial.run_key], trial=trial, num_retries=0)
+        for trial in search.left_out
+        if trial.run_key in ended
+    ]
 
 
 def _last_line(error: Exception) -> str:

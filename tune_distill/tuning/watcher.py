@@ -72,6 +72,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     ) -> None:
         self._plans = {plan.resolved.study.name: plan for plan in plans}
         self._records: dict[str, dict[str, TrialRecord]] = {name: {} for name in self._plans}
+        self._ended_names: dict[str, set[str]] = {name: set() for name in self._plans}
         self._studies = {name: plan.resolved for name, plan in self._plans.items()}
         self._trained: set[str] = set()
         self._inputs, self._store, self._display = inputs, store, display
@@ -146,9 +147,10 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         try:
-            self.end(self._ended(trial))
+            record = self._ended(trial)
         except TuneDistillError as error:
-            self.end(self._failed(trial, one_line(error)))
+            record = self._failed(trial, one_line(error))
+        self.end(trial.trial_id, record)
 
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
@@ -156,23 +158,30 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         num_retries = self._of(trial).num_retries
         retries = f"{num_retries} {'retry' if num_retries == 1 else 'retries'}"
         limit = f"--max-retries {self._limits.max_retries} without a new checkpoint"
-        self.end(self._failed(trial, f"{self._reason(trial)}; given up after {retries} ({limit})"))
+        reason = f"{self._reason(trial)}; given up after {retries} ({limit})"
+        self.end(trial.trial_id, self._failed(trial, reason))
 
     @cached_property
     def _where(self) -> Any:
         """Where Ray has the inputs; waits for them."""
         return ray.put(self._prepared.result())
 
-    def end(self, record: TrialRecord) -> None:
-        """The trial has this end, and it is shown; a trial that ended before keeps its first."""
+    def end(self, name: str, record: TrialRecord) -> None:
+        """The trial has this end, and it is shown; `name` is Tune's own for it, or ours if Tune
+        never had it. A trial that ended before keeps its first: Optuna may repeat a setting."""
         plan = self._plans[record.trial.study]
-        records = self.of(plan)
-        if record.trial.trial_id in records:
-            return
-        records[record.trial.trial_id] = record
-        self._display.ended(record)
-        if len(records) == plan.num_to_run:
+        names, records = self._ended_names[record.trial.study], self.of(plan)
+        is_new = name not in names
+        names.add(name)
+        if record.trial.trial_id not in records:
+            records[record.trial.trial_id] = record
+            self._display.ended(record)
+        if is_new and self.all_have_ended(plan):
             self._all_ended(plan, list(records.values()))
+
+    def all_have_ended(self, plan: Plan) -> bool:
+        """Whether as many of the plan's trials have ended as were to run."""
+        return len(self._ended_names[plan.resolved.study.name]) == plan.num_to_run
 
     def of(self, plan: Plan) -> dict[str, TrialRecord]:
         """The records of the plan's trials that have ended, by trial."""
