@@ -177,14 +177,15 @@ def _lay_out(
         legend.set_bbox_to_anchor((0.5, (written + shaded) / whole), drawing.transFigure)
     if figure.shades:
         _shade_bar(drawing, figure.shades, (written + 0.05) / whole, whole)
-    drawing.set_layout_engine(
-        ConstrainedLayoutEngine(rect=(0, below / whole, 1, tall / whole), hspace=0.06, wspace=0.06)
+    engine = ConstrainedLayoutEngine(
+        rect=(0, below / whole, 1, tall / whole), hspace=0.06, wspace=0.06
     )
+    drawing.set_layout_engine(engine)
     # Labels take room from the axes, and wrap by the room that is left: twice is enough.
     for _ in range(2):
         for axes, panel in panels:
             fit_labels(axes, panel, *_inches(axes), name_width(sheet.columns))
-        drawing.draw_without_rendering()
+        engine.execute(drawing)
     drawing.set_layout_engine("none")
 
 
