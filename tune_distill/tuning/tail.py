@@ -50,7 +50,7 @@ class TailDisplay:
         self._display.close()
 
     def _begin_if_idle(self) -> None:
-        all_started = len(self._started) == self._num_to_run
-        num_running = len(self._started - self._ended)
-        if all_started and 0 < num_running < self._num_workers and not self._thread.ident:
+        if len(self._started) < self._num_to_run or self._thread.ident:
+            return
+        if 0 < len(self._started - self._ended) < self._num_workers:
             self._thread.start()
