@@ -15,12 +15,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_distill.options import Options, parse_arguments
 from tune_distill.spec.domains import Scalar
 from tune_distill.spec.errors import StudyFileError, TuneDistillError
+from tune_distill.spec.faults import Collected
 from tune_distill.spec.plan import ResolvedStudy
 from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
 from tune_distill.spec.settings import domains, study_profile
@@ -66,13 +68,19 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
     Raises:
         StudyFileError: every fault of the study, the profile or the options, before anything runs.
     """
-    study = load_study(name)
+    faults = Collected()
+    study = faults.attempt(lambda: load_study(name))
+    profile = faults.attempt(lambda: load_profile(options.profile))
+    assigned = faults.attempt(lambda: parse_assignments(options.set))
+    faults.raise_all()
+    assert study is not None
+    assert profile is not None
     chosen: dict[str, Scalar] = {
         f"{section}.source": source for section, source in options.sources().items()
     }
-    chosen |= parse_assignments(options.set)
+    chosen |= assigned or {}
     profile_name = Path(options.profile).stem
-    profile = study_profile(study, profile_name, load_profile(options.profile), chosen)
+    profile = study_profile(study, profile_name, profile, chosen)
     domains(study, profile)
     num_seeds = options.seeds or study.replicates
     return ResolvedStudy(study, profile_name, profile, tuple(range(num_seeds)))
@@ -161,7 +169,10 @@ def _run_all(options: Options) -> int:
 
     started = time.monotonic()
     names = shipped_studies() if options.studies == ["all"] else options.studies
-    studies = [resolve(name, options) for name in names]
+    faults = Collected()
+    resolved = [faults.attempt(partial(resolve, name, options)) for name in names]
+    faults.raise_all()
+    studies = [study for study in resolved if study is not None]
     _require_own_folders(studies)
     with Command.open(options) as command:
         command.say(_first_line(studies[0]))

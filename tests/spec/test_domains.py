@@ -139,7 +139,7 @@ TYPES = "cases, int, loguniform, uniform, values"
 @pytest.mark.parametrize(
     ("raw", "told"),
     [
-        ([], ".values: List must have at least 1 item after validation, not 0, got []"),
+        ([], ".values: must not be empty, got []"),
         ([0.1, 0.2, 0.1], ": values must differ, got 0.1 twice"),
         ([1, 1.0], ": values must differ, got 1.0 twice"),
         ([1, [2]], ".1: must be a text, a finite number or null, got [2]"),

@@ -47,7 +47,7 @@ def test_missing_sections_and_fields_are_named():
         ("data", "train_fraction", 0, "must be greater than 0, got 0"),
         ("data", "train_fraction", 1.1, "must be less than or equal to 1, got 1.1"),
         ("data", "num_validation", 0, "must be greater than or equal to 1, got 0"),
-        ("data", "source", "", "String must have at least 1 character, got ''"),
+        ("data", "source", "", "must not be empty, got ''"),
         ("student", "revision", 12, "must be a valid string, got 12"),
         ("decode", "strategy", "bream", "must be 'greedy', 'beam' or 'sample', got 'bream'"),
         ("decode", "num_beams", 1, "must be greater than or equal to 2, got 1"),

@@ -2,7 +2,6 @@ import copy
 import json
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
@@ -12,12 +11,12 @@ from tune_distill.spec.schema import main, profile_schema, schema_texts, study_s
 from tune_distill.spec.settings import domains
 from tune_distill.spec.study import Study
 from tune_distill.spec.yaml_files import (
-    _Loader,
     dump_study,
     search_spaces_dir,
     shipped_profiles,
     shipped_studies,
 )
+from tune_distill.spec.yaml_text import parse_yaml
 
 STUDIES = {name: search_spaces_dir() / f"{name}.yaml" for name in shipped_studies()}
 PROFILES = {name: search_spaces_dir() / "profiles" / f"{name}.yaml" for name in shipped_profiles()}
@@ -28,7 +27,7 @@ PROFILE_VALIDATOR = Draft202012Validator(profile_schema())
 
 def read(text):
     """The YAML as our files are read, where 5e-5 is a number."""
-    return yaml.load(text, Loader=_Loader)
+    return parse_yaml(text)
 
 
 def study(**changes):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from tests.spec.fakes import lines_of, make_profile, make_study
+from tests.spec.fakes import lines_of, make_profile, make_study, study_faults
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.profile import Profile, absolute_source, field_paths
 from tune_distill.spec.settings import (
@@ -100,20 +100,19 @@ def test_what_a_study_varies_cannot_be_set():
     ]
 
 
-@pytest.mark.parametrize(
-    ("fields", "told"),
-    [
-        ({"overrides": {"train.num_epochs": 0}}, "study s: overrides: train.num_epochs: "),
-        (
-            {"profile_overrides": {"mini": {"train.num_epochs": 0}}},
-            "study s: profile_overrides.mini: train.num_epochs: ",
-        ),
-    ],
-)
-def test_faulty_overrides_say_where_they_stand(fields, told):
+def test_faults_of_all_overrides_over_a_profile_are_told_at_once():
+    study = make_study(
+        overrides={"data.train_fraction": 0.001},
+        profile_overrides={"mini": {"data.train_fraction": 0.002}},
+    )
     with pytest.raises(StudyFileError) as caught:
-        study_profile(make_study(**fields), "mini", make_profile(), {})
-    assert str(caught.value) == f"{told}must be greater than or equal to 1, got 0"
+        study_profile(study, "mini", make_profile(), {"train.num_epochs": 0})
+    rule = "data.train_fraction: must leave at least one of 100 examples, got"
+    assert lines_of(caught) == [
+        f"study s: overrides: {rule} 0.001",
+        f"study s: profile_overrides.mini: {rule} 0.002",
+        "--set: train.num_epochs: must be greater than or equal to 1, got 0",
+    ]
 
 
 def test_factors_are_scaled_by_the_profile():
@@ -154,22 +153,29 @@ def test_every_value_outside_its_field_s_rule_is_told():
             "cases": {"a": {"decode.num_beams": 1}, "b": {"decode.num_beams": 2}},
         },
     }
-    with pytest.raises(StudyFileError) as caught:
-        domains(random_study(vary, 3), make_profile())
-    assert lines_of(caught) == [
-        "study s: vary: train.label_smoothing: must be less than 1, got 1.0",
-        "study s: vary: train.label_smoothing: must be greater than or equal to 0, got -0.1",
-        "study s: vary: train.learning_rate: must be greater than 0, got -1.0",
-        "study s: vary: train.batch_size: must be greater than or equal to 1, got 0",
-        "study s: vary: data.train_fraction: must be less than or equal to 1, got 1.5",
-        "study s: vary: decode.num_beams: must be greater than or equal to 2, got 1",
+    search = {"method": "random", "num_samples": 3}
+    assert study_faults(vary, search=search) == [
+        "my.yaml: vary.train.label_smoothing: must be less than 1, got 1.0",
+        "my.yaml: vary.train.label_smoothing: must be greater than or equal to 0, got -0.1",
+        "my.yaml: vary.train.learning_rate: must be greater than 0, got -1.0",
+        "my.yaml: vary.train.batch_size: must be greater than or equal to 1, got 0",
+        "my.yaml: vary.data.train_fraction: must be less than or equal to 1, got 1.5",
+        "my.yaml: vary.how.a.decode.num_beams: must be greater than or equal to 2, got 1",
     ]
 
 
+def test_factors_that_the_profile_takes_outside_a_field_s_rule_are_told():
+    vary = {"train.label_smoothing": {**FACTORS, "low": 0.5, "high": 20}}
+    with pytest.raises(StudyFileError) as caught:
+        domains(random_study(vary, 3), make_profile(train={"label_smoothing": 0.1}))
+    told = "study s: vary: train.label_smoothing: must be less than 1, got 2.0"
+    assert lines_of(caught) == [told]
+
+
 def test_real_numbers_do_not_fit_a_whole_field():
-    study = random_study({"train.batch_size": {"type": "uniform", "low": 8, "high": 16}}, 3)
-    with pytest.raises(StudyFileError, match=r"batch_size: must be a valid integer, got 8\.0"):
-        domains(study, make_profile())
+    vary = {"train.batch_size": {"type": "uniform", "low": 8, "high": 16}}
+    told = study_faults(vary, search={"method": "random", "num_samples": 3})
+    assert told[0] == "my.yaml: vary.train.batch_size: must be a valid integer, got 8.0"
 
 
 def test_a_grid_is_every_combination_in_the_order_written():

@@ -17,7 +17,8 @@ from pydantic import (
     model_validator,
 )
 
-from tune_distill.spec.profile import Section
+from tune_distill.spec.section import Section
+from tune_distill.spec.shown import listed, shown
 
 
 def _one_fault(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
@@ -25,7 +26,7 @@ def _one_fault(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         return validate(value)
     except ValidationError:
         # Three faults otherwise: no text, no whole number, no number.
-        raise ValueError(f"must be a text, a finite number or null, got {value!r}") from None
+        raise ValueError(f"must be a text, a finite number or null, got {shown(value)}") from None
 
 
 Scalar: TypeAlias = Annotated[str | int | float | None, WrapValidator(_one_fault)]
@@ -39,16 +40,16 @@ class Values(Section):
 
     @model_validator(mode="after")
     def _each_once(self) -> Values:
-        seen: list[Scalar] = []
+        seen: set[Scalar] = set()
         for value in self.values:
             if value in seen:
-                raise ValueError(f"values must differ, got {value!r} twice")
-            seen.append(value)
+                raise ValueError(f"values must differ, got {shown(value)} twice")
+            seen.add(value)
         return self
 
     @property
     def rule(self) -> str:
-        return f"one of {', '.join(map(repr, self.values))}"
+        return f"one of {listed(map(shown, self.values), most=10)}"
 
     def holds(self, value: Scalar) -> bool:
         return value in self.values
@@ -151,12 +152,12 @@ class Cases(Section):
     def _not_empty(self) -> Cases:
         for name, fields in self.cases.items():
             if not fields:
-                raise ValueError(f"case {name!r} sets no field")
+                raise ValueError(f"case {shown(name)} sets no field")
         return self
 
     @property
     def rule(self) -> str:
-        return f"the name of a case, {' or '.join(map(repr, self.cases))}"
+        return f"the name of a case, {listed(map(shown, self.cases), ' or ', most=10)}"
 
     def holds(self, value: Scalar) -> bool:
         return value in self.cases
@@ -188,4 +189,4 @@ def outside(where: str, domain: Domain, value: Scalar) -> list[str]:
     """The fault of a value that the domain does not hold; none of one that it holds."""
     if domain.holds(value):
         return []
-    return [f"{where}: must be {domain.rule}, got {value!r}; choose another, or widen vary"]
+    return [f"{where}: must be {domain.rule}, got {shown(value)}; choose another, or widen vary"]

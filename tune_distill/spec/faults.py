@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, get_args
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from tune_distill.spec.errors import StudyFileError
+from tune_distill.spec.shown import listed, plain, shown
+
+Result = TypeVar("Result")
+
+MAX_FAULTS = 20
+"""Most faults that one error names; it says where there are more."""
+
+_MORE = "and more faults: mend these first"
+
+_MAX_LINE, _MAX_TEXT = 700, 8000  # characters
+
+# Longer ones are not compared: the time that it takes grows with the square of their length.
+_LONGEST_NAME = 100
 
 _DOMAIN_TAGS = {"values", "uniform", "loguniform", "int", "cases"}
 
@@ -20,65 +34,118 @@ class FaultsError(ValueError):
         self.lines = lines
 
 
-def raise_value_faults(lines: list[str]) -> None:
-    """Nothing where `lines` is empty; otherwise all of them, for pydantic to collect."""
-    if lines:
-        raise FaultsError(lines)
+def raise_value_faults(lines: Iterable[str]) -> None:
+    """Raise the first `MAX_FAULTS` lines as one fault that pydantic collects, if there are any.
+
+    Raises:
+        FaultsError: there are some. Those beyond the limit are not even made: each may look a
+            misspelt name up.
+    """
+    if first := _first(lines):
+        raise FaultsError(first)
+
+
+def _first(lines: Iterable[str]) -> list[str]:
+    """The first lines up to the limits, and one that says whether there are more."""
+    first: list[str] = []
+    for line in lines:
+        if len(first) == MAX_FAULTS or sum(map(len, first)) > _MAX_TEXT:
+            return [*first, _MORE]
+        first.append(line if len(line) <= _MAX_LINE else f"{line[: _MAX_LINE - 3]}...")
+    return first
 
 
 def nearest(name: str, valid: tuple[str, ...] | list[str]) -> str:
     """`; did you mean ...?` for the closest valid name, or the list where nothing is close."""
+    name, valid = name[:_LONGEST_NAME], [known[:_LONGEST_NAME] for known in valid]
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
     if not close:
         # A field without its section is a common slip: learning_rate for train.learning_rate.
         close = [path for path in valid if path.rpartition(".")[2] == name.rpartition(".")[2]][:1]
-    return f"; did you mean {close[0]!r}?" if close else f"; valid are {', '.join(valid)}"
+    return f"; did you mean {close[0]!r}?" if close else f"; valid are {listed(map(plain, valid))}"
 
 
 def describe(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
-    """One line for each fault of `error`, in the order of the model, each starting with `where`."""
-    lines: list[str] = []
+    """Lines of the faults of `error`, at most `MAX_FAULTS`, each starting with `where`."""
+    return _first(f"{where}: {line}" for line in _described(error, model))
+
+
+def _described(error: ValidationError, model: type[BaseModel]) -> Iterable[str]:
     for fault in error.errors(include_url=False):
         cause = fault.get("ctx", {}).get("error")
         if isinstance(cause, FaultsError):
-            lines += [f"{where}: {line}" for line in cause.lines]
+            yield from cause.lines
         else:
-            lines.append(_line(fault, model, where))
-    return lines
+            yield _line(fault, model)
 
 
-def raise_faults(faults: list[str]) -> None:
-    """Nothing where `faults` is empty.
+def raise_faults(faults: Iterable[str]) -> None:
+    """Raise the first `MAX_FAULTS` faults as one error, a line each, if there are any.
 
     Raises:
-        StudyFileError: all of the faults at once, a line each.
+        StudyFileError: there are some.
     """
-    if faults:
-        raise StudyFileError("\n".join(faults))
+    if lines := _first(faults):
+        raise StudyFileError("\n".join(lines))
 
 
-def _line(fault: Any, model: type[BaseModel], where: str) -> str:
+class Collected:
+    """Faults of several steps that do not need one another."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def attempt(self, step: Callable[[], Result]) -> Result | None:
+        """What `step` returns; None where it raises a StudyFileError, which is kept for later."""
+        try:
+            return step()
+        except StudyFileError as error:
+            self.lines += str(error).splitlines()
+            return None
+
+    def raise_all(self) -> None:
+        """Raise what was kept as one error, each line once.
+
+        Raises:
+            StudyFileError: some step raised one.
+        """
+        raise_faults(dict.fromkeys(self.lines))
+
+
+def _line(fault: Any, model: type[BaseModel]) -> str:
     path = _path(fault["loc"])
-    location = f"{where}: {'.'.join(path)}" if path else where
-    kind, got = fault["type"], fault["input"]
-    if kind == "extra_forbidden":
-        valid = _field_names(model, fault["loc"][:-1])
-        return f"{location}: unknown key{nearest(path[-1], valid)}"
-    if kind == "missing":
-        return f"{location}: required, got nothing; add it"
-    if kind == "value_error":
-        return f"{location}: {fault['ctx']['error']}"
-    if kind == "union_tag_invalid":
-        return f"{location}: type must be one of {', '.join(sorted(_DOMAIN_TAGS))}, got {got!r}"
-    if kind == "union_tag_not_found":
-        return (
-            f"{location}: must be a list of values or have a type "
-            f"({', '.join(sorted(_DOMAIN_TAGS))}), got {got!r}"
-        )
-    if kind in {"model_type", "dict_type"}:
-        return f"{location}: must be a mapping, got {got!r}"
+    location = "".join(f"{plain(part)}." for part in path)[:-1] + ": " if path else ""
+    return f"{location}{_rule(fault, model)}"
+
+
+def _rule(fault: Any, model: type[BaseModel]) -> str:
+    kind, context, got = fault["type"], fault.get("ctx", {}), shown(fault["input"])
+    tags = ", ".join(sorted(_DOMAIN_TAGS))
+    match kind:
+        case "extra_forbidden":
+            *above, name = fault["loc"]
+            return f"unknown key{nearest(str(name), _field_names(model, tuple(above)))}"
+        case "missing":
+            return "required, got nothing; add it"
+        case "value_error":
+            return str(context["error"])
+        case "union_tag_invalid":
+            return f"type must be one of {tags}, got {got}"
+        case "union_tag_not_found":
+            return f"must be a list of values or have a type ({tags}), got {got}"
+        case "model_type" | "dict_type":
+            return f"must be a mapping, got {got}"
+        case "too_short" | "string_too_short":
+            return f"must not be empty, got {got}"
+        case "too_long":
+            return (
+                f"must have at most {context['max_length']:,} entries, got "
+                f"{context['actual_length']:,}"
+            )
+        case "string_too_long":
+            return f"must have at most {context['max_length']:,} characters, got {got}"
     message = fault["msg"].removeprefix("Input ").replace("should", "must")
-    return f"{location}: {message}, got {got!r}"
+    return f"{message}, got {got}"
 
 
 def _path(loc: tuple[str | int, ...]) -> list[str]:

@@ -23,10 +23,12 @@ from tune_distill.spec.settings import (
     baseline,
     domains,
     extremes,
+    require_bounded,
     setting,
     settings,
     with_fields,
 )
+from tune_distill.spec.shown import plain
 from tune_distill.spec.study import Study
 
 FinishedState = Literal["complete", "pruned"]
@@ -93,12 +95,18 @@ class ResolvedStudy:
     """A study with the profile it varies: enough to name every trial of it.
 
     `profile` carries the study's and the user's overrides; `seeds` are the replicates.
+
+    Raises:
+        StudyFileError: the study has more trials than `MAX_TRIALS`.
     """
 
     study: Study
     profile_name: str
     profile: Profile
     seeds: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        require_bounded(self.study, len(self.seeds))
 
     def trial(self, setting: Setting, seed: int, identities: Identities) -> Trial:
         """The trial of one setting with one seed."""
@@ -266,6 +274,6 @@ def _require_distinct(study: Study, trials: list[Trial]) -> None:
             reason = f"under decode.strategy {strategy}" if decodes else "on the same examples"
             remedy = ", or set the strategy that reads the varied field" if decodes else ""
             raise StudyFileError(
-                f"study {study.name}: vary: settings must differ, got {twin.trial_id} and "
-                f"{trial.trial_id}, which are the same trial {reason}; remove one{remedy}"
+                f"study {study.name}: vary: settings must differ, got {plain(twin.trial_id)} and "
+                f"{plain(trial.trial_id)}, which are the same trial {reason}; remove one{remedy}"
             )

@@ -7,11 +7,15 @@ the package reads plain attributes. The models are strict: "16" is not a number.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError
+
+from tune_distill.spec.faults import describe
+from tune_distill.spec.section import Section, single_field
 
 MINI_STUDENT = "mini"
 MINI_CORPUS = "mini-nli"
@@ -31,12 +35,6 @@ def absolute_source(source: str) -> str:
 
 
 Source = Annotated[str, Field(min_length=1), AfterValidator(absolute_source)]
-
-
-class Section(BaseModel):
-    """A frozen, strict group of fields that knows no others."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Student(Section):
@@ -132,28 +130,46 @@ class Profile(Section):
     decode: Decode = Decode.model_validate({})
     metrics: Metrics = Metrics.model_validate({})
 
-    @model_validator(mode="after")
-    def _leaves_an_example(self) -> Profile:
-        # A pool of one example would round to nothing; say so before a worker does.
-        num_train = self.data.num_train
-        if num_train is not None and round(num_train * self.data.train_fraction) < 1:
-            raise ValueError(
-                f"data.train_fraction: must leave at least one of {num_train} examples, "
-                f"got {self.data.train_fraction}"
+    @classmethod
+    def cross_faults(cls, parts: Mapping[str, Any]) -> Iterable[str]:
+        """A fault where the training pool's fraction rounds to no example."""
+        data = parts.get("data")
+        if data is None or data.num_train is None:
+            return
+        if round(data.num_train * data.train_fraction) < 1:
+            yield (
+                f"data.train_fraction: must leave at least one of {data.num_train} examples, "
+                f"got {data.train_fraction}"
             )
-        return self
 
 
 @cache
 def field_paths() -> tuple[str, ...]:
     """Every dotted field of a profile, as --set, overrides and vary name them."""
-    paths = []
-    for section, info in Profile.model_fields.items():
-        model = info.annotation
-        assert isinstance(model, type)
-        assert issubclass(model, Section)
-        paths += [f"{section}.{name}" for name in model.model_fields]
-    return tuple(paths)
+    return tuple(
+        f"{section}.{name}"
+        for section in Profile.model_fields
+        for name in section_model(section).model_fields
+    )
+
+
+def section_model(section: str) -> type[Section]:
+    """The model of a profile's section, such as Train of `train`."""
+    model = Profile.model_fields[section].annotation
+    assert isinstance(model, type)
+    assert issubclass(model, Section)
+    return model
+
+
+def value_faults(where: str, path: str, value: Any) -> list[str]:
+    """Faults of `value` for the dotted field `path` alone, each starting with `where`."""
+    section, name = path.split(".")
+    model = single_field(section_model(section), name)
+    try:
+        model(**{name: value})
+    except ValidationError as error:
+        return [line.replace(f": {name}: ", ": ", 1) for line in describe(error, model, where)]
+    return []
 
 
 def column_name(path: str) -> str:

@@ -7,19 +7,22 @@ import math
 import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import ValidationError
 
 from tune_distill.spec.domains import Cases, Domain, IntRange, Range, Scalar, Values, outside
 from tune_distill.spec.errors import StudyFileError
-from tune_distill.spec.faults import describe, nearest, raise_faults
+from tune_distill.spec.faults import Collected, describe, nearest, raise_faults
 from tune_distill.spec.keys import flatten
-from tune_distill.spec.profile import Profile, Section, absolute_source, field_paths
+from tune_distill.spec.profile import Profile, absolute_source, field_paths
+from tune_distill.spec.section import Section
+from tune_distill.spec.shown import shown
 from tune_distill.spec.study import Study
 
-MAX_SETTINGS = 1_000_000
-"""A larger grid is a slip: a range without a step, say."""
+MAX_TRIALS = 100_000
+"""Most settings times seeds of a study; more are a slip: a range without a step, say."""
 
 
 @dataclass(frozen=True)
@@ -42,11 +45,9 @@ def with_fields(profile: Profile, fields: Mapping[str, Scalar], where: str) -> P
     """
     known = field_paths()
     raise_faults(
-        [
-            f"{where}: unknown field {path!r}{nearest(path, known)}"
-            for path in fields
-            if path not in known
-        ]
+        f"{where}: unknown field {shown(path)}{nearest(path, known)}"
+        for path in fields
+        if path not in known
     )
     # Sections that stay as they are were checked before, and profiles share them.
     raw: dict[str, Any] = {name: getattr(profile, name) for name in Profile.model_fields}
@@ -70,17 +71,22 @@ def study_profile(
         StudyFileError: a value outside its rule, or a chosen field that the study varies itself.
     """
     clash = sorted(study.varied_fields() & set(chosen))
-    raise_faults(
-        [
-            f"--set {path}: study {study.name} varies this field, got {chosen[path]!r}; "
-            "remove it, or change vary in a study file of your own"
-            for path in clash
-        ]
-    )
-    profile = with_fields(profile, study.overrides, f"study {study.name}: overrides")
-    own = study.profile_overrides.get(name, {})
-    profile = with_fields(profile, own, f"study {study.name}: profile_overrides.{name}")
-    return with_fields(profile, chosen, "--set")
+    faults = Collected()
+    faults.lines += [
+        f"--set {path}: study {study.name} varies this field, got {shown(chosen[path])}; "
+        "remove it, or change vary in a study file of your own"
+        for path in clash
+    ]
+    for where, fields in (
+        (f"study {study.name}: overrides", study.overrides),
+        (f"study {study.name}: profile_overrides.{name}", study.profile_overrides.get(name, {})),
+        ("--set", chosen),
+    ):
+        # After a fault the next fields are still checked, over what is valid so far.
+        changed = faults.attempt(partial(with_fields, profile, fields, where))
+        profile = changed or profile
+    faults.raise_all()
+    return profile
 
 
 def domains(study: Study, profile: Profile) -> dict[str, Domain]:
@@ -101,7 +107,7 @@ def domains(study: Study, profile: Profile) -> dict[str, Domain]:
         else:
             faults.append(
                 f"study {study.name}: vary: {name}: times_default needs a number above 0 in the "
-                f"profile, got {default!r}; give low and high in the field's own unit"
+                f"profile, got {shown(default)}; give low and high in the field's own unit"
             )
     for name, domain in scaled.items():
         for value in extremes(domain):
@@ -123,7 +129,6 @@ def settings(study: Study, profile: Profile) -> list[Setting]:
     """
     space = domains(study, profile)
     if study.search.method == "grid":
-        _require_finite_grid(study, space)
         names = list(space)
         product = itertools.product(*(_listed(domain) for domain in space.values()))
         return [setting(study, space, dict(zip(names, point, strict=True))) for point in product]
@@ -134,12 +139,21 @@ def settings(study: Study, profile: Profile) -> list[Setting]:
     ]
 
 
-def _require_finite_grid(study: Study, space: Mapping[str, Domain]) -> None:
-    size = math.prod(_num_listed(domain) for domain in space.values())
-    if size > MAX_SETTINGS:
+def require_bounded(study: Study, num_seeds: int) -> None:
+    """Check that the study has at most `MAX_TRIALS` trials.
+
+    Raises:
+        StudyFileError: it has more.
+    """
+    if study.search.method == "grid":
+        num_settings = math.prod(_num_listed(domain) for domain in study.vary.values())
+    else:
+        num_settings = study.search.num_samples or 0
+    if num_settings * num_seeds > MAX_TRIALS:
         raise StudyFileError(
-            f"study {study.name}: vary: a grid may have {MAX_SETTINGS:,} settings, got {size:,}; "
-            "widen the steps, or use search.method random"
+            f"study {study.name}: vary: a study may have {MAX_TRIALS:,} trials, got "
+            f"{num_settings:,} settings x {num_seeds:,} seeds; widen the steps, or use "
+            "search.method random with fewer samples"
         )
 
 
@@ -161,6 +175,12 @@ def input_profiles(study: Study, profile: Profile) -> list[Profile]:
             for path in _fields(name, domain, value)
         )
     }
+    num_profiles = math.prod(map(len, chosen.values()))
+    if num_profiles > MAX_TRIALS:
+        raise StudyFileError(
+            f"study {study.name}: vary: student and data may have {MAX_TRIALS:,} combinations, "
+            f"got {num_profiles:,}; list fewer"
+        )
     return [
         with_fields(
             profile,

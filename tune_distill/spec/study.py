@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    field_validator,
+)
 
 from tune_distill.spec.domains import Cases, Domain, IntRange, Range, Scalar, Values, outside
-from tune_distill.spec.faults import FaultsError, nearest, raise_value_faults
-from tune_distill.spec.profile import Section, column_name, field_paths
+from tune_distill.spec.faults import nearest, raise_value_faults
+from tune_distill.spec.profile import column_name, field_paths, value_faults
+from tune_distill.spec.section import Section
+from tune_distill.spec.shown import plain, shown
 
 PROGRESS_METRICS = ("eval_loss",)
 """Metrics that a trial reports while it trains; a scheduler can only prune by one of these."""
@@ -24,6 +33,9 @@ FIXED_COLUMNS = frozenset({
 })
 # fmt: on
 """Columns that every trials table has (records/schemas.py); cases of such a name would hide one."""
+
+MAX_NAME = 200
+"""Longest name of a case, which trials' names and tables repeat, in characters."""
 
 MetricName = Literal[
     "label_accuracy",
@@ -44,22 +56,26 @@ class Search(Section):
         "grid", description="Every combination, seeded draws, or Optuna's TPE"
     )
     num_samples: int | None = Field(
-        None, ge=1, description="Settings tried by random and optuna; a grid tries all of them"
+        None,
+        ge=1,
+        le=100_000,
+        description="Settings tried by random and optuna; a grid tries all of them",
     )
-    seed: int = Field(0, ge=0, description="Seed of random draws and of TPE")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of random draws and of TPE")
 
-    @model_validator(mode="after")
-    def _samples_fit_the_method(self) -> Search:
-        if self.method == "grid" and self.num_samples is not None:
-            fault = (
-                f"search.num_samples: a grid tries every setting, got {self.num_samples}; "
+    @classmethod
+    def cross_faults(cls, parts: Mapping[str, Any]) -> Iterable[str]:
+        """A fault where a grid has a number of samples, or another method has none."""
+        if not {"method", "num_samples"} <= parts.keys():
+            return
+        method, num_samples = parts["method"], parts["num_samples"]
+        if method == "grid" and num_samples is not None:
+            yield (
+                f"search.num_samples: a grid tries every setting, got {num_samples}; "
                 "remove it, or use method random"
             )
-            raise FaultsError([fault])
-        if self.method != "grid" and self.num_samples is None:
-            fault = f"search.num_samples: method {self.method} needs it, got none; add one"
-            raise FaultsError([fault])
-        return self
+        if method != "grid" and num_samples is None:
+            yield f"search.num_samples: method {method} needs it, got none; add one"
 
 
 class Asha(Section):
@@ -83,21 +99,39 @@ class Metric(Section):
     name: MetricName = "label_accuracy"
     mode: Literal["max", "min"] = "max"
 
-    @model_validator(mode="after")
-    def _losses_are_minimised(self) -> Metric:
-        if (self.name in PROGRESS_METRICS) != (self.mode == "min"):
-            better = "min" if self.name in PROGRESS_METRICS else "max"
-            raise FaultsError([f"metric.mode: of {self.name} must be {better}, got {self.mode}"])
-        return self
+    @classmethod
+    def cross_faults(cls, parts: Mapping[str, Any]) -> Iterable[str]:
+        """A fault where a loss is to be maximised, or a score minimised."""
+        if not {"name", "mode"} <= parts.keys():
+            return
+        better = "min" if parts["name"] in PROGRESS_METRICS else "max"
+        if parts["mode"] != better:
+            yield f"metric.mode: of {parts['name']} must be {better}, got {parts['mode']}"
+
+
+def _told_in_words(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Say the rule of a study's name in words, in place of its pattern."""
+    try:
+        return validate(value)
+    except ValidationError:
+        raise ValueError(
+            "must be 1 to 100 letters, digits, _ and -, the first a letter or digit, "
+            f"got {shown(value)}"
+        ) from None
+
+
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$"), WrapValidator(_told_in_words)
+]
 
 
 class Study(Section):
     """One question: a search space over a profile, a metric and a search method."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$")] = Field(
-        description="Folder of its results; up to 100 letters, digits, _ and -"
+    name: Name = Field(description="Folder of its results; up to 100 letters, digits, _ and -")
+    question: Annotated[str, Field(min_length=1, max_length=2000)] = Field(
+        description="What the study asks"
     )
-    question: Annotated[str, Field(min_length=1)] = Field(description="What the study asks")
     vary: dict[str, Domain] = Field(
         min_length=1,
         description="Dotted profile field, or a name for cases: its domain; several make a product",
@@ -110,7 +144,9 @@ class Study(Section):
         description="Varied name: its value in the setting that the others are compared with; "
         "the profile's own where it says nothing",
     )
-    replicates: int = Field(1, ge=1, description="Seeds of each setting; --seeds sets it too")
+    replicates: int = Field(
+        1, ge=1, le=1000, description="Seeds of each setting; --seeds sets it too"
+    )
     overrides: dict[str, Scalar] = Field(
         default_factory=dict, description="Dotted profile fields that this study sets"
     )
@@ -130,29 +166,13 @@ class Study(Section):
     @field_validator("vary")
     @classmethod
     def _varied_fields_exist(cls, vary: dict[str, Domain]) -> dict[str, Domain]:
-        named: dict[str, str] = {}
-        faults = []
-        for name, domain in vary.items():
-            if not isinstance(domain, Cases):
-                named[f"vary.{name}"] = name
-                continue
-            if not name.isidentifier():
-                faults.append(f"vary.{name}: the name of cases must be a plain word, got {name!r}")
-            if name in FIXED_COLUMNS:
-                faults.append(
-                    f"vary.{name}: the name of cases must not be a column that every table has, "
-                    f"got {name!r}; rename it"
-                )
-            for case, fields in domain.cases.items():
-                named |= {f"vary.{name}.{case}.{path}": path for path in fields}
-        faults += _unknown_fields(named) or _shared(vary)
-        raise_value_faults(faults)
+        raise_value_faults(_vary_faults(vary))
         return vary
 
     @field_validator("overrides")
     @classmethod
     def _overridden_fields_exist(cls, overrides: dict[str, Scalar]) -> dict[str, Scalar]:
-        raise_value_faults(_unknown_fields({f"overrides.{path}": path for path in overrides}))
+        raise_value_faults(_field_faults("overrides", overrides))
         return overrides
 
     @field_validator("profile_overrides")
@@ -161,81 +181,112 @@ class Study(Section):
         cls, overrides: dict[str, dict[str, Scalar]]
     ) -> dict[str, dict[str, Scalar]]:
         raise_value_faults(
-            _unknown_fields(
-                {
-                    f"profile_overrides.{profile}.{path}": path
-                    for profile, fields in overrides.items()
-                    for path in fields
-                }
-            )
+            fault
+            for profile, fields in overrides.items()
+            for fault in _field_faults(f"profile_overrides.{plain(profile)}", fields)
         )
         return overrides
 
-    @model_validator(mode="after")
-    def _parts_fit_together(self) -> Study:
-        faults = []
-        if self.search.method == "grid":
-            faults += [
-                f"vary.{name}: a grid needs listed values, got {domain.type}; "
+    @classmethod
+    def cross_faults(cls, parts: Mapping[str, Any]) -> Iterable[str]:
+        """Faults of sections that do not fit together."""
+        if {"vary", "search"} <= parts.keys():
+            yield from _search_faults(parts["search"].method, parts["vary"])
+        if {"scheduler", "metric"} <= parts.keys() and parts["scheduler"] is not None:
+            metric = parts["metric"].name
+            if metric not in PROGRESS_METRICS:
+                yield (
+                    f"metric.name: with a scheduler it must be {' or '.join(PROGRESS_METRICS)}, "
+                    f"which trials report while training, got {metric}; "
+                    "change it, or remove the scheduler"
+                )
+        if {"vary", "baseline"} <= parts.keys():
+            yield from _baseline_faults(parts["baseline"], parts["vary"])
+
+
+def _search_faults(method: str, vary: Mapping[str, Domain]) -> Iterator[str]:
+    """Faults of domains that the search's method cannot choose from."""
+    for name, domain in vary.items():
+        if method == "grid" and not isinstance(domain, Values | Cases | IntRange):
+            yield (
+                f"vary.{plain(name)}: a grid needs listed values, got {domain.type}; "
                 "list them, or use search.method random or optuna"
-                for name, domain in self.vary.items()
-                if not isinstance(domain, Values | Cases | IntRange)
-            ]
-        if self.search.method == "optuna" and isinstance(self.vary.get("data.num_train"), IntRange):
-            # The simulator belongs to the pool, and is fitted before the search chooses.
-            faults.append(
-                "vary.data.num_train: optuna needs listed values here, got int; "
-                "list them, or vary data.train_fraction"
             )
-        if self.scheduler is not None and self.metric.name not in PROGRESS_METRICS:
-            faults.append(
-                f"metric.name: with a scheduler it must be {' or '.join(PROGRESS_METRICS)}, "
-                f"which trials report while training, got {self.metric.name}; "
-                "change it, or remove the scheduler"
-            )
-        raise_value_faults(faults + _baseline_faults(self.baseline, self.vary))
-        return self
+    if method == "optuna" and isinstance(vary.get("data.num_train"), IntRange):
+        # The simulator belongs to the pool, and is fitted before the search chooses.
+        yield (
+            "vary.data.num_train: optuna needs listed values here, got int; "
+            "list them, or vary data.train_fraction"
+        )
 
 
-def _baseline_faults(baseline: dict[str, Scalar], vary: dict[str, Domain]) -> list[str]:
+def _baseline_faults(baseline: Mapping[str, Scalar], vary: Mapping[str, Domain]) -> Iterator[str]:
     """A fault for each name that is not varied, and each value that its domain does not hold.
 
     Factors on the profile's own value are left to `settings.domains`, which knows the profile.
     """
-    faults = []
     for name, value in baseline.items():
+        where = f"baseline.{plain(name)}"
         if name not in vary:
-            faults.append(
-                f"baseline.{name}: must be a name under vary, got {name!r}"
-                f"{nearest(name, list(vary))}"
+            hint = nearest(name, list(vary))
+            yield f"{where}: must be a name under vary, got {shown(name)}{hint}"
+        elif not isinstance(domain := vary[name], Range) or not domain.times_default:
+            yield from outside(where, domain, value)
+
+
+def _vary_faults(vary: Mapping[str, Domain]) -> Iterator[str]:
+    """Faults of names, fields and values; of fields set twice where there are no others."""
+    faultless = True
+    for name, domain in vary.items():
+        for fault in _domain_faults(name, domain):
+            faultless = False
+            yield fault
+    if faultless:
+        yield from _shared(vary)
+
+
+def _domain_faults(name: str, domain: Domain) -> Iterator[str]:
+    where = f"vary.{plain(name)}"
+    if isinstance(domain, Cases):
+        if not name.isidentifier() or len(name) > MAX_NAME:
+            yield (
+                f"{where}: the name of cases must be a plain word of at most {MAX_NAME} letters, "
+                f"got {shown(name)}"
             )
-            continue
-        domain = vary[name]
-        if not isinstance(domain, Range) or not domain.times_default:
-            faults += outside(f"baseline.{name}", domain, value)
-    return faults
+        if name in FIXED_COLUMNS:
+            yield (
+                f"{where}: the name of cases must not be a column that every table has, "
+                f"got {shown(name)}; rename it"
+            )
+        for case, fields in domain.cases.items():
+            if len(case) > MAX_NAME:
+                yield f"{where}: a case's name may have {MAX_NAME} characters, got {shown(case)}"
+            yield from _field_faults(f"{where}.{plain(case)}", fields)
+    elif name not in field_paths():
+        yield f"{where}: unknown field {shown(name)}{nearest(name, field_paths())}"
+    elif not isinstance(domain, Range) or not domain.times_default:
+        ends = domain.values if isinstance(domain, Values) else [domain.low, domain.high]
+        for value in ends:
+            yield from value_faults(where, name, value)
 
 
-def _columns(vary: dict[str, Domain]) -> dict[str, str]:
+def _columns(vary: Mapping[str, Domain]) -> dict[str, str]:
     return {
         name: name if isinstance(domain, Cases) else column_name(name)
         for name, domain in vary.items()
     }
 
 
-def _shared(vary: dict[str, Domain]) -> list[str]:
+def _shared(vary: Mapping[str, Domain]) -> Iterator[str]:
     """A fault for each column and each field that two varied names would set."""
     columns = Counter(_columns(vary).values())
     fields = Counter(path for name, domain in vary.items() for path in _fields(name, domain))
-    return [
-        f"vary: two fields share the column {column!r}; vary one of them"
-        for column, times in columns.items()
-        if times > 1
-    ] + [
-        f"vary: two names set the field {path!r}; vary it once"
-        for path, times in fields.items()
-        if times > 1
-    ]
+    for column, times in columns.items():
+        if times > 1:
+            yield f"vary: two fields share the column {column!r}; vary one of them"
+    for path, times in fields.items():
+        if times > 1:
+            yield f"vary: two names set the field {path!r}; vary it once"
 
 
 def _fields(name: str, domain: Domain) -> set[str]:
@@ -245,11 +296,12 @@ def _fields(name: str, domain: Domain) -> set[str]:
     return {name}
 
 
-def _unknown_fields(named: dict[str, str]) -> list[str]:
-    """A fault for each place (key) whose dotted field (value) no profile has."""
+def _field_faults(where: str, fields: Mapping[str, Scalar]) -> Iterator[str]:
+    """A fault for each unknown dotted field, and each value outside its field's rule."""
     known = field_paths()
-    return [
-        f"{where}: unknown field {path!r}{nearest(path, known)}"
-        for where, path in named.items()
-        if path not in known
-    ]
+    for path, value in fields.items():
+        place = f"{where}.{plain(path)}"
+        if path not in known:
+            yield f"{place}: unknown field {shown(path)}{nearest(path, known)}"
+        else:
+            yield from value_faults(place, path, value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +15,9 @@ from tune_distill.spec.faults import describe, nearest
 from tune_distill.spec.keys import flatten
 from tune_distill.spec.plan import ResolvedStudy
 from tune_distill.spec.profile import Profile
+from tune_distill.spec.shown import plain, shown
 from tune_distill.spec.study import Study
+from tune_distill.spec.yaml_text import MAX_CHARACTERS, dump_yaml, parse_yaml
 
 STUDY_ORDER = (
     "smoothing",
@@ -30,42 +31,6 @@ STUDY_ORDER = (
 temperature, decoding, sequence_length and learning_rate share."""
 
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 5e-5 as a number, as YAML 1.2 does, and refuses repeated keys."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [
-            self.construct_object(key, deep=True)
-            for key, _ in node.value
-            if key.tag != "tag:yaml.org,2002:merge"
-        ]
-        for key in keys:
-            if keys.count(key) > 1:
-                line = node.start_mark.line + 1
-                raise StudyFileError(f"key {key!r} stands twice in the block at line {line}")
-        return super().construct_mapping(node, deep)
-
-
-class _Dumper(yaml.SafeDumper):
-    """SafeDumper that quotes what `_Loader` would read as a number, such as a revision 12345e6."""
-
-    def represent_text(self, text: str) -> yaml.ScalarNode:
-        # Only between double quotes does PyYAML write these line ends so that it reads them back.
-        style = '"' if set(text) & set("\x85\u2028\u2029") else None
-        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
-
-
-_Dumper.add_representer(str, _Dumper.represent_text)
-
-
-for _side in (_Loader, _Dumper):
-    _side.add_implicit_resolver(
-        "tag:yaml.org,2002:float",
-        re.compile(r"^[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+$"),
-        list("-+0123456789."),
-    )
 
 
 def search_spaces_dir() -> Path:
@@ -113,12 +78,15 @@ def read_model(path: Path, model: type[Model]) -> Model:
         StudyFileError: the file is not readable YAML, or every fault of its content at once.
     """
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        # Enough to see that a text is too long; an endless file is not read to its end.
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(MAX_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise StudyFileError(f"{path}: must be a readable text file, got {error}") from error
-    # A ValueError is a date that does not exist: YAML would read 2024-13-45 as one.
-    except (yaml.YAMLError, StudyFileError, ValueError, RecursionError) as error:
-        flat = " ".join(str(error).split())
+    try:
+        raw = parse_yaml(text)
+    except yaml.YAMLError as error:
+        flat = " ".join(str(error).split())[:400]
         raise StudyFileError(f"{path}: must be valid YAML, got {flat}") from error
     if not isinstance(raw, dict):
         got = "an empty file" if raw is None else type(raw).__name__
@@ -136,8 +104,9 @@ def dump_study(resolved: ResolvedStudy) -> str:
     study = resolved.study.model_dump(exclude={"overrides", "profile_overrides"}, exclude_none=True)
     study["replicates"] = len(resolved.seeds)
     study["overrides"] = flatten(resolved.profile.model_dump())
-    text = yaml.dump(study, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    return f"# Resolved from profile {resolved.profile_name}; runs the same again.\n{text}"
+    return (
+        f"# Resolved from profile {resolved.profile_name}; runs the same again.\n{dump_yaml(study)}"
+    )
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Scalar]:
@@ -151,7 +120,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Scalar]:
         path, equals, text = assignment.partition("=")
         if not equals:
             raise StudyFileError(
-                f"--set: must be field=value, got {assignment!r}; for example train.num_epochs=1"
+                f"--set: must be field=value, got {shown(assignment)}; "
+                "for example train.num_epochs=1"
             )
         fields[path.strip()] = _parse_scalar(text)
     return fields
@@ -160,8 +130,8 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Scalar]:
 def _parse_scalar(text: str) -> Any:
     """The value of `text` as a YAML file would read it: 1e-3 is a number, null is none."""
     try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError):
+        return parse_yaml(text)
+    except yaml.YAMLError:
         return text
 
 
@@ -173,6 +143,6 @@ def _find(name_or_path: str, folder: Path, kind: str, shipped: list[str]) -> Pat
         return path
     if path.suffix in {".yaml", ".yml"} or path.name != name_or_path:
         raise StudyFileError(
-            f"{name_or_path}: no such {kind} file; shipped are {', '.join(shipped)}"
+            f"{plain(name_or_path)}: no such {kind} file; shipped are {', '.join(shipped)}"
         )
-    raise StudyFileError(f"{name_or_path}: no such {kind}{nearest(name_or_path, shipped)}")
+    raise StudyFileError(f"{plain(name_or_path)}: no such {kind}{nearest(name_or_path, shipped)}")

@@ -1,0 +1,132 @@
+"""YAML as study and profile files use it: bounded, without tags, 5e-5 is a number.
+
+A file is data from anywhere, and a few bytes of YAML can stand for gigabytes: aliases and merge
+keys are counted as often as they are used, before any value is made of them.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+MAX_CHARACTERS = 2**18
+"""Longest YAML text, in characters."""
+
+MAX_NODES = 100_000
+"""Most keys and values that a text may stand for once its aliases are written out."""
+
+MAX_DEPTH = 30
+"""Deepest nesting of lists and mappings."""
+
+_MERGE = "tag:yaml.org,2002:merge"
+_STR = "tag:yaml.org,2002:str"
+_INT = "tag:yaml.org,2002:int"
+_FLOAT = "tag:yaml.org,2002:float"
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"
+
+# No octal 010 and no sexagesimal 1:30, which editors read otherwise; nothing beyond 64 bits.
+_WHOLE = re.compile(r"[-+]?(?:0|[1-9](?:_?[0-9]){0,17}|0x[0-9a-fA-F]{1,15})\Z")
+_REAL = re.compile(
+    r"[-+]?(?:(?:[0-9](?:_?[0-9])*\.?(?:[0-9](?:_?[0-9])*)?|\.[0-9](?:_?[0-9])*)[eE][-+]?[0-9]{1,4}"
+    r"|[0-9](?:_?[0-9])*\.(?:[0-9](?:_?[0-9])*)?|\.[0-9](?:_?[0-9])*"
+    r"|\.(?:inf|Inf|INF))\Z|\.(?:nan|NaN|NAN)\Z"
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """The content of the text.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, has a tag, names a key twice, or is larger than the limits.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise yaml.YAMLError(f"it may have {MAX_CHARACTERS:,} characters, and has more")
+    return yaml.load(text, Loader=_Loader)
+
+
+def dump_yaml(value: Any) -> str:
+    """YAML that `parse_yaml` reads back as `value`, whose keys keep their order."""
+    return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+
+
+class _Loader(yaml.SafeLoader):
+    """Builds mappings, lists, texts, numbers, truth values and null, and checks limits first."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012
+        first: [(tag, pattern) for tag, pattern in found if tag not in (_INT, _FLOAT, _TIMESTAMP)]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+        self._sizes: dict[int, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()
+        if isinstance(event, yaml.AliasEvent):
+            return super().compose_node(parent, index)
+        tag = getattr(event, "tag", None)
+        if tag not in (None, "!", _STR):
+            raise _refusal(f"tags such as {tag} are not read", event.start_mark)
+        if self._depth == MAX_DEPTH:
+            raise _refusal(f"it may be nested {MAX_DEPTH} deep", event.start_mark)
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        assert node is not None
+        self._count(node)
+        return node
+
+    def _count(self, node: yaml.Node) -> None:
+        """Count what the node stands for; its parts have been counted before it."""
+        size = 1
+        if isinstance(node, yaml.CollectionNode):
+            parts = node.value
+            if isinstance(node, yaml.MappingNode):
+                parts = [part for pair in node.value for part in pair]
+            # A part that is not counted yet is the alias of a node that holds it.
+            if any(id(part) not in self._sizes for part in parts):
+                raise _refusal("an alias must not stand inside of what it names", node.start_mark)
+            size += sum(self._sizes[id(part)] for part in parts)
+        if size > MAX_NODES:
+            raise _refusal(
+                f"it may stand for {MAX_NODES:,} keys and values, aliases written out",
+                node.start_mark,
+            )
+        self._sizes[id(node)] = size
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str | int | float | bool | None):
+                raise _refusal("a key must be a text", key_node.start_mark)
+            if key in seen:
+                raise _refusal(f"key {str(key)[:80]!r} stands twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes what `_Loader` would read as a number, such as a revision 12345e6."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        # Only between double quotes does PyYAML write these line ends so that it reads them back.
+        style = '"' if set(text) & set("\x85\u2028\u2029") else None
+        return self.represent_scalar(_STR, text, style)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(_INT, _WHOLE, list("-+0123456789"))
+    _side.add_implicit_resolver(_FLOAT, _REAL, list("-+0123456789."))
+
+
+def _refusal(rule: str, mark: Any) -> yaml.YAMLError:
+    return yaml.YAMLError(f"{rule} (line {mark.line + 1}, column {mark.column + 1})")
