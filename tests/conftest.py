@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -19,6 +20,18 @@ def pytest_configure() -> None:
     # Beside other work an example may take long without anything being wrong.
     hypothesis.settings.register_profile("patient", deadline=None)
     hypothesis.settings.load_profile("patient")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail where all tests are asked for and one was skipped for want of anything but a GPU."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or "TUNE_DISTILL_ALL_TESTS" not in os.environ:
+        return
+    # A report's longrepr is the file, the line and the reason.
+    reasons = {str(report.longrepr) for report in reporter.stats.get("skipped", [])}
+    if unasked := sorted(reason for reason in reasons if "GPU" not in reason):
+        reporter.write_line(f"skipped, though all tests are asked for: {'; '.join(unasked)}")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
