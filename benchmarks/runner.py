@@ -61,9 +61,15 @@ def fill(store: Store, trial: Trial, answers: Sequence[PredictionRow] | None = N
     """The store has a run and an evaluation of the trial that nobody made: one answer, or these."""
     rows = [ANSWER] if answers is None else answers
     store.begin_run(trial.run_key, trial.run_identity)
-    store.finish_run(trial.run_key, _run(trial), lambda path: (path / "config.json").touch())
+    store.finish_run(
+        trial.run_key,
+        trial.run_identity,
+        _run(trial),
+        lambda path: (path / "config.json").touch(),
+    )
     store.save_evaluation(
         trial.evaluation_key,
+        trial.run_key,
         EvaluationRecord(_METRICS, 1.0, len(rows), 0.0),
         lambda path: write_predictions(path, rows),
     )
@@ -180,6 +186,8 @@ def _run(trial: Trial) -> RunRecord:
         source_truncated_fraction=0.0,
         target_truncated_fraction=0.0,
         device="cpu",
+        instruction_set="none",
+        precision="fp32",
         history=_HISTORY,
     )
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
@@ -27,7 +29,10 @@ from tune_distill.distill.tensors import Pairs
 from tune_distill.distill.training import Training
 from tune_distill.distill.untrained import load_student
 from tune_distill.records.runs import HistoryRow
+from tune_distill.records.sealed import seal
 from tune_distill.spec.profile import Student, Train
+
+RUN = "a" * 64
 
 SETTINGS = Train(batch_size=4, num_epochs=3, learning_rate=1e-3, eval_steps=4, logging_steps=3)
 
@@ -51,7 +56,7 @@ def saved(fresh: Callable[[], Training], tmp_path: Path) -> tuple[Training, Path
     """A training after four of its nine steps, and its checkpoint."""
     training, path = fresh(), tmp_path / "checkpoint.safetensors"
     next(training.run())
-    save_checkpoint(path, training.model, training.optimizer, training.position)
+    save_checkpoint(path, training.model, training.optimizer, training.position, RUN)
     return training, path
 
 
@@ -74,7 +79,7 @@ def test_everything_comes_back(saved: tuple[Training, Path], fresh: Callable[[],
     expected_draw = torch.rand(5)
     other = fresh()
     torch.manual_seed(99)
-    position = load_checkpoint(path, other.model, other.optimizer)
+    position = load_checkpoint(path, other.model, other.optimizer, RUN)
     assert torch.equal(torch.rand(5), expected_draw)
     assert position == training.position
     assert position.step == 4
@@ -90,7 +95,7 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(
     whole = fresh()
     list(whole.run())
     resumed = fresh()
-    resumed.position = load_checkpoint(path, resumed.model, resumed.optimizer)
+    resumed.position = load_checkpoint(path, resumed.model, resumed.optimizer, RUN)
     assert [row.step for row in resumed.run()] == [8, 9]
     assert_equal_trainings(whole, resumed)
     losses = [
@@ -105,9 +110,9 @@ def test_a_checkpoint_of_the_first_step_has_no_moments_yet(
 ) -> None:
     path = tmp_path / "start.safetensors"
     training = fresh()
-    save_checkpoint(path, training.model, training.optimizer, Position(0, 0.0, ()))
+    save_checkpoint(path, training.model, training.optimizer, Position(0, 0.0, ()), RUN)
     other = fresh()
-    assert load_checkpoint(path, other.model, other.optimizer) == Position(0, 0.0, ())
+    assert load_checkpoint(path, other.model, other.optimizer, RUN) == Position(0, 0.0, ())
     assert_equal_trainings(training, other)
 
 
@@ -116,17 +121,17 @@ def test_a_training_goes_on_with_the_threads_it_began_with(
 ) -> None:
     path, training = tmp_path / "threads.safetensors", fresh()
     torch.set_num_threads(2)
-    save_checkpoint(path, training.model, training.optimizer, Position(0, 0.0, ()))
+    save_checkpoint(path, training.model, training.optimizer, Position(0, 0.0, ()), RUN)
     torch.set_num_threads(1)
-    load_checkpoint(path, training.model, training.optimizer)
+    load_checkpoint(path, training.model, training.optimizer, RUN)
     assert torch.get_num_threads() == 2
 
 
-def test_losses_that_json_lacks_survive(fresh: Callable[[], Training], tmp_path: Path) -> None:
-    row = HistoryRow(1, 0.1, float("inf"), 0.1 + 0.2, None, 1e-300, 1.5)
+def test_losses_survive_to_the_last_digit(fresh: Callable[[], Training], tmp_path: Path) -> None:
+    row = HistoryRow(1, 0.1, 1 / 3, 0.1 + 0.2, None, 1e-300, 1.5)
     path, training = tmp_path / "odd.safetensors", fresh()
-    save_checkpoint(path, training.model, training.optimizer, Position(1, 1.5, (row,)))
-    loaded = load_checkpoint(path, training.model, training.optimizer)
+    save_checkpoint(path, training.model, training.optimizer, Position(1, 1.5, (row,)), RUN)
+    loaded = load_checkpoint(path, training.model, training.optimizer, RUN)
     assert loaded.history == (row,)
 
 
@@ -157,9 +162,38 @@ def damage_metadata(path: Path) -> None:
     save_file(load_file(path), path)
 
 
-def damage_position(path: Path) -> None:
+def damage_record(path: Path) -> None:
+    record = {"position": {"step": 4, "elapsed_s": 1.0, "history": [{"step": 4}]}}
+    save_file(load_file(path), path, {"record": json.dumps(record)})
+
+
+def damage_sealed_record(path: Path) -> None:
     position = {"step": 4, "elapsed_s": 1.0, "history": [{"step": 4}]}
-    save_file(load_file(path), path, {"position": json.dumps(position), "num_threads": "1"})
+    record = seal("checkpoint", {"run": RUN}, {"position": position})
+    save_file(load_file(path), path, {"record": record.decode()})
+
+
+def damage_depth(path: Path) -> None:
+    save_file(load_file(path), path, {"record": "[" * 100_000})
+
+
+def damage_step(path: Path) -> None:
+    with safe_open(path, framework="pt") as file:
+        record = file.metadata()["record"].replace('"step":4', '"step":3')
+    save_file(load_file(path), path, {"record": record})
+
+
+def damage_one_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1000] ^= 1
+    path.write_bytes(content)
+
+
+def damage_swap(path: Path) -> None:
+    """Two tensors of one shape have changed places."""
+    tensors = load_file(path)
+    first, second = (f"model.decoder.block.{block}.layer.0.layer_norm.weight" for block in (0, 1))
+    _rewrite(path, {first: tensors[second] + 1, second: tensors[first]})
 
 
 def damage_rng(path: Path) -> None:
@@ -184,7 +218,12 @@ def _rewrite(path: Path, changed: dict[str, torch.Tensor], without: str = "") ->
         damage_empty,
         damage_random,
         damage_metadata,
-        damage_position,
+        damage_record,
+        damage_sealed_record,
+        damage_depth,
+        damage_step,
+        damage_one_bit,
+        damage_swap,
         damage_rng,
         damage_missing_weight,
     ],
@@ -196,7 +235,35 @@ def test_a_damaged_file_is_told_so(
     damage(path)
     other = fresh()
     with pytest.raises(DamagedCheckpointError, match=str(path)):
-        load_checkpoint(path, other.model, other.optimizer)
+        load_checkpoint(path, other.model, other.optimizer, RUN)
+
+
+def test_the_checkpoint_of_another_run_is_told_so(
+    saved: tuple[Training, Path], fresh: Callable[[], Training]
+) -> None:
+    other = fresh()
+    with pytest.raises(DamagedCheckpointError, match="of another entry"):
+        load_checkpoint(saved[1], other.model, other.optimizer, "b" * 64)
+
+
+@given(st.data())
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_no_flipped_bit_goes_unnoticed(
+    saved: tuple[Training, Path], fresh: Callable[[], Training], data: st.DataObject
+) -> None:
+    whole = saved[1].read_bytes()
+    # Most of a file is tensors; the header is where a flip might be read as something else.
+    header = 8 + int.from_bytes(whole[:8], "little")
+    position = data.draw(st.integers(0, header) | st.integers(0, len(whole) - 1))
+    changed = bytearray(whole)
+    changed[position] ^= 1 << data.draw(st.integers(0, 7))
+    path = saved[1].with_name("changed.safetensors")
+    path.write_bytes(changed)
+    other = fresh()
+    with pytest.raises(DamagedCheckpointError):
+        load_checkpoint(path, other.model, other.optimizer, RUN)
 
 
 @pytest.mark.parametrize(
@@ -219,10 +286,10 @@ def test_a_checkpoint_of_another_model_is_told_so(
         torch.nn.init.ones_(parameter)
     for model, file_of in ((other, training.model), (training.model, other)):
         optimizer = torch.optim.AdamW(file_of.parameters())
-        save_checkpoint(path, file_of, optimizer, Position(0, 0.0, ()))
+        save_checkpoint(path, file_of, optimizer, Position(0, 0.0, ()), RUN)
         before = [parameter.detach().clone() for parameter in model.parameters()]
         with pytest.raises(DamagedCheckpointError, match="another model"):
-            load_checkpoint(path, model, torch.optim.AdamW(model.parameters()))
+            load_checkpoint(path, model, torch.optim.AdamW(model.parameters()), RUN)
         assert all(map(torch.equal, before, model.parameters()))
 
 
@@ -245,7 +312,7 @@ def test_lack_of_memory_is_no_damage(
     training = fresh()
     monkeypatch.setattr(training.optimizer, "load_state_dict", fail)
     with pytest.raises(type(error), match="memory"):
-        load_checkpoint(saved[1], training.model, training.optimizer)
+        load_checkpoint(saved[1], training.model, training.optimizer, RUN)
 
 
 def test_a_file_that_is_not_there_is_not_damaged(
@@ -253,7 +320,7 @@ def test_a_file_that_is_not_there_is_not_damaged(
 ) -> None:
     training = fresh()
     with pytest.raises(FileNotFoundError):
-        load_checkpoint(tmp_path / "none", training.model, training.optimizer)
+        load_checkpoint(tmp_path / "none", training.model, training.optimizer, RUN)
 
 
 def test_a_full_disk_is_told_as_the_system_tells_it() -> None:

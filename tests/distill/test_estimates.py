@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from tests.records.made import LocalStore
+from tests.records.made import LocalStore, history
 from tests.tiny import trial_of
 from tune_distill.distill.estimates import measured_examples_per_s, training_estimate_s
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs
 from tune_distill.records.runs import RunRecord
 from tune_distill.records.store import Store
+from tune_distill.spec.keys import key_of
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Profile
 
@@ -32,19 +33,21 @@ def mini_trial(student: str = "mini", num_train: int = 300, num_epochs: int = 2)
     return trial_of(profile, Inputs())
 
 
-def add_run(store: Store, key: str, student: Mapping[str, Any], examples_per_s: float) -> None:
-    record = RunRecord(300, 10, 1.0, 1.0, "v", 1.0, examples_per_s, 0.0, 0.0, "cpu", ())
-    store.begin_run(key, {"student": student})
-    store.finish_run(key, record, lambda path: (path / "model").touch())
+def add_run(store: Store, student: Mapping[str, Any], seed: int, examples_per_s: float) -> None:
+    identity = {"student": student, "seed": seed}
+    numbers = (300, 10, 1.0, 1.0, "v", 1.0, examples_per_s, 0.0, 0.0)
+    record = RunRecord(*numbers, "cpu", "AVX2", "fp32", history(1.0))
+    store.finish_run(key_of(identity), identity, record, lambda path: (path / "model").touch())
 
 
 def test_the_speed_is_the_median_of_the_student_s_finished_runs(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     assert measured_examples_per_s(MINI, store) is None
-    for key, speed in (("a", 50.0), ("b", 1000.0), ("c", 100.0)):
-        add_run(store, key, MINI, speed)
-    add_run(store, "d", {"files_digest": "other"}, 1.0)
-    store.begin_run("unfinished", {"student": MINI})
+    for seed, speed in enumerate((50.0, 1000.0, 100.0)):
+        add_run(store, MINI, seed, speed)
+    add_run(store, {"files_digest": "other"}, 0, 1.0)
+    unfinished = {"student": MINI, "seed": 3}
+    store.begin_run(key_of(unfinished), unfinished)
     assert measured_examples_per_s(MINI, store) == 100.0
     assert measured_examples_per_s({"files_digest": "unknown"}, store) is None
 
@@ -52,7 +55,7 @@ def test_the_speed_is_the_median_of_the_student_s_finished_runs(tmp_path: Path) 
 def test_measured_speed_gives_the_time(tmp_path: Path, examples: list[Example]) -> None:
     store = LocalStore(tmp_path)
     trials = [mini_trial(), mini_trial(num_epochs=3)]
-    add_run(store, "a", trials[0].run_identity["student"], 50.0)
+    add_run(store, trials[0].run_identity["student"], 0, 50.0)
     # 300 examples at 50 a second: 6 seconds an epoch.
     assert training_estimate_s(trials, store, examples) == pytest.approx(2 * 6 + 3 * 6)
     assert training_estimate_s([], store, examples) == 0

@@ -18,6 +18,8 @@ from tune_distill.distill.simulator import (
     ngrams,
     words,
 )
+from tune_distill.records.digests import DamagedError
+from tune_distill.records.sealed import seal
 
 EXPLANATIONS = [
     "A man can't be asleep and run.",
@@ -49,10 +51,11 @@ def hand_made() -> Simulator:
 
 def damaged(simulator: Simulator, **changes: object) -> bytes:
     """Its file with a changed description."""
-    content = simulator.to_bytes()
+    content = simulator.to_bytes("pool")
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    description = json.loads(header["__metadata__"]["simulator"]) | changes
-    return save(load(content), {"simulator": json.dumps(description)})
+    description = json.loads(header["__metadata__"]["simulator"])["content"] | changes
+    record = seal("simulator", {"simulator": "pool"}, description)
+    return save(load(content), {"simulator": record.decode()})
 
 
 def test_ngrams_are_words_and_pairs_of_neighbours():
@@ -96,7 +99,7 @@ def test_it_is_scikit_learns_own_pipeline(num_labels):
 
 
 def test_fitting_again_gives_the_same_bytes():
-    fitted = [fit_simulator(EXPLANATIONS, LABELS).to_bytes() for _ in range(2)]
+    fitted = [fit_simulator(EXPLANATIONS, LABELS).to_bytes("pool") for _ in range(2)]
     assert fitted[0] == fitted[1]
 
 
@@ -112,60 +115,65 @@ def test_no_word_in_common_is_refused():
 
 def test_bytes_give_the_simulator_back():
     simulator = fit_simulator(EXPLANATIONS, LABELS)
-    copy = Simulator.from_bytes(simulator.to_bytes())
+    copy = Simulator.from_bytes(simulator.to_bytes("pool"), "pool")
     assert copy.labels == simulator.labels
     assert copy.vocabulary == simulator.vocabulary
     np.testing.assert_array_equal(copy.weights_VL, simulator.weights_VL)
     np.testing.assert_array_equal(copy.intercept_L, simulator.intercept_L)
-    assert copy.to_bytes() == simulator.to_bytes()
+    assert copy.to_bytes("pool") == simulator.to_bytes("pool")
 
 
 @given(st.data())
 def test_a_changed_byte_is_refused_or_harmless(data):
-    content = bytearray(hand_made().to_bytes())
+    content = bytearray(hand_made().to_bytes("pool"))
     position = data.draw(st.integers(0, len(content) - 1))
     content[position] ^= 1 << data.draw(st.integers(0, 7))
     try:
-        simulator = Simulator.from_bytes(bytes(content))
-    except ValueError as error:
-        assert str(error).startswith("simulator: ")  # noqa: PT017 - most positions, not all
+        simulator = Simulator.from_bytes(bytes(content), "pool")
+    except DamagedError:
+        pass  # most positions, not all
     else:
-        assert simulator.to_bytes() == hand_made().to_bytes()
+        assert simulator.to_bytes("pool") == hand_made().to_bytes("pool")
 
 
-@given(st.integers(0, len(hand_made().to_bytes()) - 1))
+@given(st.integers(0, len(hand_made().to_bytes("pool")) - 1))
 def test_a_cut_file_is_refused(length):
-    with pytest.raises(ValueError, match="fit it again"):
-        Simulator.from_bytes(hand_made().to_bytes()[:length])
+    with pytest.raises(DamagedError):
+        Simulator.from_bytes(hand_made().to_bytes("pool")[:length], "pool")
 
 
 def test_a_changed_weight_is_refused():
-    content = bytearray(hand_made().to_bytes())
+    content = bytearray(hand_made().to_bytes("pool"))
     content[-1] ^= 1
-    with pytest.raises(ValueError, match="the file is damaged"):
-        Simulator.from_bytes(bytes(content))
+    with pytest.raises(DamagedError, match="must have the digest"):
+        Simulator.from_bytes(bytes(content), "pool")
 
 
 def test_a_safetensors_file_of_something_else_is_refused():
-    with pytest.raises(ValueError, match=r"cannot be read \(KeyError"):
-        Simulator.from_bytes(save({"weights": np.zeros(2)}))
+    with pytest.raises(DamagedError, match=r"cannot be read \(KeyError"):
+        Simulator.from_bytes(save({"weights": np.zeros(2)}), "pool")
 
 
 def test_another_version_is_refused():
-    assert Simulator.from_bytes(damaged(hand_made())).labels == ("no", "yes")
-    with pytest.raises(ValueError, match=f"version must be {SIMULATOR_VERSION}, got 99"):
-        Simulator.from_bytes(damaged(hand_made(), version=99))
+    assert Simulator.from_bytes(damaged(hand_made()), "pool").labels == ("no", "yes")
+    with pytest.raises(DamagedError, match=f"version must be {SIMULATOR_VERSION}, got 99"):
+        Simulator.from_bytes(damaged(hand_made(), version=99), "pool")
+
+
+def test_the_simulator_of_another_pool_is_refused():
+    with pytest.raises(DamagedError, match="simulator other"):
+        Simulator.from_bytes(hand_made().to_bytes("other"), "pool")
 
 
 def test_a_changed_vocabulary_is_refused():
-    with pytest.raises(ValueError, match="the file is damaged"):
-        Simulator.from_bytes(damaged(hand_made(), vocabulary=["not", "is"]))
+    with pytest.raises(DamagedError, match="must have the digest"):
+        Simulator.from_bytes(damaged(hand_made(), vocabulary=["not", "is"]), "pool")
 
 
 def test_predicting_needs_numpy_alone():
     code = (
         "import sys; from tune_distill.distill.simulator import Simulator;"
-        f"print(Simulator.from_bytes({hand_made().to_bytes()!r}).predict(['not']));"
+        f"print(Simulator.from_bytes({hand_made().to_bytes('pool')!r}, 'pool').predict(['not']));"
         "print(sorted({'sklearn', 'scipy', 'torch', 'nltk'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -155,6 +155,8 @@ def run_record(trial: Trial, **changes: Any) -> RunRecord:
         source_truncated_fraction=0.0,
         target_truncated_fraction=0.1,
         device="cpu",
+        instruction_set="AVX2",
+        precision="fp32",
         history=history(None, 1.25),
     )
     return replace(record, **changes)
@@ -189,6 +191,7 @@ def finish_run(store: Store, trial: Trial, **changes: Any) -> None:
     store.begin_run(trial.run_key, trial.run_identity)
     store.finish_run(
         trial.run_key,
+        trial.run_identity,
         run_record(trial, **changes),
         lambda path: (path / "weights").write_text(trial.run_key),
     )
@@ -199,5 +202,8 @@ def finish(store: Store, trial: Trial, num_predictions: int = 1) -> None:
     finish_run(store, trial)
     rows = [prediction(f"e{number}") for number in range(num_predictions)]
     store.save_evaluation(
-        trial.evaluation_key, evaluation_record(), lambda path: write_predictions(path, rows)
+        trial.evaluation_key,
+        trial.run_key,
+        evaluation_record(),
+        lambda path: write_predictions(path, rows),
     )

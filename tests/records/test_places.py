@@ -310,7 +310,7 @@ class TestStore:
         assert not store.has_evaluation(EVALUATION)
         rows = [prediction()]
         store.save_evaluation(
-            EVALUATION, evaluation_record(), lambda path: write_predictions(path, rows)
+            EVALUATION, KEY, evaluation_record(), lambda path: write_predictions(path, rows)
         )
         assert store.has_evaluation(EVALUATION)
         assert store.evaluation(EVALUATION) == evaluation_record()
@@ -325,8 +325,10 @@ class TestStore:
         with pytest.raises(FileNotFoundError), store.student(KEY):
             pytest.fail("the student of a damaged run is not to be used")
         store.save_evaluation(
-            EVALUATION, evaluation_record(), lambda path: path.write_bytes(b"PAR1")
+            EVALUATION, KEY, evaluation_record(), lambda path: path.write_bytes(b"PAR1")
         )
+        assert store.has_evaluation(EVALUATION)
+        write(place, f"evaluations/{EVALUATION}/predictions.parquet", b"PAR2")
         assert not store.has_evaluation(EVALUATION)
         assert place.names("evaluations") == [f"{EVALUATION}.damaged-1"]
 

@@ -62,7 +62,10 @@ def study_folder(tmp_path) -> Path:
     finish_run(store, trial)
     rows = [prediction(), prediction(predicted_label=None, grounding=0.5)]
     store.save_evaluation(
-        trial.evaluation_key, evaluation_record(), lambda path: write_predictions(path, rows)
+        trial.evaluation_key,
+        trial.run_key,
+        evaluation_record(),
+        lambda path: write_predictions(path, rows),
     )
     records = [
         complete_record(trial, store, reused=False),

@@ -1,9 +1,11 @@
 import errno
 import json
 import logging
+import os
 import uuid
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -49,7 +51,7 @@ def test_a_run_is_found_when_its_record_is_written_and_not_before(store):
     store.begin_run(KEY, TRIAL.run_identity)
     assert not store.has_run(KEY)
     assert store.run(KEY) is None
-    store.finish_run(KEY, run_record(TRIAL), save)
+    store.finish_run(KEY, TRIAL.run_identity, run_record(TRIAL), save)
     assert store.has_run(KEY)
     assert store.run(KEY) == run_record(TRIAL)
     assert (store.student_dir(KEY) / "weights").read_text() == "w"
@@ -63,7 +65,7 @@ def test_a_run_whose_student_cannot_be_saved_is_not_found(store):
 
     store.begin_run(KEY, TRIAL.run_identity)
     with pytest.raises(ZeroDivisionError):
-        store.finish_run(KEY, run_record(TRIAL), save)
+        store.finish_run(KEY, TRIAL.run_identity, run_record(TRIAL), save)
     assert not store.has_run(KEY)
     assert not store.student_dir(KEY).exists()
 
@@ -76,47 +78,51 @@ def test_of_two_that_finish_a_run_one_has_student_and_record(tmp_path, where):
 
     def save_meanwhile(folder: Path) -> None:
         (folder / "weights").write_text("first")
-        second.finish_run(KEY, run_record(TRIAL, device="second"), save_second)
+        record = run_record(TRIAL, device="second")
+        second.finish_run(KEY, TRIAL.run_identity, record, save_second)
 
     def save_second(folder: Path) -> None:
         (folder / "weights").write_text("second")
 
-    first.finish_run(KEY, run_record(TRIAL, device="first"), save_meanwhile)
+    record = run_record(TRIAL, device="first")
+    first.finish_run(KEY, TRIAL.run_identity, record, save_meanwhile)
     run = first.run(KEY)
     assert run is not None
     with first.student(KEY) as folder:
         assert (folder / "weights").read_text() == run.device == "second"
-    assert len(place.names(f"runs/{KEY}")) == 2
+    assert len(place.names(f"runs/{KEY}")) == 3
 
 
-def test_a_student_of_the_first_layout_is_found(store):
-    finish_run(store, TRIAL)
-    record = json.loads((store.run_dir(KEY) / "run.json").read_text())
-    store.student_dir(KEY).rename(store.run_dir(KEY) / "student")
-    del record["student"]
-    (store.run_dir(KEY) / "run.json").write_text(json.dumps(record))
-    with store.student(KEY) as folder:
-        assert (folder / "weights").read_text() == KEY
-    assert store.run(KEY) == run_record(TRIAL)
-
-
-def test_a_machine_that_fails_damages_no_evaluation(store, monkeypatch):
+@pytest.mark.parametrize(
+    ("code", "remedy"), [(errno.EMFILE, "check the disk"), (errno.EACCES, "allow yourself")]
+)
+def test_what_the_machine_refuses_to_read_is_told_and_no_damage(store, monkeypatch, code, remedy):
     finish(store, TRIAL)
+    opened = os.open
 
-    def fail(path: Path) -> None:
-        raise OSError(errno.EMFILE, "Too many open files")
+    def refuse(path: Any, *arguments: Any) -> int:
+        if str(path).endswith(("predictions.parquet", "model.safetensors", "weights")):
+            raise OSError(code, os.strerror(code))
+        return opened(path, *arguments)
 
-    monkeypatch.setattr("pyarrow.parquet.read_metadata", fail)
-    with pytest.raises(OSError, match="Too many"):
-        store.has_evaluation(EVALUATION)
+    monkeypatch.setattr("os.open", refuse)
+    for ask, key in ((store.has_run, KEY), (store.has_evaluation, EVALUATION)):
+        with pytest.raises(StoreError, match=f"must be readable, got .*; {remedy}"):
+            ask(key)
     monkeypatch.undo()
+    assert store.has_run(KEY)
     assert store.has_evaluation(EVALUATION)
 
 
-def test_the_first_identity_of_a_run_is_kept(store):
-    store.begin_run(KEY, {"seed": 0})
-    store.begin_run(KEY, {"seed": 1})
-    assert json.loads((store.run_dir(KEY) / "identity.json").read_text()) == {"seed": 0}
+def test_a_run_has_the_identity_that_its_key_is_made_of(store, caplog):
+    path = store.run_dir(KEY) / "identity.json"
+    store.begin_run(KEY, TRIAL.run_identity)
+    whole = path.read_bytes()
+    assert json.loads(whole) == TRIAL.run_identity
+    path.write_text('{"seed": 1}')
+    store.begin_run(KEY, TRIAL.run_identity)
+    assert path.read_bytes() == whole
+    assert "set aside as identity.json.damaged-1" in caplog.text
 
 
 def test_a_checkpoint_replaces_the_one_before_and_goes_with_the_end(store):
@@ -192,14 +198,20 @@ def test_only_complete_runs_have_an_identity_to_compare_with(store):
     assert list(store.identities()) == [(KEY, TRIAL.run_identity)]
 
 
-@pytest.mark.parametrize("text", ["{", "3"])
-def test_a_run_with_a_damaged_identity_is_set_aside(store, caplog, text):
+def test_runs_that_cannot_be_read_are_nothing_to_compare_with_and_stay(store, caplog):
+    """Such are runs of other versions, which a comparison must not take away."""
     finish_run(store, TRIAL)
     finish_run(store, OTHER)
-    (store.run_dir(KEY) / "identity.json").write_text(text)
+    former = store.root / "runs" / ("f" * 64)
+    former.mkdir()
+    (former / "run.json").write_text('{"num_train": 300}')
+    (store.run_dir(KEY) / "identity.json").write_text("{")
     assert list(store.identities()) == [(OTHER.run_key, OTHER.run_identity)]
-    assert f"set aside as {KEY}.damaged-1" in caplog.text
+    assert caplog.messages == []
+    assert former.is_dir()
+    # Asked for, the damaged one is set aside.
     assert not store.has_run(KEY)
+    assert f"set aside as {KEY}.damaged-1" in caplog.text
 
 
 def test_an_evaluation_is_found_when_its_record_is_written_and_not_before(store):
@@ -208,7 +220,7 @@ def test_an_evaluation_is_found_when_its_record_is_written_and_not_before(store)
         write_predictions(path, [prediction()])
 
     assert store.evaluation(EVALUATION) is None
-    store.save_evaluation(EVALUATION, evaluation_record(), save)
+    store.save_evaluation(EVALUATION, KEY, evaluation_record(), save)
     assert store.has_evaluation(EVALUATION)
     assert store.evaluation(EVALUATION) == evaluation_record()
     assert store.predictions_path(EVALUATION).is_file()
@@ -222,7 +234,7 @@ def test_an_evaluation_whose_predictions_cannot_be_saved_is_not_found(store):
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        store.save_evaluation(EVALUATION, evaluation_record(), save)
+        store.save_evaluation(EVALUATION, KEY, evaluation_record(), save)
     assert not store.has_evaluation(EVALUATION)
 
 

@@ -1,35 +1,45 @@
-"""A training's whole state is one safetensors file: weights, optimizer, random state, position.
+"""A training's whole state in one safetensors file: weights, optimizer, random state, position.
 
 One file, so that a rename makes it appear whole; safetensors, so that reading one from a shared
-place runs no code.
+place runs no code. Its metadata holds a sealed record: the run that it belongs to, and the digest
+of all tensors.
 """
 
 from __future__ import annotations
 
 import errno
-import json
+import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ConfigDict
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from tune_distill.records.digests import DamagedError
 from tune_distill.records.refusals import says_nothing_of_content
 from tune_distill.records.runs import HistoryRow
+from tune_distill.records.sealed import seal, unseal
+from tune_distill.spec.keys import canonical_json
+
+_RECORD = "record"
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
-class DamagedCheckpointError(Exception):
-    """The file is not a checkpoint of this training."""
+class DamagedCheckpointError(DamagedError):
+    """The file is not a checkpoint of this run."""
 
 
 @dataclass(frozen=True)
 class Position:
     """How far a training has come, and on which examples `history`'s evaluations were made."""
+
+    __pydantic_config__ = _STRICT
 
     step: int
     elapsed_s: float
@@ -37,10 +47,25 @@ class Position:
     validation_digest: str = ""
 
 
+@dataclass(frozen=True)
+class _State:
+    """What the record of a checkpoint says; `tensors` is their digest."""
+
+    __pydantic_config__ = _STRICT
+
+    position: Position
+    num_threads: int
+    tensors: str
+
+
 def save_checkpoint(
-    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: Position
+    path: Path,
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    position: Position,
+    run_key: str,
 ) -> None:
-    """`path` holds everything that `load_checkpoint` needs to go on to identical weights."""
+    """Write everything that `load_checkpoint` needs to go on to identical weights."""
     # Tied weights are one parameter under one name here; safetensors refuses to store them twice.
     tensors = {f"model.{name}": value.detach() for name, value in model.named_parameters()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -48,13 +73,22 @@ def save_checkpoint(
     tensors["rng.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
+    tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
     # Sums depend on how many threads share them: a training ends on as many as it began.
-    metadata = {
-        "position": json.dumps(asdict(position)),
-        "num_threads": str(torch.get_num_threads()),
-    }
+    state = _State(position, torch.get_num_threads(), _digest(tensors))
+    record = seal("checkpoint", {"run": run_key}, asdict(state))
     with plain_os_errors():
-        save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
+        save_file(tensors, path, {_RECORD: record.decode()})
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 (hex) of the tensors' names, types, shapes and bytes; all are on the CPU."""
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        digest.update(canonical_json([name, str(value.dtype), list(value.shape)]).encode())
+        # Flat first: a scalar cannot be viewed as bytes.
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -72,32 +106,34 @@ def plain_os_errors() -> Iterator[None]:
 
 
 def load_checkpoint(
-    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer
+    path: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, run_key: str
 ) -> Position:
-    """Model, optimizer, random state and threads are as they were when `path` was saved.
+    """Restore model, optimizer, random state and threads as they were when `path` was saved.
 
     Raises:
-        DamagedCheckpointError: the file is cut, or its tensors are not those of the model.
+        DamagedCheckpointError: the file is not what was saved, or of another run.
     """
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = file.metadata()
-        position = _position(metadata["position"])
-        num_threads = int(metadata["num_threads"])
+            record = file.metadata()[_RECORD].encode()
+        state = unseal(record, "checkpoint", {"run": run_key}, _State, str(path)).content
+        if _digest(tensors) != state.tensors:
+            raise DamagedError("its tensors are not those that were saved")
         _restore(model, optimizer, tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (
+        DamagedError,
+        SafetensorError,
+        KeyError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:
         if says_nothing_of_content(error):
             raise
         raise DamagedCheckpointError(f"{path}: {type(error).__name__}: {error}") from error
-    torch.set_num_threads(num_threads)
-    return position
-
-
-def _position(text: str) -> Position:
-    raw = json.loads(text)
-    history = tuple(HistoryRow(**row) for row in raw["history"])
-    return Position(raw["step"], raw["elapsed_s"], history, raw["validation_digest"])
+    torch.set_num_threads(state.num_threads)
+    return state.position
 
 
 def _restore(

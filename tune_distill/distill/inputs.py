@@ -12,6 +12,7 @@ from tune_distill.distill.sources import read_source
 from tune_distill.distill.students import load_tokenizer, student_identity
 from tune_distill.distill.tokens import TokenPairs, tokenize_examples
 from tune_distill.distill.untrained import Untrained, untrained
+from tune_distill.records.digests import DamagedError
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION, DataIdentity
@@ -129,7 +130,7 @@ class Inputs:
         simulator = _stored_simulator(name, store)
         if simulator is None:
             simulator = self._fitted_simulator(data)
-            store.save_simulator(name, simulator.to_bytes())
+            store.save_simulator(name, simulator.to_bytes(name))
         self.simulators[pool_digest] = simulator
 
     def _fitted_simulator(self, data: Data) -> Simulator:
@@ -151,7 +152,7 @@ def _stored_simulator(name: str, store: Store) -> Simulator | None:
     if content is None:
         return None
     try:
-        return Simulator.from_bytes(content)
-    except ValueError as error:
+        return Simulator.from_bytes(content, name)
+    except DamagedError as error:
         store.set_simulator_aside(name, error)
         return None

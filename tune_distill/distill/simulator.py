@@ -19,13 +19,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ConfigDict
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from tune_distill.records.digests import DamagedError
+from tune_distill.records.sealed import seal, unseal
 from tune_distill.spec.keys import SIMULATOR_VERSION
 
 MIN_EXPLANATIONS = 2
@@ -47,6 +49,18 @@ def ngrams(text: str) -> list[str]:
     """The words of `text`, then its pairs of neighbours joined by a space."""
     unigrams = words(text)
     return unigrams + [f"{left} {right}" for left, right in pairwise(unigrams)]
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What the record in a simulator's file says; `sha256` is the simulator's digest."""
+
+    __pydantic_config__ = ConfigDict(strict=True)
+
+    version: int
+    labels: tuple[str, ...]
+    vocabulary: list[str]
+    sha256: str
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,46 +86,46 @@ class Simulator:
         hits = [guess == label for guess, label in zip(guesses, labels, strict=True)]
         return sum(hits) / len(hits)
 
-    def to_bytes(self) -> bytes:
-        """A safetensors file, the same bytes for the same simulator; see `from_bytes`."""
+    def to_bytes(self, name: str) -> bytes:
+        """A safetensors file, the same bytes for the same simulator; see `from_bytes`.
+
+        `name` says which examples it was fitted on.
+        """
         description = {
             "version": SIMULATOR_VERSION,
             "labels": self.labels,
             "vocabulary": list(self.vocabulary),
             "sha256": self._digest(),
         }
+        record = seal("simulator", {"simulator": name}, description)
         # One entry only: safetensors promises no order between several.
-        metadata = {_METADATA_KEY: json.dumps(description)}
+        metadata = {_METADATA_KEY: record.decode()}
         return save({"intercept": self.intercept_L, "weights": self.weights_VL}, metadata)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Simulator:
-        """The simulator that `to_bytes` wrote.
+    def from_bytes(cls, data: bytes, name: str) -> Simulator:
+        """The simulator that `to_bytes` wrote under this name.
 
         Raises:
-            ValueError: the bytes are damaged, or of another version.
+            DamagedError: the bytes are damaged, of another version or of another simulator.
         """
         try:
-            tensors, description = load(data), _description(data)
-            version, sha256 = description["version"], description["sha256"]
-            vocabulary = {ngram: row for row, ngram in enumerate(description["vocabulary"])}
+            tensors, description = load(data), _description(data, name)
+            vocabulary = {ngram: row for row, ngram in enumerate(description.vocabulary)}
             simulator = cls(
-                tuple(description["labels"]), vocabulary, tensors["weights"], tensors["intercept"]
+                description.labels, vocabulary, tensors["weights"], tensors["intercept"]
             )
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(
+            raise DamagedError(
                 "simulator: must be a file that to_bytes wrote, "
-                f"got {len(data)} bytes that cannot be read ({error!r}); fit it again"
+                f"got {len(data)} bytes that cannot be read ({error!r})"[:300]
             ) from error
-        if version != SIMULATOR_VERSION:
-            raise ValueError(
-                f"simulator: version must be {SIMULATOR_VERSION}, got {version!r}; fit it again"
+        if description.version != SIMULATOR_VERSION:
+            raise DamagedError(
+                f"simulator: version must be {SIMULATOR_VERSION}, got {description.version}"
             )
-        if sha256 != simulator._digest():
-            raise ValueError(
-                f"simulator: content must have the digest {sha256!r}, "
-                f"got {simulator._digest()!r}; the file is damaged, fit it again"
-            )
+        if description.sha256 != simulator._digest():
+            raise DamagedError("simulator: its content must have the digest that it names")
         return simulator
 
     def _logits(self, text: str) -> NDArray[np.float64]:
@@ -175,8 +189,8 @@ def _per_label(
     return coef, intercept
 
 
-def _description(data: bytes) -> dict[str, Any]:
-    """The JSON beside the tensors: 8 bytes hold the header's length, then comes the header."""
+def _description(data: bytes, name: str) -> _Description:
+    """The record beside the tensors: 8 bytes hold the header's length, then comes the header."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    description: dict[str, Any] = json.loads(header["__metadata__"][_METADATA_KEY])
-    return description
+    record = header["__metadata__"][_METADATA_KEY].encode()
+    return unseal(record, "simulator", {"simulator": name}, _Description, "simulator").content

@@ -13,11 +13,7 @@ from pathlib import Path
 
 import torch
 
-from tune_distill.distill.checkpoints import (
-    DamagedCheckpointError,
-    load_checkpoint,
-    save_checkpoint,
-)
+from tune_distill.distill.checkpoints import load_checkpoint, save_checkpoint
 from tune_distill.distill.decoding import decode
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs, Tokens
@@ -28,11 +24,12 @@ from tune_distill.distill.tensors import Pairs
 from tune_distill.distill.tokens import TokenPairs
 from tune_distill.distill.training import Training
 from tune_distill.distill.untrained import Untrained
+from tune_distill.records.digests import DamagedError
 from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord, without_eval_loss
 from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.records.trials import comparable_history
-from tune_distill.spec.errors import StudentError
+from tune_distill.spec.errors import StoreError, StudentError
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Profile
 
@@ -73,6 +70,7 @@ def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
 
     Raises:
         NonFiniteLossError: the training diverged.
+        StoreError: what was stored cannot be read.
     """
     run, model = store.run(trial.run_key), None
     evaluation = store.evaluation(trial.evaluation_key)
@@ -84,9 +82,15 @@ def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
     if run is None:
         resumed_step, losses = yield from _train(trial, inputs, store)
         run = store.run(trial.run_key)
-        assert run is not None
-    if evaluation is None:
+    if run is not None and evaluation is None:
         model = model or _stored_student(trial, inputs, store)
+        run = run if model is not None else None
+    if run is None:
+        raise StoreError(
+            f"{store.place.where()}: must keep what is written, got another content from run "
+            f"{trial.run_key} right after its training; check the disk, or choose another --store"
+        )
+    if evaluation is None:
         assert model is not None
         evaluation = _evaluate(trial, model, inputs, store, losses)
     yield Progress(
@@ -116,7 +120,7 @@ def _train(
         yield Progress(resumed_step, training.total_steps, training.position.history, resumed_step)
     for row in training.run():
         if row.step < training.total_steps:
-            store.save_checkpoint(trial.run_key, _checkpoint_writer(training))
+            store.save_checkpoint(trial.run_key, _checkpoint_writer(training, trial.run_key))
             yield Progress(row.step, training.total_steps, training.position.history, resumed_step)
     lengths = profile.train
     last = training.position.history[-1]
@@ -136,9 +140,16 @@ def _train(
             data.num_train, lengths.max_target_length
         ),
         device=_device_name(),
+        instruction_set=torch.backends.cpu.get_cpu_capability(),
+        precision="fp32",
         history=training.position.history,
     )
-    store.finish_run(trial.run_key, record, lambda path: student.save(path, training.model))
+    store.finish_run(
+        trial.run_key,
+        trial.run_identity,
+        record,
+        lambda path: student.save(path, training.model),
+    )
     return resumed_step, training.validation_losses
 
 
@@ -158,10 +169,10 @@ def _training(
     training = fresh()
     try:
         with store.checkpoint(trial.run_key) as path:
-            position = load_checkpoint(path, training.model, training.optimizer)
+            position = load_checkpoint(path, training.model, training.optimizer, trial.run_key)
     except FileNotFoundError:
         return training
-    except DamagedCheckpointError as error:
+    except DamagedError as error:
         store.set_checkpoint_aside(trial.run_key, error)
         # Some weights may have been restored before the damage showed.
         return fresh()
@@ -177,7 +188,7 @@ def _stored_student(trial: Trial, inputs: Inputs, store: Store) -> T5 | None:
     try:
         with store.student(trial.run_key) as folder:
             return _on_device(inputs.untrained[trial.profile.student].load(folder))
-    except (FileNotFoundError, StudentError) as error:
+    except (DamagedError, FileNotFoundError, StudentError) as error:
         store.set_run_aside(trial.run_key, error)
         return None
 
@@ -206,7 +217,12 @@ def _evaluate(
         num_validation=data.num_validation,
         decode_time_s=decode_time_s,
     )
-    store.save_evaluation(trial.evaluation_key, record, lambda path: write_predictions(path, rows))
+    store.save_evaluation(
+        trial.evaluation_key,
+        trial.run_key,
+        record,
+        lambda path: write_predictions(path, rows),
+    )
     return record
 
 
@@ -243,9 +259,9 @@ def _pairs(pairs: TokenPairs, count: int, profile: Profile) -> Pairs:
     )
 
 
-def _checkpoint_writer(training: Training) -> Callable[[Path], None]:
+def _checkpoint_writer(training: Training, run_key: str) -> Callable[[Path], None]:
     def write(path: Path) -> None:
-        save_checkpoint(path, training.model, training.optimizer, training.position)
+        save_checkpoint(path, training.model, training.optimizer, training.position, run_key)
 
     return write
 

@@ -177,14 +177,21 @@ class ObjectStore(Copies):
         return sorted(name for name in names if name and not name.endswith(".tmp"))
 
     def files(self, folder: str) -> list[str]:
+        return sorted(f"{folder}/{name}" if folder else name for name in self.sizes(folder))
+
+    def sizes(self, folder: str) -> dict[str, int]:
         try:
             with self._explained(folder):
-                found = self._system.find(self._path(folder))
+                found = self._system.find(self._path(folder), detail=True)
         except FileNotFoundError:
-            return []
+            return {}
         root = self._path(folder)
-        names = [_relative(path, root) for path in found if not path.endswith((".tmp", "/"))]
-        return sorted(f"{folder}/{name}" if folder else name for name in names if name)
+        sizes = {
+            _relative(path, root): int(entry["size"] or 0)
+            for path, entry in found.items()
+            if not path.endswith((".tmp", "/"))
+        }
+        return {name: size for name, size in sizes.items() if name}
 
     def exists(self, name: str) -> bool:
         # Not fsspec's own: for most file systems it takes any error for a no.

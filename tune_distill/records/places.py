@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
+from tune_distill.records.digests import DamagedError, open_regular
 from tune_distill.records.files import (
     atomic_directory,
     atomic_file,
@@ -23,6 +24,9 @@ from tune_distill.records.files import (
 )
 from tune_distill.records.leftovers import remove_abandoned, remove_tree, scratch
 from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
+
+MOST_READ_BYTES = 256 * 1024 * 1024
+"""What is read into memory at once; larger files are handed over as paths."""
 
 
 class Place(Protocol):
@@ -36,6 +40,7 @@ class Place(Protocol):
 
         Raises:
             FileNotFoundError: there is none.
+            DamagedError: what lies there is no regular file, or larger than MOST_READ_BYTES.
         """
 
     def reading(self, name: str) -> AbstractContextManager[Path]:
@@ -115,14 +120,16 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         # A path would be taken apart first, which takes longer than to read a small file.
-        with open(f"{self.root}/{name}", "rb") as stream:
-            return stream.read()
+        with open_regular(f"{self.root}/{name}") as stream:
+            content = stream.read(MOST_READ_BYTES + 1)
+        if len(content) > MOST_READ_BYTES:
+            raise DamagedError(f"{name} has more than {MOST_READ_BYTES} bytes")
+        return content
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
         path = self.path(name)
-        if not path.is_file():
-            raise FileNotFoundError(path)
+        open_regular(path).close()
         yield path
 
     @contextmanager
@@ -193,6 +200,10 @@ class Copies(ABC):
     @abstractmethod
     def files(self, folder: str) -> list[str]:
         """The names of all files in the folder and its folders."""
+
+    @abstractmethod
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The bytes of each of these files, by its name below the folder."""
 
     @abstractmethod
     def names(self, folder: str) -> list[str]: ...

@@ -34,6 +34,25 @@ def explained(path: Path, chosen_with: str = "--results or --store") -> Iterator
         ) from error
 
 
+@contextmanager
+def explained_reading(where: str) -> Iterator[None]:
+    """Turn the system's refusals to read in the block into a StoreError that says what to do.
+
+    FileNotFoundError passes: that a file is absent is an answer.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        refused = error.errno in (errno.EACCES, errno.EPERM)
+        remedy = "allow yourself to read it" if refused else "check the disk and try again"
+        raise StoreError(
+            f"{where}: must be readable, got {error.strerror or error}; {remedy}, or choose "
+            "another folder with --results or --store"
+        ) from error
+
+
 def says_nothing_of_content(error: Exception) -> bool:
     """Whether the machine, and not what a file holds, is the reason that it could not be read."""
     # The system's own errors have a number; parsers raise OSErrors without one.

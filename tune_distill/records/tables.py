@@ -155,8 +155,8 @@ def _stored_predictions(
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:300]
         raise StoreError(
-            f"{where}: must hold predictions, got {reason}; remove {Path(where).parent} and run "
-            "the command again to make it again"
+            f"{where}: must hold predictions, got {reason}; run the same command again to make "
+            "them again"
         ) from error
 
 

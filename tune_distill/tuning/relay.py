@@ -18,6 +18,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from tune_distill.records.digests import open_regular
 from tune_distill.records.files import put
 from tune_distill.records.places import Copies, Folder, Place
 from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
@@ -48,7 +49,7 @@ class Porter:
 
     def read_piece(self, name: str, offset: int) -> tuple[Version, bytes]:
         """The file's version, and at most PIECE_BYTES from there; none at the end."""
-        with self._folder.path(name).open("rb") as stream:
+        with open_regular(self._folder.path(name)) as stream:
             stream.seek(offset)
             status = os.fstat(stream.fileno())
             return (status.st_ino, status.st_size, status.st_mtime_ns), stream.read(PIECE_BYTES)
@@ -88,6 +89,14 @@ class Porter:
         paths = sorted(path for path in self._folder.path(folder).rglob("*") if path.is_file())
         names = [path.relative_to(root) for path in paths]
         return [n.as_posix() for n in names if not any(part.startswith(".") for part in n.parts)]
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """The bytes of each of these files, by its name below the folder."""
+        root = self._folder.path("")
+        return {
+            name.removeprefix(f"{folder}/"): (root / name).stat().st_size
+            for name in self.files(folder)
+        }
 
     def exists(self, name: str) -> bool:
         return self._folder.exists(name)
@@ -158,6 +167,9 @@ class RelayedFolder(Copies):
     def files(self, folder: str) -> list[str]:
         return list(self._ask("files", folder))
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        return dict(self._ask("sizes", folder))
+
     def create(self, name: str, content: bytes) -> bool:
         return bool(self._ask("create", name, content))
 
@@ -191,7 +203,7 @@ class RelayedFolder(Copies):
             if isinstance(cause, FileNotFoundError):
                 raise FileNotFoundError(*cause.args) from error
             if isinstance(cause, StoreError):
-                raise StoreError(*cause.args) from error
+                raise type(cause)(*cause.args) from error
             if isinstance(cause, OSError):
                 raise StoreError(
                     f"{self.where()}: must be readable and writable for the driver, got {cause}; "

@@ -1,0 +1,116 @@
+"""Records that carry their own digest, the keys they belong to, and the digests of their files.
+
+A record is canonical JSON: `content`, `files` (name -> size and SHA-256), `format`, `keys`, `kind`,
+and last `sha256`, the digest of the same JSON without it. It completes the files that it names, so
+it is written after them.
+
+A later version may add fields to `content`: they are ignored here. What changes the meaning of
+the others raises FORMAT; such a record is refused, and never taken for damage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Generic, NoReturn, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from tune_distill.records.digests import DamagedError, FileDigest
+from tune_distill.spec.errors import StoreError
+from tune_distill.spec.keys import canonical_json
+
+FORMAT = 1
+
+# No part of a name may be hidden, '.' or '..'.
+_PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
+FileName = Annotated[str, Field(pattern=rf"^{_PART}(/{_PART})*$", max_length=500)]
+
+Content = TypeVar("Content")
+
+
+class NewerRecordError(StoreError):
+    """A newer version of the package wrote the record, in a format that this one cannot read."""
+
+
+class Sealed(BaseModel, Generic[Content]):
+    """A record whose digest is right and whose content fits its schema."""
+
+    model_config = ConfigDict(strict=True, frozen=True, allow_inf_nan=False)
+
+    kind: str
+    format: int
+    keys: dict[str, str]
+    files: dict[FileName, FileDigest]
+    content: Content
+
+
+class _Format(BaseModel):
+    format: int
+
+
+def seal(
+    kind: str,
+    keys: Mapping[str, str],
+    content: Mapping[str, Any],
+    files: Mapping[str, FileDigest] | None = None,
+) -> bytes:
+    """The record of this content.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    named = {name: {"size": d.size, "sha256": d.sha256} for name, d in (files or {}).items()}
+    body = {"kind": kind, "format": FORMAT, "keys": keys, "files": named, "content": content}
+    # `sha256` sorts after the other names, so that it can be appended.
+    head = canonical_json(body).encode()[:-1]
+    return head + _tail(head)
+
+
+def unseal(
+    raw: bytes, kind: str, keys: Mapping[str, str], content: type[Content], where: str
+) -> Sealed[Content]:
+    """The record that `seal` made, whose `keys` include these.
+
+    Raises:
+        DamagedError: it is not whole, was edited, or belongs to another entry.
+        NewerRecordError: a newer version wrote it.
+    """
+    # Before it is parsed: what has no right digest may be of any size and depth.
+    size = len(_tail(b""))
+    if raw[-size:] != _tail(raw[:-size]):
+        raise DamagedError("the record's digest is not that of its content")
+    try:
+        record = Sealed[content].model_validate_json(raw)  # type: ignore[valid-type]
+    except ValidationError as error:
+        _require_known_format(raw, where)
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = ".".join(map(str, first["loc"]))
+        raise DamagedError(f"{field}: {first['msg']}"[:200]) from error
+    if record.format > FORMAT:
+        _refuse_newer(record.format, where)
+    if record.kind != kind or any(record.keys.get(name) != key for name, key in keys.items()):
+        owner = ", ".join(f"{name} {key[:12]}" for name, key in record.keys.items())
+        raise DamagedError(f"the record is of another entry: {record.kind} of {owner}"[:200])
+    return record
+
+
+def _tail(head: bytes) -> bytes:
+    """The end of the record that begins with `head`."""
+    return b',"sha256":"%s"}' % hashlib.sha256(head + b"}").hexdigest().encode()
+
+
+def _require_known_format(raw: bytes, where: str) -> None:
+    try:
+        found = _Format.model_validate_json(raw).format
+    except ValidationError:
+        return
+    if found > FORMAT:
+        _refuse_newer(found, where)
+
+
+def _refuse_newer(found: int, where: str) -> NoReturn:
+    raise NewerRecordError(
+        f"{where}: must be a record of format {FORMAT}, got {found}, which a newer version of "
+        "tune_distill wrote; update tune_distill, or choose another folder with --store"
+    )

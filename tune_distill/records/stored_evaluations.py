@@ -1,0 +1,104 @@
+"""Evaluations in a store: scored answers, and the record that completes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+from tune_distill.records.digests import DamagedError, digest_of
+from tune_distill.records.entries import Entries
+from tune_distill.records.runs import EvaluationRecord
+from tune_distill.records.sealed import Sealed, seal
+from tune_distill.records.verified import reading_verified
+from tune_distill.spec.errors import StoreError
+
+_PREDICTIONS = "predictions.parquet"
+
+
+class StoredEvaluations(Entries):
+    """The evaluations of a store, by evaluation key."""
+
+    def has_evaluation(self, evaluation_key: str) -> bool:
+        """Whether the evaluation is finished and its answers are as stored; else it is set aside.
+
+        Answers that are elsewhere are copied here and checked whole.
+        """
+        stored = self._stored_evaluation(evaluation_key)
+        if stored is None:
+            return False
+        try:
+            with self._predictions(evaluation_key, stored):
+                return True
+        except DamagedError as error:
+            self.set_aside_damaged(_evaluation(evaluation_key), error)
+            return False
+
+    def evaluation(self, evaluation_key: str) -> EvaluationRecord | None:
+        """The evaluation's record, or None. A damaged one is set aside."""
+        stored = self._stored_evaluation(evaluation_key)
+        return None if stored is None else stored.content
+
+    @contextmanager
+    def predictions(self, evaluation_key: str) -> Iterator[Path]:
+        """Yield the evaluation's scored answers, which have been checked, as a Parquet file.
+
+        Raises:
+            StoreError: they are missing or damaged, and are set aside.
+        """
+        stored = self._stored_evaluation(evaluation_key)
+        if stored is None:
+            raise self._lost(evaluation_key, "none that is whole")
+        try:
+            with self._predictions(evaluation_key, stored) as path:
+                yield path
+        except DamagedError as error:
+            self.set_aside_damaged(_evaluation(evaluation_key), error)
+            raise self._lost(evaluation_key, "damaged ones") from error
+
+    def where_predictions(self, evaluation_key: str) -> str:
+        """Where the answers are, in words that a user can look them up by."""
+        return self.place.where(f"{_evaluation(evaluation_key)}/{_PREDICTIONS}")
+
+    def save_evaluation(
+        self,
+        evaluation_key: str,
+        run_key: str,
+        record: EvaluationRecord,
+        save_predictions: Callable[[Path], None],
+    ) -> None:
+        """Complete the run's evaluation: predictions first, the record last."""
+        folder = _evaluation(evaluation_key)
+        with self.place.writing(f"{folder}/{_PREDICTIONS}") as path:
+            save_predictions(path)
+            files = {_PREDICTIONS: digest_of(path)}
+        keys = {"evaluation": evaluation_key, "run": run_key}
+        self.write(f"{folder}/evaluation.json", seal("evaluation", keys, asdict(record), files))
+
+    def discard_evaluation(self, evaluation_key: str) -> None:
+        """Forget the evaluation."""
+        self.place.remove(f"{_evaluation(evaluation_key)}/evaluation.json")
+
+    def _stored_evaluation(self, evaluation_key: str) -> Sealed[EvaluationRecord] | None:
+        keys = {"evaluation": evaluation_key}
+        folder = _evaluation(evaluation_key)
+        return self.read_record(folder, "evaluation.json", "evaluation", keys, EvaluationRecord)
+
+    def _predictions(
+        self, evaluation_key: str, stored: Sealed[EvaluationRecord]
+    ) -> AbstractContextManager[Path]:
+        digest = stored.files.get(_PREDICTIONS)
+        if digest is None:
+            raise DamagedError("its record names no predictions")
+        return reading_verified(self.place, f"{_evaluation(evaluation_key)}/{_PREDICTIONS}", digest)
+
+    def _lost(self, evaluation_key: str, got: str) -> StoreError:
+        return StoreError(
+            f"{self.where_predictions(evaluation_key)}: must hold the predictions that were found "
+            f"when the command began, got {got}; run the same command again to make them again"
+        )
+
+
+def _evaluation(evaluation_key: str) -> str:
+    return f"evaluations/{evaluation_key}"
