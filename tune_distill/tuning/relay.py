@@ -18,8 +18,9 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from tune_distill.records.copies import Copies
 from tune_distill.records.files import put
-from tune_distill.records.places import Copies, Folder, Place
+from tune_distill.records.places import Folder, Place
 from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
 from tune_distill.spec.errors import StoreError
 
