@@ -79,13 +79,17 @@ def read_file(folder: Path, name: str) -> bytes:
         FileNotFoundError: there is no such file.
         StoreError: as `joined`, or it is no regular file.
     """
-    with os.fdopen(_opened(folder, name), "rb") as stream:
-        mode = os.fstat(stream.fileno()).st_mode
+    descriptor = _opened(folder, name)
+    try:
+        mode = os.fstat(descriptor).st_mode
         if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(folder / name))
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), f"{folder}/{name}")
         if not stat.S_ISREG(mode):
-            raise StoreError(f"{folder / name}: must be a regular file; remove it")
-        return stream.read()
+            raise StoreError(f"{folder}/{name}: must be a regular file; remove it")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read()
+    finally:
+        os.close(descriptor)
 
 
 def require_no_links(folder: Path) -> None:
@@ -155,5 +159,5 @@ def _opened(folder: Path, name: str) -> int:
     except OSError as error:
         # Says so if a link is the reason.
         joined(folder, name)
-        error.filename = str(folder / name)
+        error.filename = f"{folder}/{name}"
         raise
