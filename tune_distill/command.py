@@ -16,9 +16,9 @@ from rich.text import Text
 from tune_distill.analysis.summary import Counts
 from tune_distill.distill.inputs import Inputs
 from tune_distill.options import Options
+from tune_distill.records.copies import Copies
 from tune_distill.records.files import require_writable
 from tune_distill.records.mirror import Mirror, mirrored
-from tune_distill.records.places import Copies
 from tune_distill.records.store import Store
 from tune_distill.records.uris import is_remote, local_path, open_place
 from tune_distill.tuning.progress import duration_text

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.records.test_places import write
+from tests.records.places import write
 from tune_distill.records.mirror import mirrored
 from tune_distill.records.objects import ObjectStore
 

@@ -100,10 +100,10 @@ def test_what_the_machine_refuses_to_read_is_told_and_no_damage(store, monkeypat
     finish(store, TRIAL)
     opened = os.open
 
-    def refuse(path: Any, *arguments: Any) -> int:
+    def refuse(path: Any, *arguments: Any, **more: Any) -> int:
         if str(path).endswith(("predictions.parquet", "model.safetensors", "weights")):
             raise OSError(code, os.strerror(code))
-        return opened(path, *arguments)
+        return opened(path, *arguments, **more)
 
     monkeypatch.setattr("os.open", refuse)
     for ask, key in ((store.has_run, KEY), (store.has_evaluation, EVALUATION)):

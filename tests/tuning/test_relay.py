@@ -15,7 +15,8 @@ from tests.processes import wait_until
 from tune_distill.records.places import Folder
 from tune_distill.spec.errors import StoreError
 from tune_distill.tuning.cluster import running_ray
-from tune_distill.tuning.relay import PIECE_BYTES, Porter, RelayedFolder, SharedFolder, shared
+from tune_distill.tuning.porter import PIECE_BYTES
+from tune_distill.tuning.relay import RelayedFolder, SharedFolder, shared
 
 pytestmark = pytest.mark.slow
 
@@ -24,55 +25,6 @@ pytestmark = pytest.mark.slow
 def ray_here() -> Iterator[None]:
     with running_ray(None):
         yield
-
-
-class TestPorter:
-    def test_a_piece_that_is_sent_twice_lies_there_once(self, tmp_path: Path) -> None:
-        porter = Porter(tmp_path)
-        for _ in range(2):
-            porter.write_piece("u", 0, b"abc")
-            porter.write_piece("u", 3, b"def")
-        assert not porter.exists("x")
-        porter.finish_upload("u", "runs/x")
-        porter.finish_upload("u", "runs/x")
-        assert porter.read("runs/x") == b"abcdef"
-        assert list((tmp_path / ".uploads").iterdir()) == []
-
-    def test_a_porter_that_dies_while_it_finishes_an_upload_loses_nothing(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        porter = Porter(tmp_path)
-        porter.write_piece("u", 0, b"abc")
-
-        def die(source: Path, target: Path) -> None:
-            raise SystemExit
-
-        monkeypatch.setattr("os.replace", die)
-        with pytest.raises(SystemExit):
-            porter.finish_upload("u", "runs/x")
-        monkeypatch.undo()
-        # Ray asks the next one.
-        Porter(tmp_path).finish_upload("u", "runs/x")
-        assert porter.read("runs/x") == b"abc"
-
-    def test_an_upload_that_never_came_is_no_file(self, tmp_path: Path) -> None:
-        with pytest.raises(StoreError, match="must have been sent whole"):
-            Porter(tmp_path).finish_upload("u", "runs/x")
-
-    def test_uploads_of_workers_long_gone_are_removed(self, tmp_path: Path) -> None:
-        porter = Porter(tmp_path)
-        for upload in ("old", "new"):
-            porter.write_piece(upload, 0, b"abc")
-        os.utime(tmp_path / ".uploads" / "old", (0, 0))
-        porter.remove_abandoned("runs/k")
-        assert [path.name for path in (tmp_path / ".uploads").iterdir()] == ["new"]
-
-    def test_creating_again_with_the_own_content_is_no_defeat(self, tmp_path: Path) -> None:
-        porter = Porter(tmp_path)
-        assert porter.create("x", b"mine")
-        assert porter.create("x", b"mine")
-        assert not porter.create("x", b"theirs")
-        assert porter.read("x") == b"mine"
 
 
 class TestRelayedFolder:

@@ -20,6 +20,9 @@ from tune_distill.spec.errors import StoreError
 # A link where links are not followed, a socket, a file in place of a folder, a folder.
 _IRREGULAR = {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EISDIR}
 
+# Without O_NONBLOCK, opening a named pipe would wait for a writer.
+_REGULAR = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
 # To hash a smaller file again costs less than to remember it.
 _REMEMBERED_BYTES = 2**16
 
@@ -86,14 +89,14 @@ def verified(path: Path, expected: FileDigest) -> Iterator[None]:
         raise DamagedError(f"{path.name} changed while it was read")
 
 
-def open_regular(path: str | Path) -> BufferedReader:
-    """The file, opened for reading. Links are not followed, and no device or pipe is waited for.
+def open_regular(path: str | Path, dir_fd: int | None = None) -> BufferedReader:
+    """Open the file for reading. Links are not followed, and no device or pipe is waited for.
 
     Raises:
         DamagedError: something else than a regular file lies there.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, _REGULAR, dir_fd=dir_fd)
     except OSError as error:
         if error.errno in _IRREGULAR:
             raise _irregular(path) from error

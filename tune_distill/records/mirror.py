@@ -1,4 +1,4 @@
-"""A results folder that is not on this machine: a copy here, which is kept like it."""
+"""A copy, on this machine, of a results folder that is elsewhere."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tune_distill.records.copies import Copies
 from tune_distill.records.leftovers import scratch
-from tune_distill.records.places import Copies
+from tune_distill.records.names import joined, require_no_links
 from tune_distill.records.tables import TRIALS_FILE
 
 _Version = tuple[int, int]
@@ -22,17 +23,25 @@ class Mirror:
         self._published: dict[str, _Version] = {}
 
     def fetch(self) -> None:
-        """The folder has every study's tables and reports; of what else lies there, nothing."""
+        """Copy every study's tables and reports into the folder, and nothing else.
+
+        Raises:
+            StoreError: a file there has a name that leads out of the folder.
+        """
         for folder in self._place.names(""):
             if TRIALS_FILE in self._place.names(folder):
-                for name in self._place.files(folder):
-                    path = self.folder / name
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    self._place.download(name, path)
-                    self._published[name] = _version(path)
+                files = self._place.files(folder)
+                self._place.download_all(files, "", self.folder)
+                for name in files:
+                    self._published[name] = _version(joined(self.folder, name))
 
     def publish(self) -> None:
-        """The place has every file that was written since the last time."""
+        """Copy every file that was written since the last time to the place.
+
+        Raises:
+            StoreError: a file is a symbolic link, or the place refuses.
+        """
+        require_no_links(self.folder)
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder)
             if not path.is_file() or _hidden(name):
@@ -45,7 +54,7 @@ class Mirror:
 
 @contextmanager
 def mirrored(place: Copies) -> Iterator[Mirror]:
-    """Yields the place's mirror, still empty, which is gone after the block."""
+    """Yield the place's mirror, still empty; it is removed after the block."""
     with scratch() as folder:
         yield Mirror(place, folder)
 

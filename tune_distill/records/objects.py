@@ -4,45 +4,38 @@ from __future__ import annotations
 
 import errno
 import glob
-import logging
-import re
 import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-import fsspec
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 
-from tune_distill.records.places import Copies
+from tune_distill.records.clouds import (
+    CLOUDS,
+    CREDENTIALS,
+    PUT_OPTIONS,
+    WHOLE_UPLOADS,
+    error_code,
+    is_about_access,
+    open_system,
+    protocol,
+    quiet,
+    said,
+)
+from tune_distill.records.copies import Copies
+from tune_distill.records.names import joined, require_name
 from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
 from tune_distill.spec.errors import StoreError
-
-# Here an upload appears in one piece once it has ended, and renames are copies.
-_WHOLE_UPLOADS = {"s3", "s3a", "gs", "gcs"}
+from tune_distill.spec.redaction import redacted
 
 # What no bucket answers, but the disk of this machine where files lie on their way.
 _OWN_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-
-# What pip installs for a protocol; for others fsspec names the package.
-_EXTRAS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
-
-_CREDENTIALS = {
-    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role that may list, "
-    "read, write and delete there",
-    "gs": "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS, as "
-    "one who may list, read, write and delete there",
-}
-
-# s3fs would have ten pieces of 50 MiB of each file in memory at once.
-_PIECE_BYTES = 8 * 1024 * 1024
-_PUT_OPTIONS: dict[str, dict[str, int]] = {
-    "s3": {"chunksize": _PIECE_BYTES, "max_concurrency": 2},
-    "gs": {"chunksize": _PIECE_BYTES},
-}
 
 # How often S3 is asked again while it is undecided which of two writers came first.
 _NUM_CREATE_TRIES = 10
@@ -52,64 +45,39 @@ _creating = threading.Lock()
 
 
 class ObjectStore(Copies):
-    """Files as objects under a URI. Its methods may be called by several threads at once, and a
-    pickled one connects anew where it is unpickled, with the credentials of that machine.
+    """Files as objects under a URI.
+
+    Several threads may call its methods at once. A pickled one connects anew where it is
+    unpickled, with the credentials of that machine. A server's own links, as over SFTP, are the
+    server's to follow.
 
     Raises:
-        StoreError: of any method: the place refuses, or cannot be reached.
+        StoreError: from any method: the place refuses, cannot be reached, or a name in it could
+            lead out of a folder of this machine.
     """
 
-    def __init__(self, uri: str, flag: str, system: fsspec.AbstractFileSystem, root: str) -> None:
+    def __init__(self, uri: str, flag: str, system: AbstractFileSystem, root: str) -> None:
         self._uri, self._flag = uri.rstrip("/"), flag
         self._system, self._root = system, root.rstrip("/")
-        protocol = _protocol(uri)
-        self._cloud = _EXTRAS.get(protocol)
-        self._put_options = _PUT_OPTIONS.get(self._cloud or "", {})
-        self._whole_uploads = protocol in _WHOLE_UPLOADS
+        self._cloud = CLOUDS.get(protocol(uri))
+        self._put_options = PUT_OPTIONS.get(self._cloud or "", {})
+        self._whole_uploads = protocol(uri) in WHOLE_UPLOADS
+        self._is_local = isinstance(system, LocalFileSystem)
 
     @classmethod
     def open(cls, uri: str, flag: str) -> ObjectStore:
-        """The place at `uri`, which nothing has asked yet.
+        """Return the place at `uri`, which nothing has asked yet.
 
         Raises:
             StoreError: no such protocol, its package is not installed, or it takes other URIs.
         """
-        try:
-            # Not the instance that others in this process may have: its settings are changed here.
-            system, root = fsspec.core.url_to_fs(uri, skip_instance_cache=True)
-        except ImportError as error:
-            extra = _EXTRAS.get(_protocol(uri))
-            remedy = f"pip install 'tune_distill[{extra}]'" if extra else str(error)
-            raise StoreError(
-                f"{flag}: {_protocol(uri)}:// needs a package that is not installed, "
-                f"got {_shown(uri)}; {remedy}"
-            ) from error
-        # What a file system makes of its URI is its own; so are its errors.
-        except Exception as error:
-            raise StoreError(
-                f"{flag}: must be a folder or a URI that fsspec can open, got {_shown(uri)} "
-                f"({_said(error)}); choose another, such as s3://bucket/folder"
-            ) from error
-        if not root.strip("/") and _protocol(uri) in _EXTRAS:
-            raise StoreError(
-                f"{flag}: must name a bucket, got {uri}; write {uri.rstrip('/:')}://bucket/folder"
-            )
-        if glob.has_magic(root):
-            raise StoreError(
-                f"{flag}: a URI must be without *, ? and [, which fsspec takes for patterns, got "
-                f"{_shown(uri)}; choose another"
-            )
-        # It logs, with a traceback, what it then raises.
-        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
-        # Other processes write there too.
-        system.dircache.use_listings_cache = False
-        return cls(uri, flag, system, root)
+        return cls(uri, flag, *open_system(uri, flag))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return ObjectStore.open, (self._uri, self._flag)
 
     def where(self, name: str = "") -> str:
-        return _shown(f"{self._uri}/{name}" if name else self._uri)
+        return redacted(f"{self._uri}/{name}" if name else self._uri)
 
     def read(self, name: str) -> bytes:
         with self._explained(name):
@@ -154,7 +122,7 @@ class ObjectStore(Copies):
             except FileExistsError:
                 return False
             except OSError as error:
-                code = _error_code(error)
+                code = error_code(error)
                 # Not every server says which of the conditions failed; there is only one.
                 if code == "PreconditionFailed":
                     return False
@@ -173,8 +141,8 @@ class ObjectStore(Copies):
         except (FileNotFoundError, NotADirectoryError):
             return []
         root = self._path(folder)
-        names = {_relative(path, root).partition("/")[0] for path in found}
-        return sorted(name for name in names if name and not name.endswith(".tmp"))
+        names = {_relative(path, root).partition("/")[0] for path in found} - {""}
+        return sorted(self._checked(name for name in names if not name.endswith(".tmp")))
 
     def files(self, folder: str) -> list[str]:
         return sorted(f"{folder}/{name}" if folder else name for name in self.sizes(folder))
@@ -191,7 +159,11 @@ class ObjectStore(Copies):
             for path, entry in found.items()
             if not path.endswith((".tmp", "/"))
         }
-        return {name: size for name, size in sizes.items() if name}
+        return {name: sizes[name] for name in self._checked(sizes.keys() - {""})}
+
+    def _checked(self, names: Iterable[str]) -> list[str]:
+        """The names of a listing, none of which leads elsewhere."""
+        return [require_name(name, self.where()) for name in names]
 
     def exists(self, name: str) -> bool:
         # Not fsspec's own: for most file systems it takes any error for a no.
@@ -214,7 +186,7 @@ class ObjectStore(Copies):
             self._remove_empty_folders(name)
 
     def remove_abandoned(self, folder: str) -> None:
-        """Nothing: who writes to an object store cannot be told from outside."""
+        """Do nothing: an object store does not tell who is still writing."""
 
     def set_aside(self, name: str, why: str) -> str:
         number = 1
@@ -238,7 +210,7 @@ class ObjectStore(Copies):
             self._system.mv(self._path(name), self._path(target))
 
     def _remove_empty_folders(self, name: str) -> None:
-        """Buckets have no folders; where they exist, they outlast their files."""
+        """Remove folders without files (buckets have none; elsewhere they outlast their files)."""
         root = self._path(name)
         with suppress(FileNotFoundError), self._explained(name):
             found = self._system.find(root, withdirs=True, detail=True)
@@ -258,7 +230,18 @@ class ObjectStore(Copies):
             self._system.rm_file(probe)
 
     def _path(self, name: str) -> str:
-        return f"{self._root}/{name}" if name else self._root
+        """The path of a name, which is checked each time: some come from the place itself."""
+        if not name:
+            return self._root
+        require_name(name, self.where())
+        if glob.has_magic(name):
+            raise StoreError(
+                f"{self.where()}: a file's name must be without *, ? and [, which fsspec takes for "
+                f"patterns, got {name!r}; remove that file"
+            )
+        if self._is_local:
+            return str(joined(Path(self._root), name))
+        return f"{self._root}/{name}"
 
     def _parent(self, name: str) -> str:
         return self._path(name).rpartition("/")[0]
@@ -268,9 +251,10 @@ class ObjectStore(Copies):
 
     @contextmanager
     def _explained(self, name: str, writes: bool = False) -> Iterator[None]:
-        """FileNotFoundError where a file is absent, StoreError for whatever else goes wrong."""
+        """Raise FileNotFoundError for a file that is absent, StoreError for any other error."""
         try:
-            yield
+            with quiet():
+                yield
         except (FileNotFoundError, NotADirectoryError) as error:
             if writes:
                 self._refuse(name, error)
@@ -286,25 +270,21 @@ class ObjectStore(Copies):
 
     def _refuse(self, name: str, error: Exception) -> NoReturn:
         raise StoreError(
-            f"{self.where(name)}: must be readable and writable, got {_said(error)}; "
+            f"{self.where(name)}: must be readable and writable, got {said(error)}; "
             f"{self._remedy(error)}"
         ) from error
 
     def _remedy(self, error: Exception) -> str:
         if isinstance(error, FileNotFoundError) and self._cloud:
             return f"make the bucket first, or choose another with {self._flag}"
-        if _is_about_access(error):
-            return _CREDENTIALS.get(self._cloud or "", "ask for access there") + (
+        if is_about_access(error):
+            return CREDENTIALS.get(self._cloud or "", "ask for access there") + (
                 f", or choose another place with {self._flag}"
             )
         return (
             "check the network and the URI, and give the same command again, "
             f"or choose another place with {self._flag}"
         )
-
-
-def _protocol(uri: str) -> str:
-    return uri.partition("://")[0]
 
 
 def _relative(path: str, root: str) -> str:
@@ -314,26 +294,3 @@ def _relative(path: str, root: str) -> str:
     """
     name = f"/{path.strip('/')}".removeprefix(f"/{root.strip('/')}" if root.strip("/") else "")
     return name.strip("/")
-
-
-def _is_about_access(error: Exception) -> bool:
-    # botocore, google.auth and the others share no base; gcsfs says Forbidden in an OSError.
-    return isinstance(error, PermissionError) or bool(
-        re.search(r"credential|forbidden|anonymous|denied", _said(error), re.IGNORECASE)
-    )
-
-
-def _error_code(error: BaseException) -> str:
-    """What S3 calls the error that s3fs has put into Python's terms."""
-    response = getattr(error.__cause__, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
-
-
-def _said(error: Exception) -> str:
-    said = " ".join(str(error).split())
-    return f"{type(error).__name__}: {said}" if said else type(error).__name__
-
-
-def _shown(uri: str) -> str:
-    """The URI without a password in it."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)

@@ -1,6 +1,7 @@
 """Where a store's files are kept. Each kind of place keeps the same promises.
 
-A name is relative, with slashes: `runs/<run_key>/run.json`. A file is there whole or not at all;
+A name is relative, with slashes: `runs/<run_key>/run.json`. Names that could lead elsewhere are
+refused, and no symbolic link inside a place is followed. A file is there whole or not at all;
 writing replaces what was there before. Large files are handed over as paths on this machine, so
 that their bytes never lie in memory together: where the place is a folder here, those are the
 files themselves; otherwise they are copies in a temporary folder.
@@ -9,7 +10,6 @@ files themselves; otherwise they are copies in a temporary folder.
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -22,21 +22,27 @@ from tune_distill.records.files import (
     create_file,
     require_writable,
 )
-from tune_distill.records.leftovers import remove_abandoned, remove_tree, scratch
-from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
+from tune_distill.records.leftovers import remove_abandoned, remove_tree
+from tune_distill.records.names import entry, joined, read_file, require_no_links
+from tune_distill.records.refusals import explained
 
 MOST_READ_BYTES = 256 * 1024 * 1024
 """What is read into memory at once; larger files are handed over as paths."""
 
 
 class Place(Protocol):
-    """Keeps named files."""
+    """Keeps named files.
+
+    Raises:
+        StoreError: from every method: a name is not relative or leads upward (see names.py), a
+            part of it is a symbolic link, or the place refuses (full, read-only, ...).
+    """
 
     def where(self, name: str = "") -> str:
-        """The file's place in words that a user can look it up by."""
+        """Return the file's place in words that a user can look it up by."""
 
     def read(self, name: str) -> bytes:
-        """The content of a small file.
+        """Return the content of a small file.
 
         Raises:
             FileNotFoundError: there is none.
@@ -44,65 +50,56 @@ class Place(Protocol):
         """
 
     def reading(self, name: str) -> AbstractContextManager[Path]:
-        """A path on this machine with the file's content, while the block lasts.
+        """Yield a path on this machine with the file's content, for the block only.
 
         Raises:
             FileNotFoundError: there is none.
         """
 
     def reading_folder(self, name: str) -> AbstractContextManager[Path]:
-        """A folder on this machine with the folder's files, while the block lasts.
+        """Yield a folder on this machine with the folder's files, for the block only.
 
         Raises:
             FileNotFoundError: there is none.
         """
 
     def writing(self, name: str) -> AbstractContextManager[Path]:
-        """A path on this machine; what is written there has the name once the block has ended.
+        """Yield a path on this machine; what is written there has the name once the block ended.
 
-        Raises:
-            StoreError: the place refuses (full, read-only, ...); nothing is left behind.
+        If the block or the place fails, nothing is left behind.
         """
 
     def writing_folder(self, name: str) -> AbstractContextManager[Path]:
-        """An empty folder on this machine; its files are in the folder of the name once the block
-        has ended. Only files are whole or absent, not the folder: mark completeness elsewhere.
-
-        Raises:
-            StoreError: the place refuses.
+        """Yield an empty folder on this machine; its files are in the folder of the name once the
+        block has ended. Only files are whole or absent, not the folder: mark completeness
+        elsewhere.
         """
 
     def create(self, name: str, content: bytes) -> bool:
-        """Whether the file was absent, and now has this content: of several writers one succeeds.
-
-        Raises:
-            StoreError: the place refuses.
+        """Write a file that is not there yet, and return whether this call wrote it: of several
+        writers one succeeds.
         """
 
     def names(self, folder: str) -> list[str]:
-        """The sorted last parts of what lies directly in the folder; none without a folder."""
+        """Return the sorted last parts of what lies directly in the folder."""
 
     def exists(self, name: str) -> bool:
-        """Whether the name is a file or a folder of files."""
+        """Return whether the name is a file or a folder of files."""
 
     def remove(self, name: str) -> None:
-        """The file is not there any more, if it was."""
+        """Remove the file, if it is there. A link is removed itself, not what it leads to."""
 
     def remove_folder(self, name: str) -> None:
-        """The folder and its files are not there any more, if they were."""
+        """Remove the folder and its files, if they are there."""
 
     def remove_abandoned(self, folder: str) -> None:
-        """What killed writers have left directly in the folder is gone, where that can be told."""
+        """Remove what killed writers left directly in the folder, where that can be told."""
 
     def set_aside(self, name: str, why: str) -> str:
-        """The file or folder has the first free name `<name>.<why>-<n>`; that name."""
+        """Rename the file or folder to the first free `<name>.<why>-<n>`; return that name."""
 
     def require_writable(self) -> None:
-        """Nothing, where files can be written.
-
-        Raises:
-            StoreError: they cannot.
-        """
+        """Raise StoreError if no file can be written here."""
 
 
 class Folder:
@@ -112,16 +109,14 @@ class Folder:
         self.root = root
 
     def where(self, name: str = "") -> str:
-        return str(self.root / name)
+        return f"{self.root}/{name}" if name else str(self.root)
 
     def path(self, name: str) -> Path:
-        """Where the file lies, if it exists."""
-        return self.root / name
+        """Return where the file lies, if it exists."""
+        return joined(self.root, name) if name else self.root
 
     def read(self, name: str) -> bytes:
-        # A path would be taken apart first, which takes longer than to read a small file.
-        with open_regular(f"{self.root}/{name}") as stream:
-            content = stream.read(MOST_READ_BYTES + 1)
+        content = read_file(self.root, name, MOST_READ_BYTES + 1)
         if len(content) > MOST_READ_BYTES:
             raise DamagedError(f"{name} has more than {MOST_READ_BYTES} bytes")
         return content
@@ -137,13 +132,20 @@ class Folder:
         path = self.path(name)
         if not path.is_dir():
             raise FileNotFoundError(path)
+        require_no_links(path)
         yield path
 
-    def writing(self, name: str) -> AbstractContextManager[Path]:
-        return atomic_file(self.path(name))
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        with atomic_file(self.path(name)) as path:
+            yield path
+            require_no_links(path)
 
-    def writing_folder(self, name: str) -> AbstractContextManager[Path]:
-        return atomic_directory(self.path(name))
+    @contextmanager
+    def writing_folder(self, name: str) -> Iterator[Path]:
+        with atomic_directory(self.path(name)) as path:
+            yield path
+            require_no_links(path)
 
     def create(self, name: str, content: bytes) -> bool:
         return create_file(self.path(name), content)
@@ -154,100 +156,35 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError):
             return []
         # Temporary files, and what a place keeps for itself, are hidden.
-        return sorted(entry for entry in entries if not entry.startswith("."))
+        return sorted(name for name in entries if not name.startswith("."))
 
     def exists(self, name: str) -> bool:
         return self.path(name).exists()
 
     def remove(self, name: str) -> None:
-        with explained(self.path(name)), suppress(FileNotFoundError):
-            self.path(name).unlink()
+        path = entry(self.root, name)
+        with explained(path), suppress(FileNotFoundError):
+            path.unlink()
 
     def remove_folder(self, name: str) -> None:
-        remove_tree(self.path(name))
+        path = entry(self.root, name)
+        if path.is_symlink():
+            self.remove(name)
+        else:
+            remove_tree(path)
 
     def remove_abandoned(self, folder: str) -> None:
         remove_abandoned(self.path(folder))
 
     def set_aside(self, name: str, why: str) -> str:
-        path = self.path(name)
+        path = entry(self.root, name)
         number = 1
-        while (aside := path.with_name(f"{path.name}.{why}-{number}")).exists():
+        while os.path.lexists(aside := path.with_name(f"{path.name}.{why}-{number}")):
             number += 1
         # Another process may have set it aside a moment ago.
         with explained(path), suppress(FileNotFoundError):
             os.replace(path, aside)
-        return str(Path(name).with_name(aside.name))
+        return f"{name}.{why}-{number}"
 
     def require_writable(self) -> None:
         require_writable(self.root)
-
-
-class Copies(ABC):
-    """A place whose files are copied here to be read, and copied there once they are written."""
-
-    @abstractmethod
-    def where(self, name: str = "") -> str: ...
-
-    @abstractmethod
-    def download(self, name: str, path: Path) -> None:
-        """`path` has the file's content; FileNotFoundError where there is none."""
-
-    @abstractmethod
-    def upload(self, path: Path, name: str) -> None:
-        """The file has the content of `path`, whole."""
-
-    @abstractmethod
-    def files(self, folder: str) -> list[str]:
-        """The names of all files in the folder and its folders."""
-
-    @abstractmethod
-    def sizes(self, folder: str) -> dict[str, int]:
-        """The bytes of each of these files, by its name below the folder."""
-
-    @abstractmethod
-    def names(self, folder: str) -> list[str]: ...
-
-    @abstractmethod
-    def remove(self, name: str) -> None: ...
-
-    def remove_folder(self, name: str) -> None:
-        for file in self.files(name):
-            self.remove(file)
-
-    @contextmanager
-    def reading(self, name: str) -> Iterator[Path]:
-        with scratch() as folder:
-            path = folder / Path(name).name
-            self.download(name, path)
-            yield path
-
-    @contextmanager
-    def reading_folder(self, name: str) -> Iterator[Path]:
-        with scratch() as folder:
-            files = self.files(name)
-            if not files:
-                raise FileNotFoundError(self.where(name))
-            for file in files:
-                path = folder / Path(file).relative_to(name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self.download(file, path)
-            yield folder
-
-    @contextmanager
-    def writing(self, name: str) -> Iterator[Path]:
-        with scratch() as folder:
-            path = folder / Path(name).name
-            with explained(path, SCRATCH_CHOSEN_WITH):
-                yield path
-                path.stat()
-            self.upload(path, name)
-
-    @contextmanager
-    def writing_folder(self, name: str) -> Iterator[Path]:
-        with scratch() as folder:
-            with explained(folder, SCRATCH_CHOSEN_WITH):
-                yield folder
-            for path in sorted(folder.rglob("*")):
-                if path.is_file():
-                    self.upload(path, f"{name}/{path.relative_to(folder).as_posix()}")

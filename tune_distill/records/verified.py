@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tune_distill.records.copies import Copies
 from tune_distill.records.digests import (
     DamagedError,
     FileDigest,
@@ -13,7 +14,7 @@ from tune_distill.records.digests import (
     require_size,
     verified,
 )
-from tune_distill.records.places import Copies, Folder, Place
+from tune_distill.records.places import Folder, Place
 from tune_distill.records.refusals import explained_reading
 from tune_distill.records.sealed import Content, Sealed, unseal
 

@@ -15,9 +15,14 @@ Messages read ``where: rule, got value; remedy``.
 
 from __future__ import annotations
 
+from tune_distill.spec.redaction import redacted
+
 
 class TuneDistillError(Exception):
-    """The command cannot go on; its message is all that the user needs to see."""
+    """The command cannot go on; its message, without secrets, is all that the user needs."""
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*(redacted(part) if isinstance(part, str) else part for part in said))
 
 
 class StudyFileError(TuneDistillError):

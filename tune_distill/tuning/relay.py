@@ -1,137 +1,45 @@
 """A store's folder beside the driver, for workers on nodes that do not share it.
 
-An actor on the driver's node reads and writes the folder; files travel to and from it in pieces,
-so that no more than a few pieces of a file are in memory anywhere. The actor keeps nothing between
-calls: it may be killed and started again, and a call may be made twice.
+An actor on the driver's node (porter.py) reads and writes the folder; files travel to and from it
+in pieces, so that no more than a few pieces of a file are in memory anywhere. The actor keeps
+nothing between calls: it may be killed and started again, and a call may be made twice.
 """
 
 from __future__ import annotations
 
-import os
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from tune_distill.records.digests import open_regular
-from tune_distill.records.files import put
-from tune_distill.records.places import Copies, Folder, Place
+from tune_distill.records.copies import Copies
+from tune_distill.records.names import require_name
+from tune_distill.records.places import Folder, Place
 from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
 from tune_distill.spec.errors import StoreError
-
-PIECE_BYTES = 4 * 1024 * 1024
+from tune_distill.tuning.porter import PIECE_BYTES, Porter
 
 # How many workers the actor serves at once.
 _NUM_THREADS = 16
 
-# Uploads to which nothing was added for so long have lost their worker.
-_ABANDONED_S = 3600.0
-
-_UPLOADS, _MARKS = ".uploads", ".marks"
-
-Version = tuple[int, int, int]
-"""What changes when a file is replaced: inode, size and time of the last change."""
-
-
-class Porter:
-    """Reads and writes a folder of its own node for others, a piece of a file at a time."""
-
-    def __init__(self, root: Path) -> None:
-        self._folder = Folder(root)
-
-    def read(self, name: str) -> bytes:
-        return self._folder.read(name)
-
-    def read_piece(self, name: str, offset: int) -> tuple[Version, bytes]:
-        """The file's version, and at most PIECE_BYTES from there; none at the end."""
-        with open_regular(self._folder.path(name)) as stream:
-            stream.seek(offset)
-            status = os.fstat(stream.fileno())
-            return (status.st_ino, status.st_size, status.st_mtime_ns), stream.read(PIECE_BYTES)
-
-    def write_piece(self, upload: str, offset: int, piece: bytes) -> None:
-        """The piece lies at its offset of the upload, also if it is sent twice."""
-        path = self._upload(upload)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("r+b" if path.exists() else "w+b") as stream:
-            stream.seek(offset)
-            stream.write(piece)
-
-    def finish_upload(self, upload: str, name: str) -> None:
-        """The upload is the file of that name; one that was finished before stays so."""
-        # One rename: a call that is repeated after a crash finds it done, or still to do.
-        if self._upload(upload).exists():
-            put(self._upload(upload), self._folder.path(name))
-        elif not self._folder.exists(name):
-            raise StoreError(
-                f"{self._folder.where(name)}: must have been sent whole, got nothing; "
-                "give the same command again"
-            )
-
-    def drop_upload(self, upload: str) -> None:
-        self._upload(upload).unlink(missing_ok=True)
-
-    def create(self, name: str, content: bytes) -> bool:
-        # The answer to a first call may be lost, and the same content is then the caller's own.
-        return self._folder.create(name, content) or self._folder.read(name) == content
-
-    def names(self, folder: str) -> list[str]:
-        return self._folder.names(folder)
-
-    def files(self, folder: str) -> list[str]:
-        """The names of all files below the folder."""
-        root = self._folder.path("")
-        paths = sorted(path for path in self._folder.path(folder).rglob("*") if path.is_file())
-        names = [path.relative_to(root) for path in paths]
-        return [n.as_posix() for n in names if not any(part.startswith(".") for part in n.parts)]
-
-    def sizes(self, folder: str) -> dict[str, int]:
-        """The bytes of each of these files, by its name below the folder."""
-        root = self._folder.path("")
-        return {
-            name.removeprefix(f"{folder}/"): (root / name).stat().st_size
-            for name in self.files(folder)
-        }
-
-    def exists(self, name: str) -> bool:
-        return self._folder.exists(name)
-
-    def remove(self, name: str) -> None:
-        self._folder.remove(name)
-
-    def remove_folder(self, name: str) -> None:
-        self._folder.remove_folder(name)
-
-    def remove_abandoned(self, folder: str) -> None:
-        self._folder.remove_abandoned(folder)
-        for upload in self._upload("").glob("*"):
-            with suppress(FileNotFoundError):
-                if time.time() - upload.stat().st_mtime > _ABANDONED_S:
-                    upload.unlink()
-
-    def set_aside(self, name: str, why: str) -> str:
-        return self._folder.set_aside(name, why)
-
-    def require_writable(self) -> None:
-        self._folder.require_writable()
-
-    def _upload(self, upload: str) -> Path:
-        return self._folder.path(f"{_UPLOADS}/{upload}")
+_MARKS = ".marks"
 
 
 class RelayedFolder(Copies):
-    """A folder on the driver's node as workers elsewhere see it."""
+    """A folder on the driver's node as workers elsewhere see it.
+
+    Names that the driver lists are checked before they become paths here.
+    """
 
     def __init__(self, root: Path, porter: Any) -> None:
         self._root, self._porter = root, porter
 
     def where(self, name: str = "") -> str:
-        return str(self._root / name)
+        return f"{self._root}/{name}" if name else str(self._root)
 
     def read(self, name: str) -> bytes:
         return bytes(self._ask("read", name))
@@ -144,12 +52,13 @@ class RelayedFolder(Copies):
                     stream.write(piece)
                 found, piece = self._ask("read_piece", name, stream.tell())
                 if found != version:
-                    # Somebody has replaced the file: from the start, or it were half of each.
+                    # Another process has replaced the file: start again, not half of each.
                     stream.seek(0)
                     stream.truncate()
                     version, piece = self._ask("read_piece", name, 0)
 
     def upload(self, path: Path, name: str) -> None:
+        require_name(name, self.where())
         upload = uuid.uuid4().hex
         try:
             with path.open("rb") as stream:
@@ -165,7 +74,7 @@ class RelayedFolder(Copies):
             raise
 
     def files(self, folder: str) -> list[str]:
-        return list(self._ask("files", folder))
+        return [require_name(name, self.where()) for name in self._ask("files", folder)]
 
     def sizes(self, folder: str) -> dict[str, int]:
         return dict(self._ask("sizes", folder))
@@ -174,7 +83,7 @@ class RelayedFolder(Copies):
         return bool(self._ask("create", name, content))
 
     def names(self, folder: str) -> list[str]:
-        return list(self._ask("names", folder))
+        return [require_name(name, self.where()) for name in self._ask("names", folder)]
 
     def exists(self, name: str) -> bool:
         return bool(self._ask("exists", name))
@@ -198,7 +107,7 @@ class RelayedFolder(Copies):
         try:
             return ray.get(getattr(self._porter, method).remote(*arguments))
         except ray.exceptions.RayTaskError as error:
-            # Ray wraps what the actor raised; here it shall be as if the folder were at hand.
+            # Ray wraps what the actor raised; callers expect what a folder raises.
             cause = error.cause
             if isinstance(cause, FileNotFoundError):
                 raise FileNotFoundError(*cause.args) from error
@@ -227,7 +136,7 @@ class SharedFolder(Folder):
         return _arrived, (self.root, self._mark, self._porter)
 
     def end(self) -> None:
-        """No worker will take any folder for this one again."""
+        """Let no worker take any folder for this one again."""
         self.remove(self._mark)
 
 
@@ -242,7 +151,7 @@ def _arrived(root: Path, mark: str, porter: Any) -> Place:
 
 @contextmanager
 def shared(place: Place) -> Iterator[Place]:
-    """Yields the place in a form that workers on all nodes of the running Ray can use."""
+    """Yield the place in a form that workers on all nodes of the running Ray can use."""
     if not isinstance(place, Folder):
         yield place
         return

@@ -1,0 +1,123 @@
+"""File systems that fsspec knows, and in what clouds differ: packages, credentials and errors."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import fsspec
+
+from tune_distill.spec.errors import StoreError
+from tune_distill.spec.redaction import redacted
+
+# Here an upload appears in one piece once it has ended, and renames are copies.
+WHOLE_UPLOADS = {"s3", "s3a", "gs", "gcs"}
+
+# What pip installs for a protocol; for others fsspec names the package.
+CLOUDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
+
+CREDENTIALS = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role that may list, "
+    "read, write and delete there",
+    "gs": "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS, as "
+    "one who may list, read, write and delete there",
+}
+
+# s3fs would have ten pieces of 50 MiB of each file in memory at once.
+_PIECE_BYTES = 8 * 1024 * 1024
+PUT_OPTIONS: dict[str, dict[str, int]] = {
+    "s3": {"chunksize": _PIECE_BYTES, "max_concurrency": 2},
+    "gs": {"chunksize": _PIECE_BYTES},
+}
+
+
+def open_system(uri: str, flag: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """Return the file system of `uri` and the path in it, which nothing has asked yet.
+
+    Raises:
+        StoreError: no such protocol, its package is not installed, or it takes other URIs.
+    """
+    try:
+        # An instance of our own, whose listings are not kept: other processes write there too.
+        system, root = fsspec.core.url_to_fs(
+            uri, skip_instance_cache=True, use_listings_cache=False
+        )
+    except ImportError as error:
+        extra = CLOUDS.get(protocol(uri))
+        remedy = f"pip install 'tune_distill[{extra}]'" if extra else str(error)
+        raise StoreError(
+            f"{flag}: {protocol(uri)}:// needs a package that is not installed, got {uri}; {remedy}"
+        ) from error
+    # What a file system makes of its URI is its own; so are its errors.
+    except Exception as error:
+        raise StoreError(
+            f"{flag}: must be a folder or a URI that fsspec can open, got {uri} "
+            f"({said(error)}); choose another, such as s3://bucket/folder"
+        ) from error
+    if not root.strip("/") and protocol(uri) in CLOUDS:
+        raise StoreError(
+            f"{flag}: must name a bucket, got {uri}; write {uri.rstrip('/:')}://bucket/folder"
+        )
+    if glob.has_magic(root):
+        raise StoreError(
+            f"{flag}: a URI must be without *, ? and [, which fsspec takes for patterns, got "
+            f"{uri}; choose another"
+        )
+    return system, root
+
+
+def protocol(uri: str) -> str:
+    """Return what stands before `://`."""
+    return uri.partition("://")[0]
+
+
+def is_about_access(error: Exception) -> bool:
+    """Return whether credentials are missing or do not suffice."""
+    # botocore, google.auth and the others share no base; gcsfs says Forbidden in an OSError.
+    return isinstance(error, PermissionError) or bool(
+        re.search(r"credential|forbidden|anonymous|denied", said(error), re.IGNORECASE)
+    )
+
+
+def error_code(error: BaseException) -> str:
+    """Return what S3 calls the error that s3fs has put into Python's terms."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def said(error: Exception) -> str:
+    """Return an error of any package in one line of a few hundred characters."""
+    text = redacted(" ".join(str(error).split()))
+    text = text if len(text) <= 400 else f"{text[:400]}..."
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+# gcsfs logs, with a traceback, what it then raises.
+_LOUD = logging.getLogger("gcsfs")
+_level = threading.Lock()
+_num_quiet, _former_level = 0, logging.NOTSET
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Let file systems raise their errors without logging them too, in this block.
+
+    Threads may be in such blocks at once; the last to leave restores the logger's level.
+    """
+    global _num_quiet, _former_level
+    with _level:
+        if not _num_quiet:
+            _former_level = _LOUD.level
+            _LOUD.setLevel(logging.CRITICAL)
+        _num_quiet += 1
+    try:
+        yield
+    finally:
+        with _level:
+            _num_quiet -= 1
+            if not _num_quiet:
+                _LOUD.setLevel(_former_level)

@@ -1,0 +1,160 @@
+"""File names from outside, joined to folders of this machine.
+
+Whoever may write to a bucket or to a shared folder chooses the names of its files, so a name is
+checked each time it becomes a path. Only this module joins such names to folders.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from collections.abc import Iterable
+from io import BufferedReader
+from pathlib import Path
+
+from tune_distill.records.digests import DamagedError, open_regular
+from tune_distill.spec.errors import StoreError
+
+MAX_NAME_BYTES = 1024
+"""As S3 limits its keys."""
+
+MAX_PART_BYTES = 255
+"""As file systems limit the name of a file or folder."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_DRIVE = re.compile(r"[A-Za-z]:")
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+def require_name(name: str, where: str) -> str:
+    """Return `name`, which is relative and leads nowhere but downward.
+
+    Args:
+        name: parts separated by slashes, such as `runs/<run_key>/run.json`.
+        where: the folder or URI that the name belongs to, for the message.
+
+    Raises:
+        StoreError: another name.
+    """
+    rule = _broken_rule(name)
+    if rule is not None:
+        shown = name if len(name) <= 200 else f"{name[:200]}..."
+        raise StoreError(f"{where}: a file's name must {rule}, got {shown!r}; remove that file")
+    return name
+
+
+def joined(folder: Path, name: str) -> Path:
+    """Return the path of `name` below `folder`. The folder itself may be a symbolic link.
+
+    Raises:
+        StoreError: `name` leads out of the folder.
+        DamagedError: a part of it is a symbolic link.
+    """
+    path = entry(folder, name)
+    _refuse_link(path)
+    return path
+
+
+def entry(folder: Path, name: str) -> Path:
+    """Return the path of what is called `name`, which is itself to be renamed or removed.
+
+    As `joined`, but its last part may be a symbolic link: neither renaming nor removing follows it.
+
+    Raises:
+        StoreError: as `joined`.
+    """
+    *parents, last = require_name(name, str(folder)).split("/")
+    path = folder
+    for part in parents:
+        path = path / part
+        _refuse_link(path)
+    return path / last
+
+
+def read_file(folder: Path, name: str, most_bytes: int = -1) -> bytes:
+    """Return the file `name` below `folder`, at most `most_bytes` of it, without following links.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        StoreError: as `joined`.
+        DamagedError: it is no regular file.
+    """
+    with _opened(folder, name) as stream:
+        return stream.read(most_bytes)
+
+
+def require_no_links(folder: Path) -> None:
+    """Raise StoreError if the file or folder, or anything below it, is a symbolic link."""
+    _refuse_link(folder)
+    for path in folder.rglob("*"):
+        _refuse_link(path)
+
+
+def require_tree(names: Iterable[str], where: str) -> None:
+    """Check the names of a listing.
+
+    Raises:
+        StoreError: one of them is refused by `require_name`, or is a file and also a folder.
+    """
+    files = {require_name(name, where) for name in names}
+    for name in files:
+        parent = name
+        while parent := parent.rpartition("/")[0]:
+            if parent in files:
+                raise StoreError(
+                    f"{where}: a file's name must not be a folder's too, got {parent!r} beside "
+                    f"{name!r}; remove one of them"
+                )
+
+
+def _broken_rule(name: str) -> str | None:
+    """The rule that a name breaks."""
+    if _CONTROL.search(name):
+        return "have no control characters"
+    if "\\" in name:
+        return "have no backslashes"
+    if name.startswith("/") or _DRIVE.match(name):
+        return "be relative"
+    parts = name.split("/")
+    if not all(parts):
+        return "have no empty parts"
+    if not {".", ".."}.isdisjoint(parts):
+        return "have no part '.' or '..'"
+    sizes = [len(part.encode("utf-8", "surrogatepass")) for part in parts]
+    if max(sizes) > MAX_PART_BYTES or sum(sizes) + len(sizes) - 1 > MAX_NAME_BYTES:
+        return f"have at most {MAX_NAME_BYTES} bytes, and {MAX_PART_BYTES} between slashes"
+    return None
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise DamagedError(
+            f"{path}: must be no symbolic link, because links inside stores and results are not "
+            "followed; put what it leads to in its place"
+        )
+
+
+def _opened(folder: Path, name: str) -> BufferedReader:
+    """Open the file folder by folder so that no link is followed meanwhile."""
+    *parents, last = require_name(name, str(folder)).split("/")
+    try:
+        descriptor = os.open(folder, _DIRECTORY)
+        try:
+            for part in parents:
+                inner = os.open(part, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+                os.close(descriptor)
+                descriptor = inner
+            return open_regular(last, dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+    except DamagedError:
+        joined(folder, name)
+        raise
+    except OSError as error:
+        # Say so if a link is the reason.
+        joined(folder, name)
+        if error.errno == errno.ENOTDIR:
+            raise DamagedError(f"{folder}/{name}: a part of its name must be a folder") from error
+        error.filename = f"{folder}/{name}"
+        raise
