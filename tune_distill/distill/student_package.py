@@ -24,6 +24,7 @@ from tune_distill.distill.quiet import quiet_transformers
 from tune_distill.distill.student_config import StudentConfig, parse_json
 from tune_distill.distill.student_tokenizer import (
     TOKENIZER_FILES,
+    explained,
     load_package_tokenizer,
     require_tokens_fit,
 )
@@ -104,7 +105,9 @@ def _read(folder: Path) -> StudentPackage:
     if parse_json(CONFIG, settings.contents[CONFIG]) != raw:
         raise PackageError(f"{folder} changed while it was read; try again")
     tokenizer = load_package_tokenizer(settings, raw)
-    require_tokens_fit(tokenizer, config.vocab_size)
+    # Odd settings of a tokenizer may show only when it is used.
+    with explained(settings.contents):
+        require_tokens_fit(tokenizer, config.vocab_size)
     rules = _rules(config, raw, settings, tokenizer)
     stored = read_package(folder, names)
     if set(stored.contents) != set(names):
@@ -114,7 +117,8 @@ def _read(folder: Path) -> StudentPackage:
         tied_head=HEAD not in weights, ends=rules.ends, pad=rules.pad, start=rules.start
     )
     digest = PackageFiles({**settings.contents, **stored.contents}).digest
-    files = saved_files(config.model_type, architecture, tokenizer)
+    with explained(settings.contents):
+        files = saved_files(config.model_type, architecture, tokenizer)
     return StudentPackage({"files_digest": digest}, architecture, weights, tokenizer, files)
 
 
@@ -136,7 +140,8 @@ def _raw_config(folder: Path) -> dict[str, Any]:
             f"{folder}/{CONFIG} must have at most {_MOST_CONFIG_BYTES} bytes, got {len(content)}"
         )
     raw = parse_json(f"{folder}/{CONFIG}", content)
-    if (kind := raw.get("model_type")) not in _MODELS:
+    kind = raw.get("model_type")
+    if not isinstance(kind, str) or kind not in _MODELS:
         raise PackageError(f"{folder} must hold a T5, got model_type {kind!r:.80}")
     return raw
 

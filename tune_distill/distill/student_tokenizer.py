@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from tune_distill.distill.package_files import PackageError, PackageFiles
@@ -37,17 +38,24 @@ def load_package_tokenizer(files: PackageFiles, config: Mapping[str, Any]) -> An
     """
     names = [name for name in TOKENIZER_FILES if name in files.contents]
     _require_reasonable(files, names)
-    try:
-        with quiet_transformers(), files.copied(names) as folder:
-            from transformers import AutoTokenizer
+    with explained(names), quiet_transformers(), files.copied(names) as folder:
+        from transformers import AutoTokenizer
 
-            # Only what AutoTokenizer chooses a class by: other fields may make it build much more.
-            chosen = {name: config.get(name) for name in ("model_type", "tokenizer_class")}
-            (folder / "config.json").write_text(json.dumps(chosen), encoding="utf-8")
-            tokenizer = AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=False, local_files_only=True
-            )
-            _require_vocabulary(tokenizer, names)
+        # Only what AutoTokenizer chooses a class by: other fields may make it build much more.
+        chosen = {name: config.get(name) for name in ("model_type", "tokenizer_class")}
+        (folder / "config.json").write_text(json.dumps(chosen), encoding="utf-8")
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+        _require_vocabulary(tokenizer, names)
+    return tokenizer
+
+
+@contextmanager
+def explained(names: Iterable[str]) -> Iterator[None]:
+    """Turn what a tokenizer of these files raises in the block into a PackageError."""
+    try:
+        yield
     except PackageError:
         raise
     except Exception as error:  # damaged files raise whatever their parser raises
@@ -60,7 +68,6 @@ def load_package_tokenizer(files: PackageFiles, config: Mapping[str, Any]) -> An
             f"its tokenizer must load with AutoTokenizer, got {type(error).__name__}: {reason}; "
             "save it again with tokenizer.save_pretrained"
         ) from error
-    return tokenizer
 
 
 _NO_TOKENIZER = (
