@@ -7,18 +7,21 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from tests.records.made import LocalStore
 from tests.tiny import mini_examples, write_csv
 from tune_distill.distill import inputs as inputs_module
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs
+from tune_distill.distill.mini_student import mini_tokenizer
 from tune_distill.distill.simulator import fit_simulator
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION
-from tune_distill.spec.profile import Data, Profile, Student
+from tune_distill.spec.profile import Data, Profile
 
 
 @pytest.fixture
@@ -86,7 +89,7 @@ def test_tokens_follow_the_sampling_order(source: str, store: Store) -> None:
     inputs, one = Inputs(), profile(source)
     inputs.prepare([one], store)
     tokens, corpus = inputs.tokens[one.student, source], inputs.corpora[source]
-    tokenizer = inputs_module.load_tokenizer(one.student)
+    tokenizer = mini_tokenizer()
     for rows, examples in ((tokens.train, corpus.train), (tokens.validation, corpus.validation)):
         decoded = [tokenizer.decode(row[:-1]) for row in rows.targets.rows(len(examples), 1000)]
         assert decoded == [f"{e.label} explanation: {e.explanations[0]}" for e in examples]
@@ -147,6 +150,7 @@ def test_workers_know_the_identities_without_the_training_texts(source: str, sto
     one, small = profile(source, num_train=30), profile(source, num_train=30, train_fraction=0.1)
     inputs.prepare([one], store)
     worker = pickle.loads(pickle.dumps(inputs.for_workers()))
+    assert worker.packages == {}
     for each in (one, small):
         assert worker.data_identity(each.data) == inputs.data_identity(each.data)
     assert worker.student_identity(one.student) == inputs.student_identity(one.student)
@@ -157,16 +161,36 @@ def test_workers_know_the_identities_without_the_training_texts(source: str, sto
     assert len(inputs.corpora[source].train) == 40
 
 
-def test_identities_read_no_model(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizers = count(monkeypatch, "load_tokenizer")
-    students = count(monkeypatch, "student_identity")
+def test_the_built_in_is_identified_without_being_built(
+    source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = count(monkeypatch, "read_student")
     inputs = Inputs()
-    for _ in range(2):
-        assert inputs.student_identity(profile(source).student)["builtin"] == "mini"
-    assert students.calls == 1  # a large one takes seconds to digest
+    assert inputs.student_identity(profile(source).student)["builtin"] == "mini"
     assert inputs.data_identity(Data(source=source, num_train=7)).num_train == 7
-    assert tokenizers.calls == 0
+    assert reads.calls == 0
     assert inputs.tokens == inputs.simulators == {}
+
+
+def test_what_is_trained_is_what_was_identified(
+    source: str, store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = count(monkeypatch, "read_student")
+    inputs, one = Inputs(), profile(source, str(folder))
+    identity = inputs.student_identity(one.student)
+    expected = load_file(folder / "model.safetensors")
+    changed = {name: value + 1 for name, value in expected.items()}
+    save_file(changed, folder / "model.safetensors", {"format": "pt"})
+    (folder / "tokenizer.json").write_text("{}")
+    inputs.prepare([one], store)
+    assert inputs.student_identity(one.student) == identity
+    trained = inputs.untrained[one.student].weights
+    assert trained.keys() == expected.keys()
+    assert all(np.array_equal(trained[name], expected[name]) for name in expected)
+    assert reads.calls == 1  # a large one takes seconds
+    # Another command reads the new files, which are another student's.
+    (folder / "tokenizer.json").write_bytes(inputs.untrained[one.student].files["tokenizer.json"])
+    assert Inputs().student_identity(one.student) != identity
 
 
 def test_dropped_rows_are_kept_for_the_user(source: str) -> None:
@@ -187,10 +211,3 @@ def test_the_ceiling_is_the_simulator_s_accuracy_on_gold(store: Store) -> None:
     right = [simulator.predict([e.explanations[0]]) == [e.label] for e in gold]
     assert inputs.ceiling(one.data) == sum(right) / 100
     assert 0.6 < inputs.ceiling(one.data) <= 1.0
-
-
-def test_a_hub_student_is_pinned_to_the_commit_that_was_identified() -> None:
-    hub, local = Student(source="google/flan-t5-small"), Student(source="mini")
-    inputs = Inputs(students={hub: {"hub": hub.source, "commit": "c" * 40}})
-    assert inputs.pinned(hub) == Student(source=hub.source, revision="c" * 40)
-    assert inputs.pinned(local) == local

@@ -116,10 +116,17 @@ def widen_config(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(raw | {"d_ff": 100}))
 
 
-@pytest.mark.parametrize("spoil", [cut_weights, scramble_weights, widen_config])
-def test_damaged_weights_do_not_load(folder: Path, spoil: Any) -> None:
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (cut_weights, r"model\.safetensors must be whole safetensors, got"),
+        (scramble_weights, r"model\.safetensors must be whole safetensors, got"),
+        (widen_config, r"must load as a T5, got \(64, 32\) for encoder\.\S+, which config\.json"),
+    ],
+)
+def test_damaged_weights_do_not_load(folder: Path, spoil: Any, message: str) -> None:
     spoil(folder)
-    with pytest.raises(StudentError, match=f"{folder} must load as a T5, got"):
+    with pytest.raises(StudentError, match=message):
         untrained(at(folder))
 
 
@@ -128,13 +135,32 @@ def test_damaged_weights_do_not_load(folder: Path, spoil: Any) -> None:
     [MemoryError(), OSError(errno.EIO, "Input/output error"), RuntimeError("CUDA error: x")],
 )
 def test_a_machine_that_fails_is_no_damaged_student(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     def fail(*arguments: Any, **settings: Any) -> None:
         raise error
 
+    fresh = untrained(at(folder))
     monkeypatch.setattr("safetensors.torch.load_file", fail)
     with pytest.raises(type(error)):
+        fresh.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "must fit into this machine's memory"),
+        (OSError(errno.EIO, "Input/output error"), "must be readable, got Input/output error"),
+    ],
+)
+def test_a_student_that_the_machine_cannot_read_is_one_error(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def fail(*arguments: Any, **settings: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("tune_distill.distill.student_weights.deserialize", fail)
+    with pytest.raises(StudentError, match=f"^student.source: {folder} {message}"):
         untrained(at(folder))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,7 +14,7 @@ ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu")
 
 @dataclass(frozen=True)
 class Architecture:
-    """A T5's sizes and habits, by the names of HF's configuration."""
+    """A T5's sizes and options, by the names of HF's configuration."""
 
     vocab_size: int
     d_model: int
@@ -34,18 +35,22 @@ class Architecture:
     eos_token_ids: tuple[int, ...]
     decoder_start_token_id: int
 
-    @classmethod
-    def of(cls, config: Any, *, tied_head: bool) -> Architecture:
-        """That of HF's configuration of a T5.
-
-        Raises:
-            StudentError: its activation is none that we compute.
-        """
-        if config.dense_act_fn not in ACTIVATIONS:
+    def __post_init__(self) -> None:
+        """Raise StudentError if the activation is not supported."""
+        if self.dense_act_fn not in ACTIVATIONS:
+            gated = "gated-" if self.is_gated_act else ""
             raise StudentError(
                 f"student.source: feed_forward_proj must be one of {', '.join(ACTIVATIONS)}, plain "
-                f"or gated, got {config.feed_forward_proj!r}; use another T5"
+                f"or gated, got '{gated}{self.dense_act_fn}'; use another T5"
             )
+
+    @classmethod
+    def of(cls, config: Any, *, tied_head: bool) -> Architecture:
+        """The architecture that HF's configuration of a T5 describes.
+
+        Raises:
+            StudentError: its activation is not supported.
+        """
         names = {field.name for field in fields(cls)} - {"tied_head", "eos_token_ids"}
         eos = config.eos_token_id
         return cls(
@@ -53,3 +58,36 @@ class Architecture:
             tied_head=tied_head,
             eos_token_ids=(eos,) if isinstance(eos, int) else tuple(eos or ()),
         )
+
+    def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Each weight's name and shape, by HF's names in HF's order; nothing is allocated."""
+        yield "shared.weight", (self.vocab_size, self.d_model)
+        for stack, count in (("encoder", self.num_layers), ("decoder", self.num_decoder_layers)):
+            for index in range(count):
+                yield from self._block(f"{stack}.block.{index}.layer", stack, has_bias=index == 0)
+            yield f"{stack}.final_layer_norm.weight", (self.d_model,)
+        if not self.tied_head:
+            yield "lm_head.weight", (self.vocab_size, self.d_model)
+
+    def _block(
+        self, prefix: str, stack: str, *, has_bias: bool
+    ) -> Iterator[tuple[str, tuple[int, ...]]]:
+        yield from self._attention(f"{prefix}.0.SelfAttention")
+        if has_bias:
+            buckets = self.relative_attention_num_buckets, self.num_heads
+            yield f"{prefix}.0.SelfAttention.relative_attention_bias.weight", buckets
+        yield f"{prefix}.0.layer_norm.weight", (self.d_model,)
+        if stack == "decoder":
+            yield from self._attention(f"{prefix}.1.EncDecAttention")
+            yield f"{prefix}.1.layer_norm.weight", (self.d_model,)
+        last = 2 if stack == "decoder" else 1
+        for name in ("wi_0", "wi_1") if self.is_gated_act else ("wi",):
+            yield f"{prefix}.{last}.DenseReluDense.{name}.weight", (self.d_ff, self.d_model)
+        yield f"{prefix}.{last}.DenseReluDense.wo.weight", (self.d_model, self.d_ff)
+        yield f"{prefix}.{last}.layer_norm.weight", (self.d_model,)
+
+    def _attention(self, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+        inner = self.num_heads * self.d_kv
+        for name in ("q", "k", "v"):
+            yield f"{prefix}.{name}.weight", (inner, self.d_model)
+        yield f"{prefix}.o.weight", (self.d_model, inner)

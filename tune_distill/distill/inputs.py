@@ -9,14 +9,15 @@ from tune_distill.distill.corpus import Corpus
 from tune_distill.distill.examples import Example
 from tune_distill.distill.simulator import Simulator, fit_simulator
 from tune_distill.distill.sources import read_source
-from tune_distill.distill.students import load_tokenizer, student_identity
+from tune_distill.distill.student_package import StudentPackage
+from tune_distill.distill.students import read_student, student_identity
 from tune_distill.distill.tokens import TokenPairs, tokenize_examples
-from tune_distill.distill.untrained import Untrained, untrained
+from tune_distill.distill.untrained import Untrained
 from tune_distill.records.digests import DamagedError
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION, DataIdentity
-from tune_distill.spec.profile import Data, Profile, Student
+from tune_distill.spec.profile import MINI_STUDENT, Data, Profile, Student
 
 
 @dataclass(frozen=True)
@@ -37,26 +38,35 @@ class Tokens:
 class Inputs:
     """Corpora, students, tokens and simulators by name; fills itself on demand.
 
-    `identities` alone reads no model; `prepare` adds what training and scoring need.
+    A student is read once, when it is identified: what is trained is what was identified, however
+    its files change meanwhile.
     """
 
     corpora: dict[str, Corpus] = field(default_factory=dict)
     students: dict[Student, Mapping[str, str]] = field(default_factory=dict)
+    packages: dict[Student, StudentPackage] = field(default_factory=dict)
     untrained: dict[Student, Untrained] = field(default_factory=dict)
     tokens: dict[tuple[Student, str], Tokens] = field(default_factory=dict)
     simulators: dict[str, Simulator] = field(default_factory=dict)
     dropped: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
 
     def student_identity(self, student: Student) -> Mapping[str, str]:
-        """What the student is, by content."""
+        """What the student is, by content.
+
+        Raises:
+            StudentError: the student is not supported, or cannot be found.
+        """
         if student not in self.students:
-            self.students[student] = student_identity(student)
+            # The built-in is known without being built.
+            built_in = student.source == MINI_STUDENT
+            identity = student_identity(student) if built_in else self._package(student).identity
+            self.students[student] = identity
         return self.students[student]
 
-    def pinned(self, student: Student) -> Student:
-        """The student at the commit that its identity names, however its branch has moved since."""
-        commit = self.student_identity(student).get("commit")
-        return student if commit is None else Student(source=student.source, revision=commit)
+    def _package(self, student: Student) -> StudentPackage:
+        if student not in self.packages:
+            self.packages[student] = read_student(student)
+        return self.packages[student]
 
     def data_identity(self, data: Data) -> DataIdentity:
         """What the data section names, by content."""
@@ -89,7 +99,7 @@ class Inputs:
             needed.setdefault((profile.student, profile.data.source), []).append(profile.data)
             self._prepare_simulator(profile.data, store)
             if profile.student not in self.untrained:
-                self.untrained[profile.student] = untrained(self.pinned(profile.student))
+                self.untrained[profile.student] = Untrained.of(self._package(profile.student))
         for (student, source), sections in needed.items():
             corpus = self.corpora[source]
             num_train = max(corpus.num_pool(data) for data in sections)
@@ -97,16 +107,17 @@ class Inputs:
             known = self.tokens.get((student, source))
             if known and known.holds(num_train, num_validation):
                 continue
-            tokenizer = load_tokenizer(student)
+            tokenizer = self._package(student).tokenizer
             self.tokens[student, source] = Tokens(
                 tokenize_examples(tokenizer, corpus.train[:num_train]),
                 tokenize_examples(tokenizer, corpus.validation[:num_validation]),
             )
 
     def for_workers(self) -> Inputs:
-        """The same without the training texts, which workers know as tokens and digests."""
+        """The same without the training texts, which workers know as tokens and digests, and
+        without what only the driver needs of students."""
         corpora = {name: replace(corpus, train=[]) for name, corpus in self.corpora.items()}
-        return replace(self, corpora=corpora)
+        return replace(self, corpora=corpora, packages={})
 
     def validation(self, data: Data) -> list[Example]:
         """The validation examples of the data section."""

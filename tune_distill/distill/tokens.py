@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tune_distill.distill.examples import Example
 from tune_distill.distill.outputs import source_text, target_text
+from tune_distill.distill.student_tokenizer import adds_end
 
 Ints = npt.NDArray[np.int32]
 
@@ -66,11 +67,10 @@ def tokenize_examples(tokenizer: Any, examples: Sequence[Example]) -> TokenPairs
 
 
 def _tokenize(tokenizer: Any, texts: list[str]) -> TokenTable:
-    # Without special tokens and with our own EOS: some T5 tokenizers were saved without it.
-    encoded = tokenizer(texts, add_special_tokens=False, truncation=False, verbose=False)[
-        "input_ids"
-    ]
-    rows = [np.asarray([*ids, tokenizer.eos_token_id], dtype=np.int32) for ids in encoded]
+    # As transformers' own trainers do it. Some T5 tokenizers were saved without their end token.
+    end = [] if adds_end(tokenizer) else [tokenizer.eos_token_id]
+    encoded = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    rows = [np.asarray([*ids, *end], dtype=np.int32) for ids in encoded]
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
     return TokenTable(np.concatenate(rows), offsets)

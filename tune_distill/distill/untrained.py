@@ -1,6 +1,6 @@
 """A student before its training, as workers get it: read once, in the driver.
 
-It travels through Ray's object store, whose arrays the workers of a node share. They never import
+It travels through Ray's object store, whose arrays the workers of a node share. They seldom import
 transformers, which takes each of them seconds, and need neither the student's folder nor a hub.
 """
 
@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tune_distill.distill.architecture import Architecture
-from tune_distill.distill.students import load_tokenizer, load_weights
+from tune_distill.distill.student_package import StudentPackage
+from tune_distill.distill.students import read_student
 from tune_distill.records.refusals import says_nothing_of_content
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import Student
 
 if TYPE_CHECKING:
     import torch
-    from transformers import T5Config
 
     from tune_distill.distill.t5 import T5
 
@@ -38,9 +38,23 @@ class Untrained:
 
     architecture: Architecture
     weights: dict[str, NDArray[np.float32]]
-    files: dict[str, bytes]
+    files: Mapping[str, bytes]
     decodes_plainly: bool
     """Whether the tokenizer's own library decodes as transformers does."""
+    num_tokens: int
+    """Tokens that the tokenizer knows; the embeddings may have more rows."""
+
+    @classmethod
+    def of(cls, package: StudentPackage) -> Untrained:
+        """The student of a package that was checked."""
+        tokenizer = package.tokenizer
+        return cls(
+            package.architecture,
+            package.weights,
+            package.files,
+            tokenizer.is_fast and not tokenizer.clean_up_tokenization_spaces,
+            1 + max(tokenizer.get_vocab().values()),
+        )
 
     def model(self) -> T5:
         """A student to train, in float32 on the CPU."""
@@ -54,7 +68,7 @@ class Untrained:
         )
 
     def save(self, folder: Path, model: T5) -> None:
-        """`folder` holds the trained student as save_pretrained makes it."""
+        """Write the trained student into `folder` as save_pretrained would."""
         from safetensors.torch import save_file
 
         from tune_distill.distill.checkpoints import plain_os_errors
@@ -83,7 +97,13 @@ class Untrained:
             ) from error
 
     def texts(self, answers: list[list[int]]) -> list[str]:
-        """What the answers' tokens spell, special ones left out."""
+        """The texts of the answers' tokens, without special tokens.
+
+        Rows of the embeddings that the tokenizer does not know spell nothing.
+        """
+        if not self.decodes_plainly:
+            # Tokenizers written in Python may fail on such tokens; the library's skip them.
+            answers = [[token for token in row if token < self.num_tokens] for row in answers]
         return self._decode_batch(answers, skip_special_tokens=True)
 
     @cached_property
@@ -95,10 +115,14 @@ class Untrained:
             return plain.decode_batch
         from transformers import AutoTokenizer
 
-        with tempfile.TemporaryDirectory() as folder:
+        from tune_distill.distill.quiet import quiet_transformers
+
+        with quiet_transformers(), tempfile.TemporaryDirectory() as folder:
             for name, content in self.files.items():
                 (Path(folder) / name).write_bytes(content)
-            tokenizer: Any = AutoTokenizer.from_pretrained(folder)
+            tokenizer: Any = AutoTokenizer.from_pretrained(
+                folder, trust_remote_code=False, local_files_only=True
+            )
         decode: Callable[..., list[str]] = tokenizer.batch_decode
         return decode
 
@@ -107,54 +131,14 @@ def untrained(student: Student) -> Untrained:
     """The student, read from its files.
 
     Raises:
-        StudentError: a file is damaged or lacks weights, or it is no T5 that we compute.
+        StudentError: the student is not supported, or cannot be found.
     """
-    tokenizer = load_tokenizer(student)
-    config, weights = load_weights(student)
-    architecture = Architecture.of(config, tied_head="lm_head.weight" not in weights)
-    return Untrained(
-        architecture,
-        {
-            name: value.numpy()
-            for name, value in _complete(architecture, weights, student.source).items()
-        },
-        _files(config, tokenizer),
-        tokenizer.is_fast and not tokenizer.clean_up_tokenization_spaces,
-    )
-
-
-def _complete(
-    architecture: Architecture, weights: Mapping[str, torch.Tensor], source: str
-) -> dict[str, torch.Tensor]:
-    """Those weights that a T5 of this architecture has."""
-    from tune_distill.distill.t5 import T5
-
-    shapes = T5(architecture).shapes()
-    if missing := sorted(shapes.keys() - weights.keys()):
-        raise StudentError(
-            f"student.source: {source} must hold every weight of a T5, got none for "
-            f"{missing[0]} and {len(missing) - 1} more; save it from T5ForConditionalGeneration"
-        )
-    for name, shape in shapes.items():
-        if weights[name].shape != shape:
-            raise StudentError(
-                f"student.source: {source} must load as a T5, got {tuple(weights[name].shape)} "
-                f"for {name}, which config.json makes {tuple(shape)}"
-            )
-    return {name: weights[name] for name in shapes}
+    return Untrained.of(read_student(student))
 
 
 def load_student(student: Student) -> T5:
     """The student, in float32 on the CPU; see `untrained`."""
     return untrained(student).model()
-
-
-def _files(config: T5Config, tokenizer: Any) -> dict[str, bytes]:
-    config.architectures = ["T5ForConditionalGeneration"]
-    with tempfile.TemporaryDirectory() as folder:
-        config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:

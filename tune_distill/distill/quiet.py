@@ -1,0 +1,22 @@
+"""transformers without its warnings and progress bars, for the length of a block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Let transformers log errors only and draw no progress bars; restore both afterwards."""
+    from transformers.utils import logging
+
+    verbosity, draws_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if draws_bars:
+            logging.enable_progress_bar()
