@@ -16,13 +16,13 @@ from pathlib import Path
 import pyarrow as pa
 
 from tune_distill.distill.data_folder import READERS, read_file, split_files
-from tune_distill.distill.examples import Example
+from tune_distill.distill.examples import Example, with_unique_ids
 from tune_distill.distill.hub import cache_if_unreachable
 from tune_distill.distill.hub_sets import ESNLI, hub_name, read_hub_set
 from tune_distill.distill.layouts import Table
 from tune_distill.distill.memory import Room
 from tune_distill.distill.mini_corpus import mini_nli
-from tune_distill.distill.table_examples import read_table, require_no_copy, with_unique_ids
+from tune_distill.distill.table_examples import read_table, require_no_copy
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.profile import MINI_CORPUS
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import count
 from typing import Any
 
 from tune_distill.distill.cells import id_of, label_of, text_of
@@ -47,26 +46,6 @@ def read_table(table: Table, default_id: str, first_row: int, room: Room) -> Tab
             examples.append(example)
         num_rows += 1
     return TableRead(examples, num_rows, dropped)
-
-
-def with_unique_ids(examples: Sequence[Example]) -> list[Example]:
-    """The examples with `-2`, `-3`, ... after ids that earlier ones have: a pair may carry several
-    annotations under one id."""
-    taken = {example.example_id for example in examples}
-    seen: set[str] = set()
-    last: Counter[str] = Counter()
-    found = []
-    for example in examples:
-        name = example.example_id
-        if name in seen:
-            numbers = count(last[name] + 2)
-            suffix = next(n for n in numbers if f"{name}-{n}" not in taken)
-            last[name] = suffix - 1
-            example = replace(example, example_id=f"{name}-{suffix}")
-            taken.add(example.example_id)
-        seen.add(name)
-        found.append(example)
-    return found
 
 
 def require_no_copy(where: str, parts: Mapping[str, Sequence[Example]]) -> None:
