@@ -65,7 +65,10 @@ class Command:
             else:
                 results = local_path(options.results, "--results")
             ray = resources.enter_context(ExitStack())
-            yield cls(options, results, store, console, mirror, _resources=resources, _ray=ray)
+            command = cls(options, results, store, console, mirror, _resources=resources, _ray=ray)
+            # What was read is told at once, before hours of training on it.
+            command.inputs.tell = command.say
+            yield command
 
     def require_writable(self) -> None:
         """Nothing, where results and store can be written.
@@ -115,15 +118,6 @@ class Command:
         if not self.options.quiet and not self.options.json:
             lines = [_line(part) if isinstance(part, str) else part for part in parts]
             self.console.print(Group(*lines), crop=False)
-
-    def tell_dropped(self) -> None:
-        """One line for each split that lost rows, and why; each source is told of once."""
-        for source, splits in self.inputs.dropped.items():
-            for split, reasons in splits.items():
-                lost = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-                if lost:
-                    self.say(f"{source}: {split} rows left out: {lost}")
-        self.inputs.dropped.clear()
 
     def tell(self, shown: Sequence[Any], summary: Mapping[str, Any]) -> None:
         """What became of a study, and in three lines what the statistics say of it."""

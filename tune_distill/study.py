@@ -105,7 +105,6 @@ def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> Counts:
     with ThreadPoolExecutor(1) as beside, closing(display):
 
         def conclude(resolved: ResolvedStudy, outcome: Outcome) -> None:
-            command.tell_dropped()
             ended = beside.submit(_conclude, command, resolved, outcome)
             concluded[resolved.study.name] = ended
 

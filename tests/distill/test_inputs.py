@@ -193,12 +193,18 @@ def test_what_is_trained_is_what_was_identified(
     assert Inputs().student_identity(one.student) != identity
 
 
-def test_dropped_rows_are_kept_for_the_user(source: str) -> None:
-    inputs = Inputs()
+def test_what_was_read_is_told_once_for_each_source(source: str) -> None:
+    lines: list[str] = []
+    inputs = Inputs(tell=lines.append)
     path = Path(source) / "train.csv"
     path.write_text(path.read_text() + "9,-,A man.,A dog.,Because.,,\n")
-    inputs.corpus(Data(source=source))
-    assert inputs.dropped == {source: {"train": {"no gold label": 1}, "validation": {}}}
+    for num_train in (30, 20):
+        inputs.corpus(Data(source=source, num_train=num_train))
+    inputs.corpus(Data(source="mini-nli"))
+    assert lines == [
+        f"{source}: train 41 rows of train.csv, 1 dropped (1 no gold label); "
+        "validation 12 rows of validation.csv"
+    ]
 
 
 def test_the_ceiling_is_the_simulator_s_accuracy_on_gold(store: Store) -> None:

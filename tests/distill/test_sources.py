@@ -153,7 +153,7 @@ def test_a_later_explanation_fills_in_for_a_missing_first(tmp_path: Path) -> Non
 @pytest.mark.parametrize("label", ["entails", 3, "0.5", 1.5])
 def test_an_unknown_label_is_refused_with_its_row(tmp_path: Path, label: object) -> None:
     source = folder_of(tmp_path, [hub_row(PLAIN), hub_row(PLAIN) | {"label": label}], "csv")
-    with pytest.raises(DataError, match=rf"train row 1: {BAD_LABELS}, got '{label}'"):
+    with pytest.raises(DataError, match=rf"train\.csv line 3: {BAD_LABELS}, got '{label}'"):
         read_source(source)
 
 
@@ -173,7 +173,7 @@ def test_a_file_that_is_not_its_format_is_named(
     source = folder_of(tmp_path, [hub_row(PLAIN)], suffix)
     path = tmp_path / f"train.{suffix}"
     path.write_bytes(content)
-    with pytest.raises(DataError, match=f"^{path}: must "):
+    with pytest.raises(DataError, match=f"^{path}( line 1)?: must "):
         read_source(source)
 
 

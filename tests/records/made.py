@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tune_distill.distill.examples import Example
+from tune_distill.distill.examples import Example, content_ids
 from tune_distill.distill.scoring import PredictionRow
 from tune_distill.records.places import Folder
 from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord
@@ -166,7 +166,11 @@ def evaluation_record(**changes: Any) -> EvaluationRecord:
     return replace(EvaluationRecord(dict(METRICS), 1.25, 200, 0.25), **changes)
 
 
-def prediction(example_id: str = "e1", **changes: Any) -> PredictionRow:
+CONTENT_IDS = content_ids([example()] * 200)
+"""What the store calls the examples that FakeInputs gives, e0 and so on; their texts are alike."""
+
+
+def prediction(example_id: str = CONTENT_IDS[0], **changes: Any) -> PredictionRow:
     row = PredictionRow(
         example_id=example_id,
         sample=0,
@@ -200,7 +204,7 @@ def finish_run(store: Store, trial: Trial, **changes: Any) -> None:
 def finish(store: Store, trial: Trial, num_predictions: int = 1) -> None:
     """The trial's run and evaluation are complete."""
     finish_run(store, trial)
-    rows = [prediction(f"e{number}") for number in range(num_predictions)]
+    rows = [prediction(CONTENT_IDS[number]) for number in range(num_predictions)]
     store.save_evaluation(
         trial.evaluation_key,
         trial.run_key,

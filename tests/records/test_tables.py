@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.records.made import example, prediction
+from tests.records.made import CONTENT_IDS, example, prediction
 from tune_distill.records.places import Folder
 from tune_distill.records.schemas import (
     EXAMPLES,
@@ -128,7 +128,7 @@ def test_predictions_of_several_trials_become_one_table_in_order(tmp_path):
         path = tmp_path / f"{name}.part"
         write_predictions(path, [prediction(example) for example in examples])
         parts.append(part(name, path))
-    write_all_predictions(tmp_path, parts)
+    write_all_predictions(tmp_path, parts, NAMES)
     assert pq.read_schema(tmp_path / "predictions.parquet").equals(schema(PREDICTIONS))
     frame = pd.read_parquet(tmp_path / "predictions.parquet")
     assert list(zip(frame["trial_id"], frame["example_id"], strict=True)) == [
@@ -136,6 +136,28 @@ def test_predictions_of_several_trials_become_one_table_in_order(tmp_path):
         ("first", "e1"),
         ("third", "e1"),
     ]
+
+
+def test_answers_go_by_the_studys_ids_in_whatever_order_they_are_stored(tmp_path):
+    parts, orders = [], (["b", "a", "a-2"], ["b", "a", "a-2"], ["a-2", "b", "a"], ["a"])
+    for number, order in enumerate(orders):
+        path = tmp_path / f"part-{number}"
+        write_predictions(path, [prediction(name, prediction=name) for name in order])
+        parts.append(part(f"t{number}", path))
+    write_all_predictions(tmp_path, parts, {"a": "mine", "a-2": "again", "b": "yours"})
+    frame = pd.read_parquet(tmp_path / "predictions.parquet")
+    shown = frame["prediction"].map({"a": "mine", "a-2": "again", "b": "yours"})
+    assert frame["example_id"].tolist() == shown.tolist()
+    assert len(frame) == 10
+
+
+def test_answers_to_other_examples_are_refused(tmp_path):
+    path = tmp_path / "store" / "part"
+    path.parent.mkdir()
+    write_predictions(path, [prediction("e1"), prediction("of another study")])
+    expected = f"^{path}: must hold answers to this study's examples, .* remove {path.parent} and"
+    with pytest.raises(StoreError, match=expected):
+        write_all_predictions(tmp_path, [part("t", path)], NAMES)
 
 
 def test_parts_are_read_one_at_a_time(tmp_path):
@@ -149,15 +171,19 @@ def test_parts_are_read_one_at_a_time(tmp_path):
         write_predictions(path, [prediction("e9")])
         yield part("second", path)
 
-    write_all_predictions(tmp_path, parts())
+    write_all_predictions(tmp_path, parts(), NAMES)
     frame = pd.read_parquet(tmp_path / "predictions.parquet")
-    assert frame["example_id"].tolist() == ["e1", "e9"]
+    assert frame["example_id"].tolist() == ["e0", "e9"]
 
 
 def test_without_a_complete_trial_predictions_are_empty(tmp_path):
-    write_all_predictions(tmp_path, [])
+    write_all_predictions(tmp_path, [], NAMES)
     frame = pd.read_parquet(tmp_path / "predictions.parquet")
     assert (len(frame), list(frame)) == (0, [column.name for column in PREDICTIONS])
+
+
+NAMES = {CONTENT_IDS[0]: "e0"} | {name: name for name in ("e1", "e2", "e9", "odd")}
+"""The ids that the study gives to the stored answers of these tests."""
 
 
 def part(trial_id: str, path: Path) -> tuple[str, str, AbstractContextManager[Path]]:
@@ -168,13 +194,13 @@ def part(trial_id: str, path: Path) -> tuple[str, str, AbstractContextManager[Pa
 def test_stored_predictions_that_cannot_be_read_are_named(tmp_path, content):
     whole, damaged = tmp_path / "whole", tmp_path / "store" / "damaged"
     write_predictions(whole, [prediction()])
-    write_all_predictions(tmp_path, [part("t", whole)])
+    write_all_predictions(tmp_path, [part("t", whole)], NAMES)
     before = (tmp_path / "predictions.parquet").read_bytes()
     damaged.parent.mkdir()
     if content is not None:
         damaged.write_bytes(content)
     with pytest.raises(StoreError, match=f"^{damaged}: must hold .* run the same command again"):
-        write_all_predictions(tmp_path, [part("t", whole), part("u", damaged)])
+        write_all_predictions(tmp_path, [part("t", whole), part("u", damaged)], NAMES)
     assert (tmp_path / "predictions.parquet").read_bytes() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "predictions.parquet",
@@ -197,7 +223,8 @@ def group_sizes(path: Path) -> list[int]:
 def test_small_parts_share_a_row_group(tmp_path):
     path = tmp_path / "part"
     write_predictions(path, [prediction(f"e{number}") for number in range(3)])
-    write_all_predictions(tmp_path, [part(f"t{number}", path) for number in range(50)])
+    names = {f"e{number}": f"e{number}" for number in range(3)}
+    write_all_predictions(tmp_path, [part(f"t{number}", path) for number in range(50)], names)
     assert group_sizes(tmp_path / "predictions.parquet") == [150]
 
 
@@ -209,7 +236,8 @@ def test_parts_of_any_size_stay_whole_and_in_order(tmp_path, monkeypatch, num_an
     write_predictions(path, answers)
     write_predictions(odd, [prediction("odd")])
     parts = [(f"t{number}", odd if number == 4 else path) for number in range(9)]
-    write_all_predictions(tmp_path, [part(*each) for each in parts])
+    names = {name: name for name in ("odd", *(f"e{number}" for number in range(num_answers)))}
+    write_all_predictions(tmp_path, [part(*each) for each in parts], names)
     rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
     assert rows == [
         {"trial_id": name, **row} for name, each in parts for row in pq.read_table(each).to_pylist()
@@ -221,7 +249,7 @@ def test_predictions_of_former_versions_have_nulls_for_what_they_lack(tmp_path):
     former, path = tmp_path / "former", tmp_path / "part"
     write_predictions(path, [prediction()])
     pq.write_table(pq.read_table(path).drop_columns(["eval_loss", "num_target_tokens"]), former)
-    write_all_predictions(tmp_path, [part("old", former), part("new", path)])
+    write_all_predictions(tmp_path, [part("old", former), part("new", path)], NAMES)
     rows = pq.read_table(tmp_path / "predictions.parquet").to_pylist()
     assert [(row["trial_id"], row["eval_loss"]) for row in rows] == [("old", None), ("new", 1.25)]
     assert pq.read_schema(tmp_path / "predictions.parquet").equals(schema(PREDICTIONS))

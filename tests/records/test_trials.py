@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.records.made import (
+    CONTENT_IDS,
     INPUTS,
     METRICS,
     FakeInputs,
@@ -207,27 +208,27 @@ def failed(vary: Mapping[str, Any]) -> list[TrialRecord]:
     return [TrialRecord(trial, "failed", False, "why") for trial in trials_of(study_of(vary))]
 
 
-def test_the_examples_of_all_trials_stand_once(caplog):
+def test_the_examples_of_all_trials_stand_once():
     records = failed({"data.num_validation": [3, 5, 4]})
     found = study_examples(records, INPUTS)
-    assert [each.example_id for each in found] == ["e0", "e1", "e2", "e3", "e4"]
-    assert study_examples([], INPUTS) == []
-    assert caplog.records == []
+    assert [each.example_id for each in found.values()] == ["e0", "e1", "e2", "e3", "e4"]
+    assert list(found) == CONTENT_IDS[:5]
+    assert study_examples([], INPUTS) == {}
 
 
-def test_an_id_of_two_different_examples_is_told(caplog):
+def test_one_id_of_two_sources_becomes_two_and_one_example_has_one():
     class Sources(FakeInputs):
         def validation(self, data: Data) -> list[Example]:
-            ours = replace(example("e2"), premise=f"of {data.source}")
-            return [example("e1"), ours]
+            theirs = replace(example("e2"), premise=f"of {data.source}")
+            # The same example, but in each source under another id.
+            return [replace(example(f"{data.source}1"), premise="of both"), theirs]
 
-    first, second = study_examples(failed({"data.source": ["a", "b"]}), Sources())
-    assert (first, second.premise) == (example("e1"), "of a")
-    (record,) = caplog.records
-    assert record.getMessage() == (
-        "examples: an id must name one example, got 1 that two sources share; "
-        "the texts are those of the first source"
-    )
+    found = study_examples(failed({"data.source": ["a", "b"]}), Sources()).values()
+    assert [(each.example_id, each.premise) for each in found] == [
+        ("a1", "of both"),
+        ("e2", "of a"),
+        ("e2-2", "of b"),
+    ]
 
 
 def test_trials_are_written_last(store, tmp_path, monkeypatch):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
 
 LABELS = ("entailment", "neutral", "contradiction")
 """The three labels in the hub's order: the integers 0, 1 and 2 there."""
@@ -13,8 +16,9 @@ LABELS = ("entailment", "neutral", "contradiction")
 class Example:
     """A premise and a hypothesis with their label and one to three explanations.
 
-    The first explanation is the one a student is trained to write; all of them are references
-    when a generated explanation is scored.
+    `example_id` is the user's name for it, unique within a split. The first explanation is the one
+    a student is trained to write; all of them are references when a generated explanation is
+    scored.
     """
 
     example_id: str
@@ -29,3 +33,34 @@ class Example:
         # Length prefixes keep ("ab", "c") and ("a", "bc") apart.
         text = "".join(f"{len(part)}:{part}" for part in parts)
         return hashlib.sha256(text.encode()).digest()
+
+
+def content_ids(examples: Iterable[Example]) -> list[str]:
+    """A name for each example that its content alone decides: its digest in hex, with `-2`, `-3`,
+    ... where earlier ones are identical to it."""
+    seen: Counter[str] = Counter()
+    found = []
+    for example in examples:
+        name = example.digest().hex()
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return found
+
+
+def with_unique_ids(examples: Sequence[Example]) -> list[Example]:
+    """The examples in order, with `-2`, `-3`, ... after ids that earlier ones have: a pair may
+    carry several annotations under one id."""
+    taken = {example.example_id for example in examples}
+    last: dict[str, int] = {}
+    found = []
+    for example in examples:
+        name = example.example_id
+        if name in last:
+            numbers = count(last[name] + 1)
+            last[name] = next(number for number in numbers if f"{name}-{number}" not in taken)
+            example = replace(example, example_id=f"{name}-{last[name]}")
+            taken.add(example.example_id)
+        else:
+            last[name] = 1
+        found.append(example)
+    return found

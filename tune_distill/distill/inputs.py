@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from tune_distill.distill.account import account
 from tune_distill.distill.corpus import Corpus
 from tune_distill.distill.examples import Example
 from tune_distill.distill.simulator import Simulator, fit_simulator
@@ -39,7 +40,7 @@ class Inputs:
     """Corpora, students, tokens and simulators by name; fills itself on demand.
 
     A student is read once, when it is identified: what is trained is what was identified, however
-    its files change meanwhile.
+    its files change meanwhile. `tell` takes a line for each data source that was read.
     """
 
     corpora: dict[str, Corpus] = field(default_factory=dict)
@@ -48,7 +49,7 @@ class Inputs:
     untrained: dict[Student, Untrained] = field(default_factory=dict)
     tokens: dict[tuple[Student, str], Tokens] = field(default_factory=dict)
     simulators: dict[str, Simulator] = field(default_factory=dict)
-    dropped: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)
+    tell: Callable[[str], None] | None = None
 
     def student_identity(self, student: Student) -> Mapping[str, str]:
         """What the student is, by content.
@@ -76,8 +77,10 @@ class Inputs:
         """The data section's source, read once."""
         if data.source not in self.corpora:
             raw = read_source(data.source)
-            self.corpora[data.source] = Corpus.from_raw(data.source, raw)
-            self.dropped[data.source] = raw.dropped
+            corpus = self.corpora[data.source] = Corpus.from_raw(data.source, raw)
+            line = account(data.source, raw, corpus)
+            if line and self.tell is not None:
+                self.tell(line)
         return self.corpora[data.source]
 
     def prepare(self, profiles: Iterable[Profile], store: Store) -> None:
@@ -117,7 +120,7 @@ class Inputs:
         """The same without the training texts, which workers know as tokens and digests, and
         without what only the driver needs of students."""
         corpora = {name: replace(corpus, train=[]) for name, corpus in self.corpora.items()}
-        return replace(self, corpora=corpora, packages={})
+        return replace(self, corpora=corpora, packages={}, tell=None)
 
     def validation(self, data: Data) -> list[Example]:
         """The validation examples of the data section."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from tune_distill.distill.examples import Example
+from tune_distill.distill.examples import Example, content_ids
 from tune_distill.distill.outputs import ParsedOutput, parse_output
 from tune_distill.distill.simulator import Simulator, words
 
@@ -43,6 +43,7 @@ class PredictionRow:
     """One generated text and its scores, all in [0, 1], and the loss of its example."""
 
     example_id: str
+    """The example's content id: stored answers outlive the names of rows."""
     sample: int
     gold_label: str
     predicted_label: str | None
@@ -77,8 +78,10 @@ def score_predictions(
     explanation, is not: there is nothing to agree with, or nothing to judge by.
     """
     texts = [
-        (example, loss, sample, text, parse_output(text))
-        for example, samples, loss in zip(examples, predictions, losses, strict=True)
+        (name, example, loss, sample, text, parse_output(text))
+        for name, example, samples, loss in zip(
+            content_ids(examples), examples, predictions, losses, strict=True
+        )
         for sample, text in enumerate(samples)
     ]
     guesses = simulator.predict([parsed.explanation for *_, parsed in texts])
@@ -128,11 +131,17 @@ def grounding(explanation: str, premise: str, hypothesis: str) -> float | None:
 
 
 def _row(
-    example: Example, loss: ExampleLoss, sample: int, text: str, parsed: ParsedOutput, guess: str
+    example_id: str,
+    example: Example,
+    loss: ExampleLoss,
+    sample: int,
+    text: str,
+    parsed: ParsedOutput,
+    guess: str,
 ) -> PredictionRow:
     rouge1, rouge2, rouge_l = rouge(example.explanations, parsed.explanation)
     return PredictionRow(
-        example_id=example.example_id,
+        example_id=example_id,
         sample=sample,
         gold_label=example.label,
         predicted_label=parsed.label,

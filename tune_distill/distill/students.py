@@ -112,19 +112,19 @@ def download(student: Student) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    from tune_distill.distill.hub import use_cache_if_offline
+    from tune_distill.distill.hub import cache_if_unreachable
 
     # A commit does not change: a copy in the cache is as good as the hub.
     pinned = re.fullmatch("[0-9a-f]{40}", student.revision or "") is not None
     if pinned and (copy := _cached(student)) is not None:
         return copy
-    use_cache_if_offline(student.source, "model", student.revision)
     where = f"student.source: {student.source!r} must be on the hub or in its cache here"
     remedy = "use --student DIR for a local T5, or --profile mini, which needs no network"
     try:
-        folder = snapshot_download(
-            student.source, revision=student.revision, allow_patterns=list(STUDENT_FILES)
-        )
+        with cache_if_unreachable(student.source, "model", student.revision):
+            folder = snapshot_download(
+                student.source, revision=student.revision, allow_patterns=list(STUDENT_FILES)
+            )
     except LocalEntryNotFoundError as error:
         raise StudentError(f"{where}, got no answer and no copy; {remedy}") from error
     except Exception as error:  # the hub client raises a dozen kinds, from sockets to its own

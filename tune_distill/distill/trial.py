@@ -15,7 +15,7 @@ import torch
 
 from tune_distill.distill.checkpoints import load_checkpoint, save_checkpoint
 from tune_distill.distill.decoding import decode
-from tune_distill.distill.examples import Example
+from tune_distill.distill.examples import Example, content_ids
 from tune_distill.distill.inputs import Inputs, Tokens
 from tune_distill.distill.losses import ExampleLoss, example_losses, mean_loss
 from tune_distill.distill.scoring import PredictionRow, score_predictions, summarize
@@ -240,7 +240,8 @@ def _bertscore(
     # transformers takes seconds to import, and nothing else here needs it.
     from tune_distill.distill.bertscore import bertscore
 
-    references = {example.example_id: example.explanations for example in examples}
+    ids = content_ids(examples)
+    references = {name: each.explanations for name, each in zip(ids, examples, strict=True)}
     scores = bertscore(
         [row.explanation for row in rows], [references[row.example_id] for row in rows], model
     )

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from tune_distill.distill.examples import Example
 from tune_distill.records.files import atomic_file
 from tune_distill.records.schemas import (
     EXAMPLES,
@@ -39,25 +41,6 @@ class Scored(Protocol):
     def example_id(self) -> str: ...
 
 
-class ExampleTexts(Protocol):
-    """A validation example as readers of its answers need it."""
-
-    @property
-    def example_id(self) -> str: ...
-
-    @property
-    def premise(self) -> str: ...
-
-    @property
-    def hypothesis(self) -> str: ...
-
-    @property
-    def label(self) -> str: ...
-
-    @property
-    def explanations(self) -> Sequence[str]: ...
-
-
 def write_predictions(path: Path, rows: Sequence[Scored]) -> None:
     """`path` holds one row for each scored answer, as the store keeps them: without a trial."""
     columns = {
@@ -83,7 +66,7 @@ def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     _write(folder / "history.parquet", schema(HISTORY), _tables(rows, HISTORY))
 
 
-def write_examples(folder: Path, examples: Iterable[ExampleTexts]) -> None:
+def write_examples(folder: Path, examples: Iterable[Example]) -> None:
     """`examples.parquet` holds a row for each of these."""
     rows = [
         {
@@ -99,21 +82,54 @@ def write_examples(folder: Path, examples: Iterable[ExampleTexts]) -> None:
 
 
 def write_all_predictions(
-    folder: Path, parts: Iterable[tuple[str, str, AbstractContextManager[Path]]]
+    folder: Path,
+    parts: Iterable[tuple[str, str, AbstractContextManager[Path]]],
+    names: Mapping[str, str],
 ) -> None:
     """`predictions.parquet` holds the rows of every (trial_id, where, stored predictions).
 
+    `names` gives the study's id of each example by its content id, under which the store has it.
     One part at a time: neither memory nor copies of files grow with the number of trials.
+
+    Raises:
+        StoreError: predictions that cannot be read, or that are not of these examples.
     """
     target, stored_schema = schema(PREDICTIONS), schema(SCORED)
     field = target.field("trial_id")
+    renamed = _Renamed(names)
 
     def tables() -> Iterator[pa.Table]:
         for trial_id, where, stored in parts:
-            table = _stored_predictions(where, stored, stored_schema)
+            table = renamed(where, _stored_predictions(where, stored, stored_schema))
             yield table.add_column(0, field, pa.repeat(trial_id, table.num_rows))
 
     _write(folder / "predictions.parquet", target, tables())
+
+
+class _Renamed:
+    """Stored predictions with the study's ids of their examples."""
+
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self._stored = pa.array(names.keys(), pa.string())
+        self._shown = pa.array(names.values(), pa.string())
+        self._last: tuple[pa.ChunkedArray, pa.ChunkedArray] | None = None
+
+    def __call__(self, where: str, table: pa.Table) -> pa.Table:
+        position = table.schema.get_field_index("example_id")
+        column = table.column(position)
+        # Trials of one study answer the same examples in the same order.
+        if self._last is None or not column.equals(self._last[0]):
+            self._last = column, self._shown_ids(where, column)
+        return table.set_column(position, table.schema.field(position), self._last[1])
+
+    def _shown_ids(self, where: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
+        positions = pc.index_in(column, self._stored)
+        if positions.null_count:
+            raise StoreError(
+                f"{where}: must hold answers to this study's examples, got others; remove "
+                f"{Path(where).parent} and run the command again to make it again"
+            )
+        return pc.take(self._shown, positions)
 
 
 def _write(path: Path, target: pa.Schema, tables: Iterable[pa.Table]) -> None:

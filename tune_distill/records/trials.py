@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from tune_distill.distill.examples import Example, content_ids, with_unique_ids
 from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord, without_eval_loss
 from tune_distill.records.schemas import trials_columns
 from tune_distill.records.store import Store
 from tune_distill.records.tables import (
-    ExampleTexts,
     write_all_predictions,
     write_examples,
     write_history,
@@ -23,8 +22,6 @@ from tune_distill.spec.keys import canonical_json
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.spec.profile import Data
 
-logger = logging.getLogger(__name__)
-
 INTERRUPTED = "interrupted; run the same command again to go on"
 """The error of a trial that Ctrl-C kept from its end."""
 
@@ -34,7 +31,7 @@ TrialState = Literal["complete", "pruned", "failed"]
 class Validation(Protocol):
     """Says which validation examples a data section names."""
 
-    def validation(self, data: Data) -> Sequence[ExampleTexts]: ...
+    def validation(self, data: Data) -> Sequence[Example]: ...
 
 
 @dataclass(frozen=True)
@@ -147,24 +144,19 @@ def history_rows(records: Iterable[TrialRecord]) -> Iterator[dict[str, Any]]:
             yield {"trial_id": record.trial.trial_id, **numbers}
 
 
-def study_examples(records: Iterable[TrialRecord], inputs: Validation) -> list[ExampleTexts]:
-    """The validation examples of all the trials, each id once.
+def study_examples(records: Iterable[TrialRecord], inputs: Validation) -> dict[str, Example]:
+    """The validation examples of all the trials by content id, each once, under ids that differ.
 
-    Ids are unique within a source. Where two sources of a study give different examples the same
-    id, that is reported, and the first one stands.
+    Readers of the tables pair answers by these ids. They are the user's own; where two sources
+    give one id to different examples, the later ones have `-2`, `-3`, ... after it.
     """
-    found: dict[str, ExampleTexts] = {}
-    clashes = 0
+    found: dict[str, Example] = {}
     for data in dict.fromkeys(record.trial.profile.data for record in records):
-        for example in inputs.validation(data):
-            clashes += found.setdefault(example.example_id, example) != example
-    if clashes:
-        logger.warning(
-            "examples: an id must name one example, got %d that two sources share; "
-            "the texts are those of the first source",
-            clashes,
-        )
-    return list(found.values())
+        examples = inputs.validation(data)
+        for content_id, example in zip(content_ids(examples), examples, strict=True):
+            found.setdefault(content_id, example)
+    named = with_unique_ids(list(found.values()))
+    return dict(zip(found, named, strict=True))
 
 
 def write_study_tables(
@@ -177,6 +169,7 @@ def write_study_tables(
         # Settings have many seeds, and these are the longest texts of all.
         row["config"] = configs.setdefault(row["config"], row["config"])
     columns = trials_columns([record.trial.setting.values for record in records])
+    examples = study_examples(records, inputs)
     write_history(folder, history_rows(records))
     write_all_predictions(
         folder,
@@ -189,8 +182,9 @@ def write_study_tables(
             for record in records
             if record.state == "complete"
         ),
+        {content_id: example.example_id for content_id, example in examples.items()},
     )
-    write_examples(folder, study_examples(records, inputs))
+    write_examples(folder, examples.values())
     # Last: a reader who sees a trial here finds its history, predictions and examples.
     write_trials(folder, rows, columns)
     return rows
