@@ -20,7 +20,7 @@ RECIPE_VERSION = 3
 EVALUATION_VERSION = 3
 """Raise it when decoding or scoring changes its results."""
 
-SIMULATOR_VERSION = 1
+SIMULATOR_VERSION = 2
 """Raise it when the features, the fit or the file of faithfulness' simulator change."""
 
 
