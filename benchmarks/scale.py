@@ -20,8 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measure import Promise, report
-from tune_distill.distill.examples import LABELS
-from tune_distill.distill.examples import content_ids
+from tune_distill.distill.examples import LABELS, content_ids
 from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.scoring import PredictionRow
 from tune_distill.records.places import Folder
