@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measure import Promise, report
-from tune_distill.distill.examples import LABELS
+from tune_distill.distill.examples import LABELS, content_ids
 from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.scoring import PredictionRow
 from tune_distill.records.places import Folder
@@ -81,8 +81,10 @@ def fill_store(size: int, folder: Path) -> Told:
     told: Told = {}
     with _timed(told, "fill_s"):
         store = Store(Unflushed(folder / "store"))
-        for trial in planned_trials(_resolved(size), Inputs()):
-            fill(store, trial, _answers(trial))
+        inputs = Inputs()
+        for trial in planned_trials(_resolved(size), inputs):
+            examples = inputs.validation(trial.profile.data)[:NUM_ANSWERS]
+            fill(store, trial, _answers(trial, content_ids(examples)))
     return told
 
 
@@ -157,15 +159,15 @@ def _resolved(size: int) -> ResolvedStudy:
     return ResolvedStudy(study, "mini", profile, tuple(range(NUM_SEEDS)))
 
 
-def _answers(trial: Trial) -> list[PredictionRow]:
-    """Answers that differ from trial to trial, so that the statistics have something to weigh."""
+def _answers(trial: Trial, example_ids: list[str]) -> list[PredictionRow]:
+    """Answers to these examples, other ones in each trial, for the statistics to weigh."""
     from benchmarks.runner import ANSWER
 
     rng = random.Random(trial.evaluation_key)
     return [
         replace(
             ANSWER,
-            example_id=f"e{number}",
+            example_id=example_id,
             predicted_label=(label := rng.choice(LABELS)),
             correct=label == ANSWER.gold_label,
             rouge1=rng.random(),
@@ -175,7 +177,7 @@ def _answers(trial: Trial) -> list[PredictionRow]:
             grounding=rng.random(),
             eval_loss=rng.random(),
         )
-        for number in range(NUM_ANSWERS)
+        for example_id in example_ids
     ]
 
 

@@ -16,7 +16,6 @@ from tune_distill.distill.simulator import (
     Simulator,
     fit_simulator,
     ngrams,
-    words,
 )
 from tune_distill.records.digests import DamagedError
 from tune_distill.records.sealed import seal
@@ -59,7 +58,7 @@ def damaged(simulator: Simulator, **changes: object) -> bytes:
 
 
 def test_ngrams_are_words_and_pairs_of_neighbours():
-    assert words("A man CAN'T sit_down.") == ["a", "man", "can", "t", "sit_down"]
+    assert ngrams("CAN'T sit_down.") == ["can", "t", "sit_down", "can t", "t sit_down"]
     assert ngrams("Dogs run, dogs!") == ["dogs", "run", "dogs", "dogs run", "run dogs"]
     assert ngrams("?!") == []
 
@@ -108,9 +107,17 @@ def test_one_label_alone_cannot_be_told_apart():
         fit_simulator(["may be", "may not be"], ["neutral", "neutral"])
 
 
-def test_no_word_in_common_is_refused():
-    with pytest.raises(ValueError, match="needs a word that 2 explanations share, got none in 2"):
-        fit_simulator(["yes", "no"], ["entailment", "contradiction"])
+def test_without_a_word_in_common_it_is_blind():
+    simulator = fit_simulator(["yes", "no"], ["entailment", "contradiction"])
+    assert simulator.is_blind
+    assert not hand_made().is_blind
+    assert Simulator.from_bytes(simulator.to_bytes()).is_blind
+
+
+def test_it_learns_from_words_of_any_script():
+    chinese = ["女人在睡觉", "男人在睡觉", "男人在跑步", "女人在跑步"]
+    labels = ["contradiction", "contradiction", "entailment", "entailment"]
+    assert fit_simulator(chinese, labels).predict(["睡觉", "跑步"]) == [labels[0], labels[2]]
 
 
 def test_bytes_give_the_simulator_back():

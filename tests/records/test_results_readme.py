@@ -60,7 +60,8 @@ def study_folder(tmp_path) -> Path:
     trial, pruned, failed = trials_of("smoothing")
     finish(store, trial)
     finish_run(store, trial)
-    rows = [prediction(), prediction(predicted_label=None, grounding=0.5)]
+    absent = dict.fromkeys(("predicted_label", "rouge1", "rouge2", "rougeL", "faithful"))
+    rows = [prediction(), prediction(**absent, grounding=0.5)]
     store.save_evaluation(
         trial.evaluation_key,
         trial.run_key,

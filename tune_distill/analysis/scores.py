@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,7 +82,7 @@ def _read(file: pq.ParquetFile, path: Path, trial_ids: list[str]) -> Scores:
     shape = (len(trial_ids), len(example_ids))
     totals = {metric: np.zeros(shape) for metric in metrics}
     # Metrics without a weight or a null of their own share how many answers there are.
-    counts = {metric: np.zeros(shape) for metric in ("", *_WEIGHTS, "grounding")}
+    counts = {metric: np.zeros(shape) for metric in ("", *_WEIGHTS, *_with_nulls(file, metrics))}
     answers = np.zeros((len(trial_ids), len(LABELS), len(ANSWERS)), np.int64)
     trials = {trial_id: number for number, trial_id in enumerate(trial_ids)}
     examples = {example_id: number for number, example_id in enumerate(example_ids)}
@@ -107,6 +107,21 @@ def _read(file: pq.ParquetFile, path: Path, trial_ids: list[str]) -> Scores:
             values[metric] = _linearised(totals.pop(metric), count, counts[""] > 0)
     num_samples = counts[""].max(axis=1, initial=0).astype(np.int64)
     return Scores(trial_ids, example_ids, values, answers, num_samples)
+
+
+def _with_nulls(file: pq.ParquetFile, metrics: Iterable[str]) -> list[str]:
+    """The metrics that some answers may have no value of."""
+    sources = {_SOURCES[metric]: metric for metric in metrics if metric != "parse_rate"}
+    groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    return list(
+        {
+            sources[chunk.path_in_schema]: None
+            for chunk in chunks
+            if chunk.path_in_schema in sources
+            and not (chunk.statistics and chunk.statistics.null_count == 0)
+        }
+    )
 
 
 def _example_ids(file: pq.ParquetFile) -> list[str]:

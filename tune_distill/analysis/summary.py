@@ -21,6 +21,13 @@ _SHOWN = (
     ("decode_time_s", "decode s", ".1f"),
 )
 
+_ABSENT = {
+    "rougeL": "no reference explanation holds a word",
+    "faithfulness": "training explanations share no word that the simulator could learn from",
+    "grounding": "no explanation holds a content word",
+}
+"""Metrics that may have no meaning for a study's data, and why."""
+
 
 @dataclass(frozen=True)
 class Counts:
@@ -118,16 +125,23 @@ def _table_width(shown: Mapping[str, str], columns: Mapping[str, list[str]], gap
 
 
 def footnotes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a reader of the table needs beside it: the star, and what faithfulness could reach."""
+    """What a reader of the table needs beside it: the star, what faithfulness could reach, and why
+    metrics are absent."""
     notes = []
     if any(row["reused"] for row in rows):
         notes.append("* no training: its run was in the store")
-    ceilings = {row["faithfulness_ceiling"] for row in rows if row["state"] == "complete"}
+    complete = [row for row in rows if row["state"] == "complete"]
+    ceilings = {row["faithfulness_ceiling"] for row in complete} - {None}
     if ceilings:
         shown = " to ".join(f"{value:.3f}" for value in sorted({min(ceilings), max(ceilings)}))
         notes.append(
             f"faithful has a ceiling of {shown}: the simulator's accuracy on gold explanations"
         )
+    notes += [
+        f"{metric} is absent: {reason}"
+        for metric, reason in _ABSENT.items()
+        if complete and all(row[metric] is None for row in complete)
+    ]
     return notes
 
 

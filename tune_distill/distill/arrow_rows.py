@@ -29,8 +29,11 @@ def read_parquet(path: Path, room: Room) -> Table:
         schema = file.schema_arrow
         layout = layout_of(schema.names, str(path))
         room.require(path, file.metadata.num_rows, _num_bytes(file.metadata, layout))
+        leaves = {column.path for column in file.schema}
     numbered = _label_names(schema, layout.label, str(path))
-    return Table(str(path), "row", layout, _parquet_cells(path, layout), numbered)
+    # As dictionaries, in which a text that many rows share takes the memory of one.
+    texts = [name for name in layout.names if name in leaves]
+    return Table(str(path), "row", layout, _parquet_cells(path, layout.names, texts), numbered)
 
 
 def label_names(names: Sequence[str], where: str) -> tuple[str, ...]:
@@ -54,13 +57,14 @@ def cells_of(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]
     yield from zip(*columns, strict=True)
 
 
-def _parquet_cells(path: Path, layout: Layout) -> Iterator[tuple[int, Sequence[Any]]]:
-    # As dictionaries, in which a text that many rows share takes the memory of one.
-    with pq.ParquetFile(path, read_dictionary=list(layout.names)) as file:
+def _parquet_cells(
+    path: Path, names: Sequence[str], dictionaries: list[str]
+) -> Iterator[tuple[int, Sequence[Any]]]:
+    with pq.ParquetFile(path, read_dictionary=dictionaries) as file:
         number = 0
         for group in range(file.num_row_groups):
-            table = file.read_row_group(group, columns=list(layout.names))
-            for cells in cells_of(table, layout.names):
+            table = file.read_row_group(group, columns=list(names))
+            for cells in cells_of(table, names):
                 yield number, cells
                 number += 1
 
@@ -93,9 +97,13 @@ def _num_bytes(metadata: pq.FileMetaData, layout: Layout) -> int:
     """Bytes of the needed columns once they are decompressed."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
-    needed = set(layout.names)
-    sizes = [chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in needed]
-    return sum(sizes)
+    # The parts of a nested column have its name and a dot before their own.
+    needed = tuple(f"{name}." for name in layout.names)
+    return sum(
+        chunk.total_uncompressed_size
+        for chunk in chunks
+        if f"{chunk.path_in_schema}.".startswith(needed)
+    )
 
 
 def _label_names(schema: pa.Schema, column: str, where: str) -> tuple[str, ...]:

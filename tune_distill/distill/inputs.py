@@ -127,10 +127,15 @@ class Inputs:
         corpus = self.corpus(data)
         return corpus.validation[: corpus.num_validation(data)]
 
-    def ceiling(self, data: Data) -> float:
-        """Accuracy of the simulator on gold validation explanations: faithfulness' ceiling."""
-        examples = self.validation(data)
+    def ceiling(self, data: Data) -> float | None:
+        """Accuracy of the simulator on gold validation explanations: faithfulness' ceiling.
+
+        None if the simulator knows no word, so that there is no faithfulness.
+        """
         simulator = self.simulators[self.data_identity(data).pool_digest]
+        if simulator.is_blind:
+            return None
+        examples = self.validation(data)
         return simulator.accuracy(
             [example.explanations[0] for example in examples],
             [example.label for example in examples],

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from tune_distill.distill.examples import Example, content_ids
 from tune_distill.distill.outputs import ParsedOutput, parse_output
-from tune_distill.distill.simulator import Simulator, words
+from tune_distill.distill.simulator import Simulator
+from tune_distill.distill.words import words
 
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
@@ -53,10 +54,12 @@ class PredictionRow:
     """The output as generated."""
     explanation: str
     """What follows ``explanation:`` in it; empty where that is missing."""
-    rouge1: float
-    rouge2: float
-    rougeL: float
-    faithful: bool
+    rouge1: float | None
+    """This and the other two are None where no reference holds a word."""
+    rouge2: float | None
+    rougeL: float | None
+    faithful: bool | None
+    """None where the simulator knows no word."""
     grounding: float | None
     """None where the explanation holds no content word."""
     eval_loss: float
@@ -75,7 +78,8 @@ def score_predictions(
 
     A text is faithful if the simulator, which sees its explanation alone, guesses the label that
     the text itself gives, right or wrong. One without a label, or without a word in its
-    explanation, is not: there is nothing to agree with, or nothing to judge by.
+    explanation, is not: there is nothing to agree with, or nothing to judge by. If the simulator
+    itself knows no word, none is faithful or unfaithful.
     """
     texts = [
         (name, example, loss, sample, text, parse_output(text))
@@ -84,33 +88,40 @@ def score_predictions(
         )
         for sample, text in enumerate(samples)
     ]
-    guesses = simulator.predict([parsed.explanation for *_, parsed in texts])
+    explanations = [parsed.explanation for *_, parsed in texts]
+    guesses = [None] * len(texts) if simulator.is_blind else simulator.predict(explanations)
     return [_row(*text, guess) for text, guess in zip(texts, guesses, strict=True)]
 
 
 def summarize(rows: Sequence[PredictionRow]) -> dict[str, float]:
     """The means over at least one row, under the names that a trial reports them by.
 
-    Every row counts in every mean, except that an explanation without content words, whose
-    grounding is None, is left out of the mean grounding; that is NaN if no row has one.
+    A row without a value for a metric is left out of its mean; that is NaN if no row has one.
     """
     return {
         "label_accuracy": fmean(row.correct for row in rows),
         "parse_rate": fmean(row.predicted_label is not None for row in rows),
-        "rouge1": fmean(row.rouge1 for row in rows),
-        "rouge2": fmean(row.rouge2 for row in rows),
-        "rougeL": fmean(row.rougeL for row in rows),
-        "faithfulness": fmean(row.faithful for row in rows),
-        "grounding": _mean_or_nan(row.grounding for row in rows if row.grounding is not None),
+        "rouge1": _mean(row.rouge1 for row in rows),
+        "rouge2": _mean(row.rouge2 for row in rows),
+        "rougeL": _mean(row.rougeL for row in rows),
+        "faithfulness": _mean(row.faithful for row in rows),
+        "grounding": _mean(row.grounding for row in rows),
     }
 
 
 @lru_cache(_CACHE_SIZE)
-def rouge(references: tuple[str, ...], explanation: str) -> tuple[float, float, float]:
+def rouge(
+    references: tuple[str, ...], explanation: str
+) -> tuple[float | None, float | None, float | None]:
     """ROUGE-1, ROUGE-2 and ROUGE-L F1 with stemming, each of the reference that it is best with.
 
-    Source: Lin 2004, as in the package rouge-score; its numbers to the last bit.
+    None where no reference holds a word: there is nothing to find again.
+
+    Source: Lin 2004, as in the package rouge-score: for texts in ASCII its numbers to the last
+    bit. It drops every letter beyond a-z, so that other texts are split by `words` instead.
     """
+    if not any(map(_tokenizer().tokenize, references)):
+        return None, None, None
     best = _rouge_scorer().score_multi(references, explanation)
     return best["rouge1"].fmeasure, best["rouge2"].fmeasure, best["rougeL"].fmeasure
 
@@ -137,7 +148,7 @@ def _row(
     sample: int,
     text: str,
     parsed: ParsedOutput,
-    guess: str,
+    guess: str | None,
 ) -> PredictionRow:
     rouge1, rouge2, rouge_l = rouge(example.explanations, parsed.explanation)
     return PredictionRow(
@@ -151,41 +162,44 @@ def _row(
         rouge1=rouge1,
         rouge2=rouge2,
         rougeL=rouge_l,
-        faithful=guess == parsed.label and bool(words(parsed.explanation)),
+        faithful=None
+        if guess is None
+        else guess == parsed.label and bool(words(parsed.explanation, also="_")),
         grounding=grounding(parsed.explanation, example.premise, example.hypothesis),
         eval_loss=loss.per_token,
         num_target_tokens=loss.num_tokens,
     )
 
 
-def _mean_or_nan(values: Iterable[float]) -> float:
-    present = list(values)
+def _mean(values: Iterable[float | None]) -> float:
+    present = [value for value in values if value is not None]
     return fmean(present) if present else math.nan
 
 
 class _StemmingTokenizer:
-    """rouge-score's own tokens, with every text and every word stemmed once.
+    """Words with the English ones stemmed, every text and every word once.
 
     Half of plain ROUGE's time goes into stemming the same references and words again.
     """
 
     def __init__(self) -> None:
-        # Here, because they cost more than a second (nltk), which planning need not pay.
+        # Here, because it costs more than a second, which planning need not pay.
         from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]
-        from rouge_score.tokenize import tokenize
 
-        self._split = tokenize
-        # The method that rouge-score calls on a stemmer, and the one it calls on a tokeniser.
-        self.stem = lru_cache(_CACHE_SIZE)(PorterStemmer().stem)
+        self._porter = lru_cache(_CACHE_SIZE)(PorterStemmer().stem)
+        # The method that rouge-score calls on a tokeniser.
         self.tokenize = lru_cache(_CACHE_SIZE)(self._tokenize)
 
     def _tokenize(self, text: str) -> tuple[str, ...]:
-        return tuple(self._split(text, self))
+        return tuple(map(self._stem, words(text)))
+
+    def _stem(self, word: str) -> str:
+        # Short words as rouge-score does; Porter's rules are of English alone.
+        return str(self._porter(word)) if len(word) > 3 and word.isascii() else word
 
     def content_stems(self, text: str) -> set[str]:
         """The stems of the words in `text` that are no stop words."""
-        content = (word for word in self._split(text, None) if word not in STOP_WORDS)
-        return set(self.tokenize(" ".join(content)))
+        return {self._stem(word) for word in words(text) if word not in STOP_WORDS}
 
 
 @lru_cache(maxsize=1)
