@@ -124,7 +124,7 @@ def _fetch(given: argparse.Namespace) -> int:
     errand = jobs.submit(command, package_bundle(), replace(job.purpose, kind=FETCH))
     results = Path(given.to).expanduser()
     try:
-        parcel = unpack(jobs.follow(errand), results)
+        parcel = unpack(jobs.follow(errand), results, studies)
     finally:
         jobs.clear(errand)
     if not job.has_ended:

@@ -6,13 +6,14 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning.access import let_in
 from tune_distill.tuning.imports import no_garbage
 from tune_distill.tuning.lean import lean_ray
+from tune_distill.tuning.own_ray import private_options
 
 # Read when Ray is imported or starts its processes, so set before either.
 _ENVIRONMENT = {
@@ -55,6 +56,12 @@ def running_ray(address: str | None) -> Iterator[list[dict[str, float]]]:
         os.environ.setdefault(name, value)
     if address is not None:
         address = let_in(address)
+    own: AbstractContextManager[dict[str, Any]] = nullcontext({}) if address else private_options()
+    with own as private:
+        yield from _running(address, private)
+
+
+def _running(address: str | None, private: dict[str, Any]) -> Iterator[list[dict[str, float]]]:
     import ray
     from ray._private import worker
 
@@ -64,7 +71,7 @@ def running_ray(address: str | None) -> Iterator[list[dict[str, float]]]:
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     try:
         with nullcontext() if address else lean_ray():
-            ray.init(address=address or "local", **_options(address))
+            ray.init(address=address or "local", **_options(address), **private)
     except _start_errors() as error:
         what = f"a Ray cluster at {address}" if address else "Ray on this machine"
         reason = " ".join(str(error).split())[:300]
@@ -107,7 +114,6 @@ def _start_errors() -> tuple[type[Exception], ...]:
 def _options(address: str | None) -> dict[str, Any]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        options["include_dashboard"] = False
         # Tune's workers are processes of their own: those that Ray has ready would idle.
         options["_system_config"] = {"prestart_worker_first_driver": False}
     return options
