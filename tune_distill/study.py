@@ -118,16 +118,15 @@ def _conclude(command: Command, resolved: ResolvedStudy, outcome: Outcome) -> Co
     # Not before: Ray's workers start the sooner.
     from tune_distill.analysis.reporting.reports import report_study
     from tune_distill.analysis.summary import count, failures, footnotes, summary_table
-    from tune_distill.records.environment import write_environment
-    from tune_distill.records.files import write_text
+    from tune_distill.records.environment import ENVIRONMENT_FILE, environment_text, is_damaged
     from tune_distill.records.trials import write_study_tables
 
     study, folder = resolved.study, command.results / resolved.study.name
     records = outcome.records
-    rows = write_study_tables(folder, study.name, records, command.store, command.inputs)
-    write_text(folder / "study.yaml", dump_study(resolved))
-    if outcome.ran:
-        write_environment(folder, {"nodes": command.nodes})
+    beside = {"study.yaml": dump_study(resolved)}
+    if outcome.ran or is_damaged(folder / ENVIRONMENT_FILE):
+        beside[ENVIRONMENT_FILE] = environment_text({"nodes": command.nodes})
+    rows = write_study_tables(folder, study.name, records, command.store, command.inputs, beside)
     summary = report_study(folder)
     command.tell(
         [
