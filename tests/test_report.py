@@ -8,7 +8,7 @@ from tests.analysis.made_studies import Studies
 from tests.analysis.planted import Plant, plant
 from tune_distill import report, study
 from tune_distill.analysis.summary import Counts
-from tune_distill.report import EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE
+from tune_distill.terminal import EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE
 
 
 @pytest.fixture(scope="module")

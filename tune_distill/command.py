@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,10 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.text import Text
 
 from tune_distill.analysis.summary import Counts
+from tune_distill.console import TextConsole
 from tune_distill.distill.inputs import Inputs
 from tune_distill.options import Options
 from tune_distill.records.copies import Copies
@@ -21,6 +21,7 @@ from tune_distill.records.files import require_writable
 from tune_distill.records.mirror import Mirror, mirrored
 from tune_distill.records.store import Store
 from tune_distill.records.uris import is_remote, local_path, open_place
+from tune_distill.spec.printable import json_line, printable
 from tune_distill.tuning.progress import duration_text
 
 Nodes = list[dict[str, float]]
@@ -39,7 +40,7 @@ class Command:
     options: Options
     results: Path
     store: Store
-    console: Console
+    console: TextConsole
     mirror: Mirror | None = None
     inputs: Inputs = field(default_factory=Inputs)
     ended_early: bool = False
@@ -54,7 +55,7 @@ class Command:
         store_uri = options.store or f"{options.results.rstrip('/')}/.store"
         store = Store(open_place(store_uri, "--store"))
         # A pipe has no width of its own, and rich would take it for a narrow terminal.
-        console = Console(highlight=False, width=None if sys.stdout.isatty() else _LOG_WIDTH)
+        console = TextConsole(width=None if sys.stdout.isatty() else _LOG_WIDTH)
         with ExitStack() as resources:
             mirror = None
             if is_remote(options.results):
@@ -122,13 +123,13 @@ class Command:
     def tell(self, shown: Sequence[Any], summary: Mapping[str, Any]) -> None:
         """What became of a study, and in three lines what the statistics say of it."""
         if self.options.json:
-            self.console.out(json.dumps({"event": "verdict", **summary}), highlight=False)
+            self.console.out(json_line({"event": "verdict", **summary}))
         self.say(*shown, *summary["lines"])
 
     def conclude(self, total: Counts, elapsed_s: float) -> None:
         """The last line: what was run, and how many trials needed no training."""
         if self.options.json:
-            print(json.dumps({"event": "end", **asdict(total), "elapsed_s": elapsed_s}))
+            print(json_line({"event": "end", **asdict(total), "elapsed_s": elapsed_s}))
         else:
             print(
                 f"{total.sentence()}; {duration_text(elapsed_s)}; "
@@ -137,5 +138,5 @@ class Command:
 
 
 def _line(text: str) -> Text:
-    """As long as it is: terminals fold it, and what reads a pipe has it whole."""
-    return Text(text, no_wrap=True, overflow="ignore")
+    """The text, not wrapped: terminals fold it, and readers of a pipe get it whole."""
+    return Text(printable(text), no_wrap=True, overflow="ignore")

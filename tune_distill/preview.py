@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,7 @@ from tune_distill.distill.estimates import measured_examples_per_s, training_est
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
+from tune_distill.spec.printable import json_line, printable_line
 from tune_distill.spec.settings import Setting
 from tune_distill.tuning.conduct import place
 from tune_distill.tuning.planning import explanations, plans
@@ -39,7 +39,7 @@ class Preview:
             f"{self.study}: {self.trials} trials, {self.trainings} trainings, {self.hits} hits; "
             f"{self.estimate}"
         )
-        return "\n".join([counts, *(f"  {line}" for line in self.lines)])
+        return "\n".join([counts, *(f"  {printable_line(line)}" for line in self.lines)])
 
 
 def previews(studies: Sequence[ResolvedStudy], command: Command) -> list[Preview]:
@@ -124,14 +124,14 @@ def _estimate(
 
 
 def show(previews: Sequence[Preview], command: Command) -> None:
-    """What each study would do, and all of them together, is on the console."""
+    """Show what each study would do, and all of them together."""
     totals = {
         name: sum(getattr(preview, name) for preview in previews)
         for name in ("trials", "trainings", "hits")
     }
     if command.options.json:
         for preview in previews:
-            print(json.dumps({"event": "plan", **asdict(preview)}))
+            print(json_line({"event": "plan", **asdict(preview)}))
         return
     for preview in previews:
         command.say(preview.text())

@@ -11,9 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tune_distill.spec.errors import StoreError, TuneDistillError
-
-EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
+from tune_distill.options import place_name
+from tune_distill.spec.errors import StoreError
+from tune_distill.terminal import (
+    EXIT_COMPLETE,
+    EXIT_SOME_FAILED,
+    run_as_process,
+    run_front_door,
+)
 
 _EXAMPLES = """\
 examples:
@@ -24,12 +29,8 @@ examples:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 all reported, 1 some study's folder could not be read, 2 usage."""
-    options = parse_arguments(arguments)
-    try:
-        return _report(Path(options.results))
-    except TuneDistillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
+    interrupted = "interrupted; reports that were not made yet are as they were"
+    return run_front_door(lambda: _report(parse_arguments(arguments).results), interrupted)
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -44,18 +45,19 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "results",
         nargs="?",
+        type=place_name,
         default="results",
         help="a results folder, or one study's folder in it (results)",
     )
     return parser.parse_args(arguments)
 
 
-def _report(folder: Path) -> int:
+def _report(results: str) -> int:
     # pandas and scipy cost a second that `--help` need not pay.
     from tune_distill.analysis.reporting.reports import report_results, report_study
 
-    # Its name is told, and '..' is none.
-    folder = Path(os.path.abspath(folder))
+    # The folder's name is shown, so resolve '..'.
+    folder = Path(os.path.abspath(results))
     if (folder / "trials.parquet").is_file():
         _show(folder, report_study(folder)["lines"])
         report_results(folder.parent)
@@ -80,4 +82,4 @@ def _show(folder: Path, lines: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_process(main)

@@ -8,9 +8,6 @@ imported on the way, so that `--help` and `--list` answer at once.
 
 from __future__ import annotations
 
-import gc
-import logging
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from tune_distill.options import Options, parse_arguments
 from tune_distill.spec.domains import Scalar
-from tune_distill.spec.errors import StudyFileError, TuneDistillError
+from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import Collected
 from tune_distill.spec.plan import ResolvedStudy
 from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
@@ -34,32 +31,30 @@ from tune_distill.spec.yaml_files import (
     shipped_profiles,
     shipped_studies,
 )
-from tune_distill.tuning.signals import terminated_like_interrupted
+from tune_distill.terminal import (
+    EXIT_COMPLETE,
+    EXIT_SOME_FAILED,
+    run_as_process,
+    run_front_door,
+)
 
 if TYPE_CHECKING:
     from tune_distill.analysis.summary import Counts
     from tune_distill.command import Command
     from tune_distill.tuning.events import Outcome
 
-EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: 0 all complete or pruned, 1 some failed, 2 usage or configuration."""
-    options = parse_arguments(arguments)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
-        if options.list:
-            print(_listing())
-            return EXIT_COMPLETE
-        with terminated_like_interrupted():
-            return _run_all(options)
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return EXIT_SOME_FAILED
-    except TuneDistillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
+    interrupted = "interrupted; run the same command again to go on"
+    return run_front_door(lambda: _run(parse_arguments(arguments)), interrupted)
+
+
+def _run(options: Options) -> int:
+    if options.list:
+        print(_listing())
+        return EXIT_COMPLETE
+    return _run_all(options)
 
 
 def resolve(name: str, options: Options) -> ResolvedStudy:
@@ -130,16 +125,15 @@ def _conclude(command: Command, resolved: ResolvedStudy, outcome: Outcome) -> Co
     # Not before: Ray's workers start the sooner.
     from tune_distill.analysis.reporting.reports import report_study
     from tune_distill.analysis.summary import count, failures, footnotes, summary_table
-    from tune_distill.records.environment import write_environment
-    from tune_distill.records.files import write_text
+    from tune_distill.records.environment import ENVIRONMENT_FILE, environment_text, is_damaged
     from tune_distill.records.trials import write_study_tables
 
     study, folder = resolved.study, command.results / resolved.study.name
     records = outcome.records
-    rows = write_study_tables(folder, study.name, records, command.store, command.inputs)
-    write_text(folder / "study.yaml", dump_study(resolved))
-    if outcome.ran:
-        write_environment(folder, {"nodes": command.nodes})
+    beside = {"study.yaml": dump_study(resolved)}
+    if outcome.ran or is_damaged(folder / ENVIRONMENT_FILE):
+        beside[ENVIRONMENT_FILE] = environment_text({"nodes": command.nodes})
+    rows = write_study_tables(folder, study.name, records, command.store, command.inputs, beside)
     summary = report_study(folder)
     command.tell(
         [
@@ -224,7 +218,4 @@ def _listing() -> str:
 
 
 if __name__ == "__main__":
-    exit_code = main()
-    # What is left is not worth the second in which Python would look for garbage among it.
-    gc.freeze()
-    sys.exit(exit_code)
+    run_as_process(main)

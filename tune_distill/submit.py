@@ -7,8 +7,6 @@ are here. What it prints is shown while it runs; it goes on when nobody looks.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import re
 import sys
 import time
@@ -18,13 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tune_distill
-from tune_distill.spec.errors import TuneDistillError
+from tune_distill.spec.printable import json_line
 from tune_distill.submit_options import parse_submit_arguments, study_command, study_options
+from tune_distill.terminal import (
+    EXIT_COMPLETE,
+    EXIT_OUTPUT_GONE,
+    EXIT_SOME_FAILED,
+    EXIT_USAGE,
+    output_is_gone,
+    run_as_process,
+    run_front_door,
+)
 
 if TYPE_CHECKING:
     from tune_distill.tuning.jobs import Job, Jobs
 
-EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 _NO_SUCH_COMMAND = 127
 
 # What Ray prints before a job's own lines.
@@ -33,19 +39,12 @@ _PREAMBLE = re.compile(r"Running entrypoint for job |\S+ \S+\s+INFO job_manager\
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit code: the study's own, if it was waited for; 2 usage, configuration, no cluster."""
-    given = parse_submit_arguments(sys.argv[1:] if arguments is None else arguments)
-    try:
-        return _COMMANDS[given.command](given)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return EXIT_SOME_FAILED
-    except BrokenPipeError:
-        # Whoever reads has had enough; Python would say so once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_SOME_FAILED
-    except TuneDistillError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USAGE
+    given = sys.argv[1:] if arguments is None else arguments
+    return run_front_door(lambda: _run(parse_submit_arguments(given)), "interrupted")
+
+
+def _run(given: argparse.Namespace) -> int:
+    return _COMMANDS[given.command](given)
 
 
 def _submit(given: argparse.Namespace) -> int:
@@ -69,7 +68,7 @@ def _submit(given: argparse.Namespace) -> int:
     )
     job_id = jobs.submit(study_command(there), bundle, purpose)
     if given.json:
-        print(json.dumps({"event": "submitted", "job": job_id}), flush=True)
+        print(json_line({"event": "submitted", "job": job_id}), flush=True)
     for line in (*bundle.notes, f"submitted {job_id}; results go to {options.results} there"):
         _tell(line, given)
     if given.detach:
@@ -82,7 +81,7 @@ def _status(given: argparse.Namespace) -> int:
     jobs = _jobs(given)
     found = [jobs.study(given.job)] if given.job else jobs.studies()
     if given.json:
-        print(json.dumps([asdict(job) for job in found]))
+        print(json_line([asdict(job) for job in found]))
     elif given.job:
         print(_details(found[0]))
     else:
@@ -162,6 +161,9 @@ def _watch(jobs: Jobs, job_id: str, given: argparse.Namespace) -> int:
     try:
         for line in jobs.follow(job_id):
             _show(line, given)
+            if output_is_gone():
+                # The job goes on; there is nobody to show it to.
+                return EXIT_OUTPUT_GONE
     except KeyboardInterrupt:
         print(f"\n{job_id} goes on\n{_ways_on(job_id, jobs.url)}", file=sys.stderr)
         return EXIT_SOME_FAILED
@@ -251,4 +253,4 @@ def _took(job: Job) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_as_process(main)

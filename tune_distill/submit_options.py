@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from dataclasses import fields
 from urllib.parse import urlparse
 
-from tune_distill.options import Options, add_scheduling, add_what_runs, parse_arguments
+from tune_distill.options import (
+    Options,
+    add_scheduling,
+    add_what_runs,
+    parse_arguments,
+    place_name,
+)
 
 RESULTS = "~/tune_distill/results"
 """On the head; not where the job runs, which Ray clears away."""
@@ -126,7 +132,9 @@ def _command_parser(command: str) -> argparse.ArgumentParser:
     elif command == "logs":
         parser.add_argument("--follow", action="store_true", help="until the job ends")
     elif command == "fetch":
-        parser.add_argument("--to", default="results", metavar="DIR", help="tables here (results)")
+        parser.add_argument(
+            "--to", type=place_name, default="results", metavar="DIR", help="tables here (results)"
+        )
     return parser
 
 

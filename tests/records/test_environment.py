@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from tune_distill.records import environment as module
-from tune_distill.records.environment import environment, write_environment
+from tune_distill.records.environment import (
+    environment,
+    is_damaged,
+    read_environment,
+    write_environment,
+)
+from tune_distill.spec.errors import StoreError
 
 
 def test_versions_and_the_machine_are_named():
@@ -32,6 +38,25 @@ def test_the_file_holds_it_all_and_what_the_caller_adds(tmp_path):
     write_environment(tmp_path / "smoothing", {"nodes": [{"CPU": 2.0}]})
     content = json.loads((tmp_path / "smoothing" / "environment.json").read_text())
     assert content == environment() | {"nodes": [{"CPU": 2.0}]}
+
+
+def test_a_file_of_ours_is_read_back_and_none_is_no_damage(tmp_path):
+    path = tmp_path / "environment.json"
+    assert not is_damaged(path)
+    write_environment(tmp_path, {"nodes": []})
+    assert not is_damaged(path)
+    assert read_environment(path).packages == environment()["packages"]
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", "{}", '{"python": 1}', "\0" * 9, "[" * 10**5]
+)
+def test_a_file_that_was_cut_or_edited_is_damaged(tmp_path, content):
+    path = tmp_path / "environment.json"
+    path.write_text(content)
+    assert is_damaged(path)
+    with pytest.raises(StoreError, match=r"must be as tune_distill.study wrote it, got .*; copy"):
+        read_environment(path)
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tune_distill.records.files import atomic_directory, atomic_file, require_writable, write_text
+from tune_distill.records.files import (
+    atomic_directory,
+    atomic_file,
+    create_file,
+    put,
+    replaced_together,
+    require_writable,
+    write_text,
+)
 from tune_distill.records.refusals import explained
 from tune_distill.spec.errors import StoreError
 
@@ -216,3 +224,65 @@ def test_files_are_for_all_whom_the_umask_lets_in(tmp_path):
     mask = os.umask(0)
     os.umask(mask)
     assert path.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_the_umask_is_never_set(tmp_path, monkeypatch):
+    """Another thread's file would get whatever permissions it is set to."""
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was set"))
+    write_text(tmp_path / "a" / "table", "x")
+    write_directory(tmp_path / "b", "x")
+    assert create_file(tmp_path / "c", b"x")
+    (tmp_path / "upload").touch(mode=0o600)
+    put(tmp_path / "upload", tmp_path / "d")
+    require_writable(tmp_path)
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(modes) == 1
+
+
+def write_together(folder: Path, texts: dict[str, str], last: str = "b") -> None:
+    with replaced_together(folder, last=last) as new:
+        for name, text in texts.items():
+            write_text(new / name, text)
+
+
+def write_half_together(folder: Path) -> None:
+    with replaced_together(folder, last="b") as new:
+        (new / "a").write_text("2")
+        raise ZeroDivisionError
+
+
+def test_files_are_replaced_together_and_others_stay(tmp_path, monkeypatch):
+    write_together(tmp_path / "s", {"a": "1", "b": "1", "c": "1"})
+    (tmp_path / "s" / "own").write_text("mine")
+    moved = []
+    monkeypatch.setattr(os, "replace", lambda old, new: moved.append(Path(new).name))
+    with replaced_together(tmp_path / "s", last="b") as new:
+        for name in "abc":
+            (new / name).write_text("2")
+    assert moved == ["a", "c", "b"]
+    monkeypatch.undo()
+    write_together(tmp_path / "s", {"a": "2", "b": "2"})
+    texts = {path.name: path.read_text() for path in (tmp_path / "s").iterdir()}
+    assert texts == {"a": "2", "b": "2", "c": "1", "own": "mine"}
+
+
+def test_an_error_leaves_all_old_files(tmp_path):
+    write_together(tmp_path, {"a": "1", "b": "1"})
+    with pytest.raises(ZeroDivisionError):
+        write_half_together(tmp_path)
+    with (
+        files_at_most(2),
+        pytest.raises(StoreError, match=f"^{tmp_path}/b: must be writable, got File too large"),
+    ):
+        write_together(tmp_path, {"a": "2", "b": "222"})
+    (tmp_path / "c").mkdir()
+    with pytest.raises(StoreError, match=f"^{tmp_path}/c: must be writable, got Is a directory"):
+        write_together(tmp_path, {"a": "2", "b": "2", "c": "2"})
+    assert {name: (tmp_path / name).read_text() for name in "ab"} == {"a": "1", "b": "1"}
+    assert names(tmp_path) == ["a", "b", "c"]
+
+
+def test_a_probe_of_a_killed_process_is_removed(tmp_path):
+    (tmp_path / ".probe.0123456789ab.tmp").write_bytes(b"0" * 4096)
+    require_writable(tmp_path)
+    assert names(tmp_path) == []

@@ -99,7 +99,7 @@ def test_columns_that_only_complete_trials_have(study_folder):
 def test_every_file_of_a_study_is_documented(study_folder):
     made = {path.name for path in study_folder.iterdir()}
     listed = {row[0].strip("`") for row in table_rows(README, "File")}
-    reports = {"report.html", "report.md", "summary.json", "figures/"}
+    reports = {"report.html", "report.md", "summary.json", "manifest.json", "figures/"}
     assert listed == made | reports | {"study.yaml", "environment.json"}
 
 

@@ -79,6 +79,23 @@ def test_the_csv_holds_the_same(tmp_path):
     )
 
 
+@pytest.mark.parametrize("start", ["=cmd|' /C calc'!A0", "+1", "-1", "@sum", "\t=1", "\r=1"])
+def test_the_csv_has_no_formulas(tmp_path, start):
+    """A name like this would be run by the spreadsheet that opens the file."""
+    rows = [dict(ROWS[0], trial_id=start, loss=-1.5), dict(ROWS[1], trial_id=f"a{start}")]
+    write_trials(tmp_path, rows, COLUMNS)
+    frame = pd.read_csv(tmp_path / "trials.csv", lineterminator="\n")
+    assert frame["trial_id"].tolist() == [f"'{start}", f"a{start}"]
+    assert frame["loss"].tolist()[0] == -1.5
+    texts = pd.read_parquet(tmp_path / "trials.parquet")["trial_id"].tolist()
+    assert texts == [start, f"a{start}"]
+
+
+def test_a_text_that_is_missing_stays_so_in_the_csv(tmp_path):
+    write_trials(tmp_path, [dict(ROWS[0], trial_id=None)], COLUMNS)
+    assert pd.read_csv(tmp_path / "trials.csv")["trial_id"].isna().tolist() == [True]
+
+
 def test_a_study_without_rows_still_has_its_columns(tmp_path):
     write_trials(tmp_path, [], COLUMNS)
     frame = pd.read_parquet(tmp_path / "trials.parquet")

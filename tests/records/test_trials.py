@@ -231,14 +231,54 @@ def test_one_id_of_two_sources_becomes_two_and_one_example_has_one():
     ]
 
 
-def test_trials_are_written_last(store, tmp_path, monkeypatch):
+WRITERS = ("write_history", "write_all_predictions", "write_examples", "write_trials", "write_text")
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_tables_are_replaced_only_if_all_can_be_written(store, tmp_path, monkeypatch, writer):
     def refuse(*_: Any) -> None:
         raise StoreError("full")
 
-    monkeypatch.setattr("tune_distill.records.trials.write_examples", refuse)
-    with pytest.raises(StoreError, match="full"):
-        write_study_tables(tmp_path, "s", [TrialRecord(FAILED, "failed", False)], store, INPUTS)
-    assert not (tmp_path / "trials.parquet").exists()
+    records, beside = [TrialRecord(FAILED, "failed", False, "why")], {"study.yaml": "old"}
+    write_study_tables(tmp_path, "s", records, store, INPUTS, beside)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    other = [*records, TrialRecord(PRUNED, "pruned", False, history=history(3.0))]
+    with monkeypatch.context() as patched:
+        patched.setattr(f"tune_distill.records.trials.{writer}", refuse)
+        with pytest.raises(StoreError, match="full"):
+            write_study_tables(tmp_path, "s", other, store, INPUTS, {"study.yaml": "new"})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    write_study_tables(tmp_path, "s", other, store, INPUTS, {"study.yaml": "new"})
+    assert (tmp_path / "study.yaml").read_text() == "new"
+    assert len(pd.read_parquet(tmp_path / "trials.parquet")) == 2
+
+
+def test_predictions_that_are_lost_leave_the_old_tables(store, tmp_path):
+    folder = tmp_path / "results"
+    finish(store, TRIAL, num_predictions=3)
+    records = [complete_record(TRIAL, store, reused=True)]
+    write_study_tables(folder, "s", records, store, INPUTS)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    store.predictions_path(TRIAL.evaluation_key).write_bytes(b"cut")
+    with pytest.raises(StoreError):
+        write_study_tables(folder, "s", records, store, INPUTS)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_killed_writers_left_is_removed(store, tmp_path):
+    (tmp_path / ".history.parquet.0123456789ab.tmp").touch()
+    (tmp_path / ".tables.0123456789ab.tmp").mkdir()
+    (tmp_path / ".tables.0123456789ab.tmp" / "trials.parquet").touch()
+    (tmp_path / ".own.tmp").touch()
+    write_study_tables(tmp_path, "s", [TrialRecord(FAILED, "failed", False)], store, INPUTS)
+    assert [path.name for path in tmp_path.glob(".*")] == [".own.tmp"]
+
+
+def test_an_error_that_no_encoding_can_write_is_a_row(store, tmp_path):
+    record = TrialRecord(FAILED, "failed", False, "no file \udcff")
+    write_study_tables(tmp_path, "s", [record], store, INPUTS)
+    (error,) = pd.read_parquet(tmp_path / "trials.parquet")["error"]
+    assert error == r"no file \udcff"
 
 
 def test_rows_of_one_setting_share_its_profiles_text(tmp_path, store):

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
-from tune_distill.tuning.signals import signals_kept
+from tune_distill.tuning.signals import ended_by_signals, signals_kept
 
 PROGRAM = """
 import signal, sys, time
-from tune_distill.tuning.signals import signals_kept, terminated_like_interrupted
+from tune_distill.tuning.signals import ended_by_signals, signals_kept, ended_by_signals
 {before}
 try:
-    with terminated_like_interrupted():
+    with ended_by_signals():
         {block}
 except KeyboardInterrupt:
     print("interrupted", flush=True)
@@ -52,18 +55,98 @@ def test_it_goes_to_whoever_handles_ctrl_c():
     assert ran(before=handler) == "handled\n"
 
 
-def test_the_second_one_is_of_no_account():
+def test_a_signal_that_is_sent_twice_at_once_is_one():
+    # As `timeout` does, to the process and to its group.
     block = """
         try:
             print("ready", flush=True)
             time.sleep(1000)
         except KeyboardInterrupt:
-            with signals_kept():
+            with contextlib.suppress(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGTERM)
-            signal.raise_signal(signal.SIGTERM)
+            time.sleep(1)
             print("tables", flush=True)
     """.strip()
-    assert ran(block) == "tables\n"
+    assert ran(block, "import contextlib") == "tables\n"
+
+
+STUCK = {
+    "in a lock": "lock = threading.Lock(); lock.acquire(); lock.acquire()",
+    "at a thread's end": "t = threading.Thread(target=time.sleep, args=[999]); t.start(); t.join()",
+    # Python's handlers do not run meanwhile.
+    "in a library": "lock = ctypes.CDLL(None).pthread_mutex_lock; lock(MUTEX); lock(MUTEX)",
+    "in a lock on a file": "fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX)",
+    "in what is written": "os.write(1, b'x' * 2**20)",
+    "in a loop that keeps on": "time.sleep(1000)",
+}
+
+
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM,) * 2])
+@pytest.mark.parametrize("where", STUCK)
+def test_the_second_one_ends_a_command_that_hangs(where, numbers, tmp_path):
+    block = f"""
+        told = []
+        while True:
+            try:
+                told or told.append(print("ready", flush=True))
+                {STUCK[where]}
+            except KeyboardInterrupt:
+                pass
+    """.strip()
+    imports = "import ctypes, fcntl, os, threading\nMUTEX = ctypes.create_string_buffer(64)"
+    program = PROGRAM.format(before=imports, block=block)
+    path = tmp_path / "lock"
+    with (
+        path.open("w") as held,
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE, text=True
+        ) as process,
+    ):
+        fcntl.flock(held, fcntl.LOCK_EX)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(numbers[0])
+            time.sleep(0.5)
+            assert process.poll() is None
+            process.send_signal(numbers[1])
+            assert process.wait(timeout=10) == 1
+        finally:
+            process.kill()
+
+
+def test_last_words_are_not_waited_for_long():
+    block = """
+        try:
+            print("ready", flush=True)
+            time.sleep(1000)
+        except KeyboardInterrupt:
+            time.sleep(1000)
+    """.strip()
+    say = "say_last = lambda: (print('last', flush=True), time.sleep(1000))"
+    program = PROGRAM.format(before=say, block=block)
+    program = program.replace("ended_by_signals()", "ended_by_signals(say_last)")
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+        assert process.wait(timeout=10) == 1
+        assert process.stdout.read().splitlines()[-1] == "last"
+
+
+def test_nothing_is_left_of_it():
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    threads, wakeup = threading.active_count(), signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(wakeup)
+    with ended_by_signals():
+        assert threading.active_count() == threads + 1
+    assert {number: signal.getsignal(number) for number in before} == before
+    assert threading.active_count() == threads
+    assert signal.set_wakeup_fd(wakeup) == wakeup
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -11,6 +11,9 @@ from typing import Any
 from rich import box
 from rich.console import JustifyMethod
 from rich.table import Table
+from rich.text import Text
+
+from tune_distill.spec.printable import printable_line
 
 _SHOWN = (
     ("label_accuracy", "accuracy", ".3f"),
@@ -85,7 +88,12 @@ def summary_table(
     """
     several_seeds = len({row["seed"] for row in rows}) > 1
     names = [*varied, "seed"] if several_seeds else list(varied)
-    settings = {name.replace("_", " "): [setting_text(row[name]) for row in rows] for name in names}
+    settings = {
+        printable_line(name.replace("_", " ")): [
+            printable_line(setting_text(row[name])) for row in rows
+        ]
+        for name in names
+    }
     settings["state"] = [row["state"] + ("*" if row["reused"] else "") for row in rows]
     measured = {
         heading: [_number(row[name], form) for row in rows] for name, heading, form in _SHOWN
@@ -108,9 +116,10 @@ def summary_table(
     )
     for heading in columns:
         justify: JustifyMethod = "right" if heading in measured else "left"
-        table.add_column(shown[heading], justify=justify, no_wrap=True)
+        # Text, because a plain string's brackets and emoji codes would be taken for markup.
+        table.add_column(Text(shown[heading]), justify=justify, no_wrap=True)
     for cells in zip(*columns.values(), strict=True):
-        table.add_row(*cells)
+        table.add_row(*map(Text, cells))
     return table
 
 
@@ -148,7 +157,7 @@ def footnotes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def failures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line for each failed trial and its reason."""
     failed = [row for row in rows if row["state"] == "failed"]
-    return [f"failed: {row['trial_id']}: {row['error']}" for row in failed]
+    return [printable_line(f"failed: {row['trial_id']}: {row['error']}") for row in failed]
 
 
 def setting_text(value: Any) -> str:

@@ -10,7 +10,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ValidationError
+
 from tune_distill.records.files import write_text
+from tune_distill.spec.errors import StoreError
+
+ENVIRONMENT_FILE = "environment.json"
 
 _PACKAGES = (
     "tune_distill",
@@ -28,6 +33,16 @@ _PACKAGES = (
 )
 
 
+class Environment(BaseModel):
+    """What a report tells of the place where a study ran."""
+
+    python: str
+    packages: dict[str, str | None]
+    git_commit: str | None
+    platform: str
+    num_cpus: int | None
+
+
 def environment() -> dict[str, Any]:
     """Versions of what computes, the package's git commit in a clone, and the machine."""
     return {
@@ -40,10 +55,45 @@ def environment() -> dict[str, Any]:
     }
 
 
+def environment_text(hardware: dict[str, Any]) -> str:
+    """The content of `environment.json`; `hardware` adds what only the caller knows."""
+    return json.dumps(environment() | hardware, indent=2) + "\n"
+
+
 def write_environment(folder: Path, hardware: dict[str, Any]) -> None:
-    """`environment.json` says where the study ran; `hardware` adds what only the caller knows."""
-    content = environment() | hardware
-    write_text(folder / "environment.json", json.dumps(content, indent=2) + "\n")
+    """Write `environment.json`, which says where the study ran."""
+    write_text(folder / ENVIRONMENT_FILE, environment_text(hardware))
+
+
+def read_environment(path: Path) -> Environment:
+    """What an `environment.json` says.
+
+    Raises:
+        StoreError: the file is cut, or not one of ours.
+    """
+    try:
+        return Environment.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise StoreError(
+            f"{path}: must be as tune_distill.study wrote it, got {_first_fault(error)}; "
+            "copy it again, or remove it"
+        ) from error
+
+
+def _first_fault(error: OSError | ValidationError) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    first = error.errors(include_url=False, include_input=False)[0]
+    return ": ".join(str(part) for part in (*first["loc"], first["msg"]))
+
+
+def is_damaged(path: Path) -> bool:
+    """Whether there is an `environment.json` that cannot be read."""
+    try:
+        read_environment(path)
+    except StoreError:
+        return os.path.lexists(path)
+    return False
 
 
 def _version(package: str) -> str | None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tune_distill.records.leftovers import locked
+from tune_distill.records.leftovers import locked, remove_abandoned
 from tune_distill.records.refusals import explained
-
-# Asked once: asking sets it, for every thread of the process.
-_UMASK = os.umask(0)
-os.umask(_UMASK)
+from tune_distill.spec.errors import StoreError
 
 # What file systems without hard links answer (FAT, many FUSE mounts of object stores).
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -33,11 +31,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with locked(temporary, Path.touch):
+                mode = _permissions(temporary)
                 # So that a block that writes nothing is found out.
                 os.utime(temporary, (0, 0))
                 yield temporary
                 _require_written(temporary)
-                put(temporary, path)
+                _flush(temporary, mode)
+                os.replace(temporary, path)
     finally:
         # Below a regular file there is nothing to remove, and looking there raises.
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -50,11 +50,47 @@ def _require_written(path: Path) -> None:
 
 
 def put(written: Path, path: Path) -> None:
-    """The file that was written beside it, or elsewhere on its disk, is at `path`."""
+    """Move the file that was written beside it, or elsewhere on its disk, to `path`."""
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _flush(written)
+        _flush(written, _permissions_in(path.parent))
         os.replace(written, path)
+
+
+@contextmanager
+def replaced_together(folder: Path, last: str) -> Iterator[Path]:
+    """Yields an empty folder; once the block has ended, its files replace those in `folder`.
+
+    All of them are on the disk before the first one is replaced: an error in the block leaves all
+    old files. The file named `last` is replaced after the others.
+
+    Raises:
+        StoreError: the file system refuses; nothing is left behind.
+    """
+    temporary = _temporary(folder / "tables")
+    try:
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with locked(temporary, Path.mkdir):
+                yield temporary
+                names = sorted(path.name for path in temporary.iterdir())
+                names.sort(key=lambda name: name == last)
+                for name in names:
+                    _require_replaceable(folder / name)
+                for name in names:
+                    os.replace(temporary / name, folder / name)
+    except StoreError as error:
+        # The user knows the folder, and not the temporary one.
+        raise StoreError(str(error).replace(str(temporary), str(folder))) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _require_replaceable(path: Path) -> None:
+    """Raise StoreError if a folder is in the place of a file: no rename would replace it."""
+    with explained(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
 
 
 @contextmanager
@@ -69,10 +105,11 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             with locked(temporary, Path.mkdir):
+                mode = _permissions(temporary)
                 yield temporary
                 for file in temporary.rglob("*"):
                     if file.is_file():
-                        _flush(file)
+                        _flush(file, mode)
                 while not _renamed(temporary, path):
                     # A directory cannot be renamed over a full one: the old one steps aside first,
                     # and another writer may come between.
@@ -114,7 +151,7 @@ def create_file(path: Path, content: bytes) -> bool:
             path.parent.mkdir(parents=True, exist_ok=True)
             with locked(temporary, Path.touch):
                 temporary.write_bytes(content)
-                _flush(temporary)
+                _flush(temporary, _permissions(temporary))
                 return _linked(temporary, path)
     finally:
         with suppress(FileNotFoundError, NotADirectoryError):
@@ -139,18 +176,22 @@ def _linked(temporary: Path, path: Path) -> bool:
 
 
 def require_writable(folder: Path) -> None:
-    """Nothing, where a file can be made in `folder`, which is made if need be.
+    """Make the folder if need be, and write a file in it, which is removed again.
+
+    What killed writers have left in the folder is removed on the occasion.
 
     Raises:
         StoreError: the folder cannot be made or written.
     """
-    probe = folder / f".probe-{uuid.uuid4().hex}"
+    probe = _temporary(folder / "probe")
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        # Some bytes, because an empty file fits on a full disk.
+        remove_abandoned(folder)
         try:
-            probe.write_bytes(b"0" * 4096)
-            _flush(probe)
+            with locked(probe, Path.touch):
+                # Some bytes, because an empty file fits on a full disk.
+                probe.write_bytes(b"0" * 4096)
+                _flush(probe, _permissions(probe))
         finally:
             probe.unlink(missing_ok=True)
 
@@ -159,9 +200,27 @@ def _temporary(path: Path) -> Path:
     return path.parent / f".{path.name}.{uuid.uuid4().hex[:12]}.tmp"
 
 
-def _flush(path: Path) -> None:
+def _permissions(made: Path) -> int:
+    """The permissions of files beside a file or folder that was made without asking for any.
+
+    That tells the umask, which cannot be asked for without setting it for every thread.
+    """
+    return stat.S_IMODE(made.stat().st_mode) & 0o666
+
+
+def _permissions_in(folder: Path) -> int:
+    """The permissions of new files in the folder."""
+    probe = _temporary(folder / "probe")
+    try:
+        with locked(probe, Path.touch):
+            return _permissions(probe)
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _flush(path: Path, mode: int) -> None:
     # Without this a power cut can leave the new name on an empty file.
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
     # Some writers keep their files to themselves; a shared store is for all whom the umask lets in.
-    path.chmod(0o666 & ~_UMASK)
+    path.chmod(mode)

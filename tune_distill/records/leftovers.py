@@ -17,6 +17,9 @@ from tune_distill.spec.errors import StoreError
 
 _SCRATCH = "tune_distill-scratch-"
 
+_TEMPORARY = f".*.{'[0-9a-f]' * 12}.tmp"
+"""Names of temporary files and directories beside their targets; no other hidden files are ours."""
+
 
 @contextmanager
 def scratch() -> Iterator[Path]:
@@ -45,8 +48,8 @@ def alone(lock: Path) -> Iterator[None]:
         yield
 
 
-def remove_abandoned(folder: Path, pattern: str = ".*.tmp") -> None:
-    """Temporary files and directories that killed writers have left in the folder are gone."""
+def remove_abandoned(folder: Path, pattern: str = _TEMPORARY) -> None:
+    """Remove the temporary files and directories that killed writers have left in the folder."""
     for temporary in folder.glob(pattern):
         # Ended in this moment, or another user's, which is not for us to remove.
         with suppress(OSError, StoreError):

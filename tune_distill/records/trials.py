@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from tune_distill.distill.examples import Example, content_ids, with_unique_ids
+from tune_distill.records.files import replaced_together, write_text
+from tune_distill.records.leftovers import remove_abandoned
 from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord, without_eval_loss
 from tune_distill.records.schemas import trials_columns
 from tune_distill.records.store import Store
 from tune_distill.records.tables import (
+    TRIALS_FILE,
     write_all_predictions,
     write_examples,
     write_history,
@@ -20,6 +24,7 @@ from tune_distill.records.tables import (
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.keys import canonical_json
 from tune_distill.spec.plan import Plan, Trial
+from tune_distill.spec.printable import printable
 from tune_distill.spec.profile import Data
 
 INTERRUPTED = "interrupted; run the same command again to go on"
@@ -98,7 +103,8 @@ def trial_row(study: str, record: TrialRecord) -> dict[str, Any]:
         "study": study,
         "trial_id": trial.trial_id,
         "state": record.state,
-        "error": record.error,
+        # A lone surrogate, as in the name of a file, fits no table.
+        "error": None if record.error is None else printable(record.error),
         "seed": trial.seed,
         **trial.setting.values,
         **{name: metrics.get(name) for name in _METRICS},
@@ -160,9 +166,30 @@ def study_examples(records: Iterable[TrialRecord], inputs: Validation) -> dict[s
 
 
 def write_study_tables(
+    folder: Path,
+    study: str,
+    records: Sequence[TrialRecord],
+    store: Store,
+    inputs: Validation,
+    beside: Mapping[str, str] = MappingProxyType({}),
+) -> list[dict[str, Any]]:
+    """Write the study's four tables and its CSV to `folder`; the rows of trials.
+
+    `beside` are the texts of further files, by their names. All files are replaced together, once
+    each of them could be written; an error leaves all as they were.
+    """
+    remove_abandoned(folder)
+    # Last: a reader who sees a trial there finds its history, predictions and examples.
+    with replaced_together(folder, last=TRIALS_FILE) as new:
+        rows = _write_tables(new, study, records, store, inputs)
+        for name, text in beside.items():
+            write_text(new / name, text)
+    return rows
+
+
+def _write_tables(
     folder: Path, study: str, records: Sequence[TrialRecord], store: Store, inputs: Validation
 ) -> list[dict[str, Any]]:
-    """The study's four tables and its CSV are in `folder`; the rows of trials."""
     rows = [trial_row(study, record) for record in records]
     configs: dict[str, str] = {}
     for row in rows:
@@ -185,6 +212,5 @@ def write_study_tables(
         {content_id: example.example_id for content_id, example in examples.items()},
     )
     write_examples(folder, examples.values())
-    # Last: a reader who sees a trial here finds its history, predictions and examples.
     write_trials(folder, rows, columns)
     return rows

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import Plan, Trial
+from tune_distill.spec.printable import json_line, printable_line
 from tune_distill.tuning.events import Display, Report
 
 _NUM_ROWS = 12
@@ -158,7 +158,8 @@ class PlainDisplay(_Tracking):
         self._line(f"{record.state:8} {name} ({_ending(record)}) {done}{left}")
 
     def _line(self, text: str) -> None:
-        self.console.print(text, highlight=False, soft_wrap=True, markup=False)
+        # Text, because a plain string's brackets and emoji codes would be taken for markup.
+        self.console.print(Text(printable_line(text)), soft_wrap=True)
 
 
 class JsonDisplay(_Tracking):
@@ -191,7 +192,7 @@ class JsonDisplay(_Tracking):
 
     def _emit(self, event: str, study: str, **values: object) -> None:
         # The console's own lock keeps lines whole: verdicts come from another thread.
-        line = json.dumps({"event": event, "study": study, **values})
+        line = json_line({"event": event, "study": study, **values})
         self.console.out(line, highlight=False)
 
 
@@ -260,8 +261,7 @@ def _cells(trial: TrialProgress) -> tuple[Text, str, ProgressBar | str, str, str
     bar = ProgressBar(total=total or 1, completed=trial.step, width=24) if total else ""
     step = f"{trial.step}/{total}" if total else ""
     loss = "" if trial.eval_loss is None else f"{trial.eval_loss:.4f}"
-    # Text, because rich would read [brackets] in a plain string as markup.
-    return Text(trial.trial_id), trial.state_text, bar, step, loss
+    return Text(printable_line(trial.trial_id)), trial.state_text, bar, step, loss
 
 
 def _ending(record: TrialRecord) -> str:

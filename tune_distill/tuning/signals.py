@@ -1,21 +1,30 @@
-"""SIGTERM ends a command as Ctrl-C does, and who handles signals for a while gives them back."""
+"""SIGTERM ends a command as Ctrl-C does, and a second signal ends it at once."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_EXIT_ENDED = 1
+
+_ONE_SIGNAL_S = 0.2
+"""`timeout` and others send a signal to a process and again to its group: that is one signal."""
+
+_LAST_WORDS_S = 0.5
 
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
     """After the block, Ctrl-C and SIGTERM do what they did before it."""
     if threading.current_thread() is not threading.main_thread():
-        # Nobody else may set handlers either.
+        # Only the main thread may set handlers.
         yield
         return
     before = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -27,25 +36,74 @@ def signals_kept() -> Iterator[None]:
 
 
 @contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """In the block, the first SIGTERM does what Ctrl-C does, and further ones nothing.
+def ended_by_signals(say_last: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """In the block, the first SIGTERM does what Ctrl-C does; the second signal ends the process.
 
-    Batch systems send it first and SIGKILL later: the time between is for tables.
+    Batch systems send SIGTERM first and SIGKILL later: the time between is for tables. The second
+    signal ends the process whatever it does or waits for. `say_last` is called before that, and
+    given up if its output is blocked. What the process has started sees its death as that by
+    SIGKILL: a Ray of its own ends, and files that were half written are removed by the next one.
     """
-    came = False
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        nonlocal came
-        if came:
-            return
-        came = True
-        handler = signal.getsignal(signal.SIGINT)
-        if not callable(handler):
-            # A shell starts what runs in the background with Ctrl-C switched off.
-            raise KeyboardInterrupt
-        handler(signal.SIGINT, frame)
-
-    with signals_kept():
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, interrupt)
+    if threading.current_thread() is not threading.main_thread():
         yield
+        return
+    with signals_kept(), _second_one_ends(say_last):
+        signal.signal(signal.SIGTERM, _interrupt)
+        yield
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Do what Ctrl-C does at this moment."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        # A shell starts background processes with Ctrl-C switched off.
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, frame)
+
+
+@contextmanager
+def _second_one_ends(say_last: Callable[[], object]) -> Iterator[None]:
+    """A thread counts signals, also while the main thread is in a lock or in a library's code.
+
+    Python's handlers run in the main thread only, between two steps of its own. Before that, it
+    writes each signal's number to a pipe: the thread reads that.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    counter = threading.Thread(
+        target=_count, args=(reading, say_last), name="count-signals", daemon=True
+    )
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    counter.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(writing)
+        counter.join()
+        os.close(reading)
+
+
+def _count(reading: int, say_last: Callable[[], object]) -> None:
+    """Read signals until the pipe is closed; the second one ends the process."""
+    first_s: float | None = None
+    while numbers := os.read(reading, 64):
+        if not set(numbers) & set(_SIGNALS):
+            continue
+        now = time.monotonic()
+        if first_s is None:
+            first_s = now
+        elif now - first_s > _ONE_SIGNAL_S:
+            _end(say_last)
+
+
+def _end(say_last: Callable[[], object]) -> None:
+    words = threading.Thread(target=_say, args=(say_last,), daemon=True)
+    words.start()
+    words.join(_LAST_WORDS_S)
+    os._exit(_EXIT_ENDED)
+
+
+def _say(say_last: Callable[[], object]) -> None:
+    with suppress(Exception):
+        say_last()

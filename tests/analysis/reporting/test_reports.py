@@ -222,7 +222,7 @@ def test_a_damaged_summary_is_made_again(folder, content):
 
 
 def test_an_interrupted_report_is_made_again(folder, monkeypatch):
-    """The summary is written last: without it nothing counts as done."""
+    """The manifest is written last: without it nothing counts as done."""
 
     def full(path, text):
         raise StoreError("no space left")

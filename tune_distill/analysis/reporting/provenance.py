@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Iterator
-from pathlib import Path
 
 from tune_distill.analysis.reporting.cells import numeric, real_cell, value_cell
 from tune_distill.analysis.reporting.page import (
@@ -21,7 +19,7 @@ from tune_distill.analysis.results import words
 from tune_distill.analysis.scores import METRICS
 from tune_distill.analysis.statistics.resampling import NUM_RESAMPLES
 from tune_distill.analysis.verdict import Verdict
-from tune_distill.spec.errors import StoreError
+from tune_distill.records.environment import ENVIRONMENT_FILE, read_environment
 
 
 def cost_blocks(verdict: Verdict) -> Iterator[Block]:
@@ -82,24 +80,17 @@ def reproduction_blocks(verdict: Verdict) -> Iterator[Block]:
         "(random seed 0). With one seed and one answer an example, p of label accuracy is exact "
         "McNemar's; otherwise it is that of the bootstrap's standard error."
     )
-    environment = results.folder / "environment.json"
+    environment = results.folder / ENVIRONMENT_FILE
     if environment.is_file():
-        rows = _environment(environment)
+        made = read_environment(environment)
+        rows = [
+            ("python", made.python),
+            ("commit", made.git_commit),
+            ("machine", f"{made.platform}, {made.num_cpus} CPUs"),
+            *made.packages.items(),
+        ]
         yield TableBlock(
             "Where it ran",
             (Column("what"), Column("which")),
-            tuple((Cell(what), Cell(str(which))) for what, which in rows if which),
+            tuple((Cell(what), Cell(which)) for what, which in rows if which),
         )
-
-
-def _environment(path: Path) -> list[tuple[str, object]]:
-    try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-        packages = list(made["packages"].items())
-        rows = [("python", made["python"]), ("commit", made["git_commit"])]
-        return [*rows, ("machine", f"{made['platform']}, {made['num_cpus']} CPUs"), *packages]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(
-            f"{path}: must be as tune_distill.study wrote it, got {type(error).__name__}: {error}; "
-            "copy it again, or remove it"
-        ) from error

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tune_distill.analysis.figures.overview import effects_figure
 from tune_distill.analysis.figures.study import study_figures
+from tune_distill.analysis.reporting.manifest import is_whole, write_manifest
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.tables import load
 from tune_distill.analysis.verdict import judge
 from tune_distill.analysis.verdict_json import Summary, summary_of
 from tune_distill.records.files import write_text
+from tune_distill.records.leftovers import remove_abandoned
 from tune_distill.records.refusals import explained
 from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.keys import canonical_json
@@ -23,6 +24,9 @@ from tune_distill.spec.yaml_files import STUDY_ORDER
 
 REPORT_VERSION = 1
 """Raise it when statistics, figures or report change: reports are then made again."""
+
+_MADE = ("report.html", "report.md", "summary.json")
+"""Files of every report; figures lie beside them."""
 
 _FILES = (
     "study.yaml",
@@ -35,11 +39,14 @@ _CHUNK = 1 << 20
 
 
 def report_study(folder: Path) -> Summary:
-    """The study's summary.json, report.html, report.md and figures are up to date; the summary.
+    """Bring the study's summary.json, report.html, report.md and figures up to date.
+
+    Returns the summary. What killed writers have left in the folder is removed.
 
     Raises:
         StoreError: the folder does not hold a study's results.
     """
+    _remove_leftovers(folder)
     made_from = _digest(folder)
     summary = _up_to_date(folder, made_from)
     if summary is not None:
@@ -59,8 +66,8 @@ def report_study(folder: Path) -> Summary:
     write_text(folder / "report.html", render_page(page))
     write_text(folder / "report.md", render_markdown(page))
     summary = summary_of(judged) | {"made_from": made_from}
-    # Last: what it was made from says that all of the report is.
     _write_summary(folder, summary)
+    _finish(folder, made_from)
     return summary
 
 
@@ -104,12 +111,13 @@ def report_results(results: Path) -> tuple[list[Summary], dict[str, str]]:
 def _report_overview(
     results: Path, summaries: Sequence[Summary], unread: Mapping[str, str]
 ) -> None:
-    """report.html, report.md and summary.json tell of these studies."""
+    """Bring the report over all of these studies up to date."""
     from tune_distill.analysis.drawing.draw import save
     from tune_distill.analysis.reporting.markdown import render_markdown
     from tune_distill.analysis.reporting.overview_report import key_findings, overview_page
     from tune_distill.analysis.reporting.page import render_page
 
+    _remove_leftovers(results)
     # The same words wherever the folder lies.
     reasons = {
         name: why.replace(f"{results}{os.sep}", "").replace(str(results), results.name)
@@ -129,6 +137,7 @@ def _report_overview(
     write_text(results / "report.md", render_markdown(page))
     findings = {"key_findings": key_findings(summaries), "made_from": made_from}
     _write_summary(results, findings)
+    _finish(results, made_from)
 
 
 def _rank(path: Path) -> tuple[int, str]:
@@ -157,18 +166,22 @@ def _digest(folder: Path) -> str:
 
 
 def _up_to_date(folder: Path, made_from: str) -> Summary | None:
-    """The summary on disk, where it and the report are of these very tables, and all there."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        text = (folder / "report.md").read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        # Missing or damaged: it is made again.
+    """The summary on disk, if the whole report is there, intact, and made from this."""
+    if not is_whole(folder, made_from, _MADE):
         return None
-    pictures = re.findall(r"^!\[.*\]\((figures/.+)\)$", text, re.MULTILINE)
-    parts = [folder / name for name in ("report.html", *pictures)]
-    if not isinstance(summary, dict) or not all(path.is_file() for path in parts):
-        return None
-    return summary if summary.get("made_from") == made_from else None
+    summary: Summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+def _finish(folder: Path, made_from: str) -> None:
+    """Write the manifest of a report whose files are all there."""
+    pictures = [f"figures/{path.name}" for path in _pictures(folder / "figures")]
+    write_manifest(folder, made_from, [*_MADE, *pictures])
+
+
+def _remove_leftovers(folder: Path) -> None:
+    for place in (folder, folder / "figures"):
+        remove_abandoned(place)
 
 
 def _write_summary(folder: Path, summary: Summary) -> None:
@@ -177,8 +190,12 @@ def _write_summary(folder: Path, summary: Summary) -> None:
 
 
 def _clear(folder: Path, kept: set[str]) -> None:
-    """No figure of an earlier report is left that this one does not make."""
-    for path in folder.glob("*"):
-        if path.suffix in (".png", ".svg") and path.stem not in kept:
+    """Remove the figures of an earlier report that this one does not make."""
+    for path in _pictures(folder):
+        if path.stem not in kept:
             with explained(path):
                 path.unlink()
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return [path for path in folder.glob("*") if path.suffix in (".png", ".svg")]

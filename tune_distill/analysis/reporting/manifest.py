@@ -1,0 +1,62 @@
+"""Which files a report consists of and what it was made from: a damaged one is made again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+from pydantic import BaseModel, ValidationError
+
+from tune_distill.records.files import write_text
+
+MANIFEST_FILE = "manifest.json"
+
+
+class _File(BaseModel):
+    """Size in bytes, and SHA-256 in hex."""
+
+    size: int
+    sha256: str
+
+
+class _Manifest(BaseModel):
+    made_from: str
+    files: dict[str, _File]
+
+
+def write_manifest(folder: Path, made_from: str, names: Iterable[str]) -> None:
+    """Write size and digest of these files of the folder, and the digest of what they tell of."""
+    files = {name: _described(folder / name) for name in sorted(names)}
+    manifest = _Manifest(made_from=made_from, files=files)
+    write_text(folder / MANIFEST_FILE, json.dumps(manifest.model_dump(), indent=2) + "\n")
+
+
+def is_whole(folder: Path, made_from: str, required: Iterable[str]) -> bool:
+    """Whether the folder has a report that was made from this, and each of its files is intact."""
+    try:
+        manifest = _Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+        return (
+            manifest.made_from == made_from
+            and set(required) <= manifest.files.keys()
+            and all(_is_intact(folder, name, file) for name, file in manifest.files.items())
+        )
+    except (OSError, ValidationError):
+        # Missing, cut, or a file cannot be read: the report is made again.
+        return False
+
+
+def _is_intact(folder: Path, name: str, file: _File) -> bool:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        return False
+    # Sizes first: most damage shows there, and what is no file is not read.
+    target = folder / path
+    return target.is_file() and target.stat().st_size == file.size and _described(target) == file
+
+
+def _described(path: Path) -> _File:
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256")
+    return _File(size=path.stat().st_size, sha256=digest.hexdigest())

@@ -1,0 +1,56 @@
+"""Texts of the user's as a terminal may show them: control characters become visible escapes."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+# Control characters (C0 without tab and line end, DEL, C1), line and paragraph separators, marks
+# that reorder what follows, and lone surrogates, which no encoding can write.
+_UNSAFE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """The text with each control character as its escape (`\\x1b`, `\\u202e`).
+
+    Tabs and line ends stay. A text that was escaped stays as it is.
+    """
+    return _UNSAFE.sub(_escape, text)
+
+
+def printable_line(text: str) -> str:
+    """The text on one line: tabs and line ends are escaped too."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def json_line(value: Any) -> str:
+    """The value as JSON in ASCII on one line, without control characters.
+
+    JSON has no NaN and no infinity: they become null.
+    """
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(value), allow_nan=False)
+    # The only control character that json leaves as it is.
+    return text.replace("\x7f", "\\u007f")
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found.group())
+    if code == ord("\r"):
+        return "\\r"
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and value - value != 0:
+        return None
+    return value

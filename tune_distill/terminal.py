@@ -1,0 +1,211 @@
+"""What the front doors share: output that may be refused, errors in one line, signals.
+
+The terminal, pipe or file that a command writes to may be closed, full or gone, or lack an
+encoding for what is written. The command goes on: its tables matter more than what it shows.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import io
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from typing import NoReturn, TextIO
+
+from tune_distill.spec.errors import TuneDistillError
+from tune_distill.spec.printable import printable
+from tune_distill.tuning.signals import ended_by_signals
+
+EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
+EXIT_OUTPUT_GONE = 128 + signal.SIGPIPE
+"""As a shell tells of a process that wrote to a pipe which nobody reads."""
+
+
+class Tolerant(io.TextIOBase):
+    """Text for a stream that may refuse it: after the first refusal, nothing more is written.
+
+    Characters that the stream's encoding lacks are written as escapes. `stream` is None where the
+    process was started without it. `warn` hears of a refusal, unless a reader simply left.
+    """
+
+    def __init__(self, stream: TextIO | None, warn: Callable[[str], object]) -> None:
+        self._stream, self._warn = stream, warn
+        self.refused = False
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        if not self.refused:
+            encoding = self.encoding
+            fitting = text.encode(encoding, "backslashreplace").decode(encoding)
+            self._try(lambda stream: stream.write(fitting))
+        return len(text)
+
+    def flush(self) -> None:
+        if not self.refused and self._stream is not None:
+            self._try(lambda stream: stream.flush())
+
+    def isatty(self) -> bool:
+        return not self.refused and self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        if self._stream is None:
+            raise io.UnsupportedOperation("the process has no such stream")
+        return self._stream.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+    def _try(self, act: Callable[[TextIO], object]) -> None:
+        try:
+            if self._stream is None:
+                raise OSError(errno.EBADF, "it is closed")
+            act(self._stream)
+        # A stream that was closed in this process raises ValueError.
+        except (OSError, ValueError) as error:
+            self.refused = True
+            if not isinstance(error, BrokenPipeError):
+                self._warn(getattr(error, "strerror", None) or str(error))
+
+
+class Escaping(io.TextIOBase):
+    """Writes to another stream with control characters shown as escapes.
+
+    `unescaped` is that other stream, for a console that moves the cursor itself.
+    """
+
+    def __init__(self, unescaped: Tolerant) -> None:
+        self.unescaped = unescaped
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self.unescaped.encoding
+
+    def write(self, text: str) -> int:
+        self.unescaped.write(printable(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self.unescaped.flush()
+
+    def isatty(self) -> bool:
+        return self.unescaped.isatty()
+
+    def fileno(self) -> int:
+        return self.unescaped.fileno()
+
+    def writable(self) -> bool:
+        return True
+
+
+def output_is_gone() -> bool:
+    """Whether the standard output has refused what was written, so that nobody reads it."""
+    return isinstance(sys.stdout, Escaping) and sys.stdout.unescaped.refused
+
+
+def run_front_door(run: Callable[[], int], interrupted: str) -> int:
+    """The exit code of `run`; a TuneDistillError or an interruption ends it in one message.
+
+    In `run`, what is printed and logged is escaped and may be refused, and signals end it. All of
+    that is as before afterwards.
+    """
+    with _safe_streams(), _logged(), ended_by_signals(_say_last):
+        try:
+            return run()
+        except KeyboardInterrupt:
+            print(interrupted, file=sys.stderr)
+            return EXIT_SOME_FAILED
+        except TuneDistillError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return EXIT_USAGE
+
+
+def run_as_process(main: Callable[[], int]) -> NoReturn:
+    """End this process with the exit code of `main`, whatever became of its output."""
+    _take_free_descriptors()
+    try:
+        code = main()
+    except SystemExit as end:
+        # argparse has told of the usage.
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    # Nothing is left to be interrupted but Python's own end.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            _give_up_what_is_refused(stream)
+    # What is left is not worth the second in which Python would look for garbage among it.
+    gc.freeze()
+    sys.exit(code)
+
+
+def _give_up_what_is_refused(stream: TextIO) -> None:
+    """Flush the stream, into nothing if need be: Python would try again, and end with 120."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _take_free_descriptors() -> None:
+    """Open /dev/null for each standard stream that the process lacks.
+
+    Otherwise the next file to be opened gets its number, and receives what other processes that
+    are started from here print.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+
+
+@contextmanager
+def _safe_streams() -> Iterator[None]:
+    """In the block, the standard streams escape what is written, and may refuse it."""
+    errors = Tolerant(sys.stderr, lambda reason: None)
+
+    def warn(reason: str) -> None:
+        errors.write(f"warning: standard output: must take what is shown, got {reason}\n")
+
+    output = Escaping(Tolerant(sys.stdout, warn))
+    with redirect_stdout(output), redirect_stderr(Escaping(errors)):
+        try:
+            yield
+        finally:
+            output.flush()
+            errors.flush()
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """In the block, warnings and errors that are logged go to the standard error stream.
+
+    Where the process has logging of its own, that stands.
+    """
+    root = logging.getLogger()
+    if root.handlers:
+        yield
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        root.setLevel(level)
+
+
+def _say_last() -> None:
+    """Words for a command that is ended at once; a terminal gets its cursor back."""
+    if sys.stdout.isatty():
+        print("\x1b[?25h", end="", file=getattr(sys.stdout, "unescaped", sys.stdout), flush=True)
+    print("ended at once; run the same command again to go on", file=sys.stderr, flush=True)
