@@ -19,6 +19,7 @@ from tune_distill.distill.checkpoints import (
     save_checkpoint,
 )
 from tune_distill.distill.decoding import decode
+from tune_distill.distill.encoders import Encoder
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs, Tokens
 from tune_distill.distill.losses import ExampleLoss, example_losses, mean_loss
@@ -200,7 +201,7 @@ def _evaluate(
         metrics={
             **_summary(rows),
             "faithfulness_ceiling": inputs.ceiling(profile.data),
-            **_bertscore(rows, examples, profile.metrics.bertscore_model),
+            **_bertscore(rows, examples, inputs.encoder(profile.metrics)),
         },
         eval_loss=mean_loss(losses),
         num_validation=data.num_validation,
@@ -216,17 +217,17 @@ def _summary(rows: list[PredictionRow]) -> dict[str, float | None]:
 
 
 def _bertscore(
-    rows: list[PredictionRow], examples: list[Example], model: str | None
+    rows: list[PredictionRow], examples: list[Example], encoder: Encoder | None
 ) -> dict[str, float | None]:
-    """The mean BERTScore of the explanations, where the profile names an encoder."""
-    if model is None:
+    """The mean BERTScore of the explanations, if the profile names an encoder."""
+    if encoder is None:
         return {"bertscore": None}
     # transformers takes seconds to import, and nothing else here needs it.
     from tune_distill.distill.bertscore import bertscore
 
     references = {example.example_id: example.explanations for example in examples}
     scores = bertscore(
-        [row.explanation for row in rows], [references[row.example_id] for row in rows], model
+        [row.explanation for row in rows], [references[row.example_id] for row in rows], encoder
     )
     return {"bertscore": sum(scores) / len(scores)}
 
