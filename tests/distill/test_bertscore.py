@@ -7,6 +7,7 @@ from transformers import BertConfig, BertModel, BertTokenizer, T5Config, T5Model
 
 from tune_distill.distill import bertscore as module
 from tune_distill.distill.bertscore import bertscore
+from tune_distill.distill.encoders import Encoder, read_encoder
 from tune_distill.spec.errors import MetricError
 
 WORDS = "[PAD] [UNK] [CLS] [SEP] [MASK] the a man dog is are not sleeping running outside ."
@@ -57,14 +58,14 @@ def save_tokenizer(path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return save_tiny_bert(tmp_path_factory.mktemp("bert"))
+def model(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    return read_encoder(save_tiny_bert(tmp_path_factory.mktemp("bert")))
 
 
 @pytest.fixture
-def own_model(model: str, tmp_path: Path) -> Path:
+def own_model(model: Encoder, tmp_path: Path) -> Path:
     """A copy that a test may damage."""
-    return Path(shutil.copytree(model, tmp_path / "bert"))
+    return Path(shutil.copytree(model.source, tmp_path / "bert"))
 
 
 def test_it_is_what_the_authors_package_gives(model):
@@ -116,21 +117,21 @@ def test_f1_by_hand():
 def test_a_missing_model_is_named(tmp_path):
     where = str(tmp_path / "missing")
     with pytest.raises(MetricError, match=r"metrics\.bertscore_model: must be .*missing"):
-        bertscore(["a"], [["a"]], where)
+        read_encoder(where)
 
 
 def test_damaged_weights_are_refused(own_model):
     weights = own_model / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:1000])
     with pytest.raises(MetricError, match="SafetensorError"):
-        bertscore(["a"], [["a"]], str(own_model))
+        bertscore(["a"], [["a"]], read_encoder(str(own_model)))
 
 
 def test_a_model_without_its_tokeniser_is_refused(own_model):
     for path in own_model.glob("tokenizer*"):
         path.unlink()
     with pytest.raises(MetricError, match="no tokeniser beside the model"):
-        bertscore(["a"], [["a"]], str(own_model))
+        bertscore(["a"], [["a"]], read_encoder(str(own_model)))
 
 
 def test_an_encoder_decoder_is_refused(tmp_path):
@@ -140,4 +141,4 @@ def test_an_encoder_decoder_is_refused(tmp_path):
     T5Model(config).save_pretrained(tmp_path)
     save_tokenizer(tmp_path)
     with pytest.raises(MetricError, match=r"\(a t5 model\)"):
-        bertscore(["a"], [["a"]], str(tmp_path))
+        bertscore(["a"], [["a"]], read_encoder(str(tmp_path)))

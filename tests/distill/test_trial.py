@@ -19,6 +19,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from tests.records.made import LocalStore
 from tests.tiny import mini_examples, trial_of, write_csv
+from tune_distill.distill.encoders import Encoder
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.trial import Progress, run_trial
@@ -329,13 +330,16 @@ def test_a_metric_without_a_value_is_none(world: World, finished: Store) -> None
 def test_bertscore_compares_with_every_reference(
     world: World, finished: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[tuple[list[str], list[tuple[str, ...]], str]] = []
+    asked: list[tuple[list[str], list[tuple[str, ...]], Encoder]] = []
 
-    def fake(explanations: list[str], references: list[tuple[str, ...]], model: str) -> list[float]:
-        asked.append((explanations, references, model))
+    def fake(
+        explanations: list[str], references: list[tuple[str, ...]], encoder: Encoder
+    ) -> list[float]:
+        asked.append((explanations, references, encoder))
         return [number / 24 for number in range(24)]
 
     monkeypatch.setattr("tune_distill.distill.bertscore.bertscore", fake)
+    monkeypatch.setitem(world.inputs.encoders, "enc", Encoder("enc", "of its bytes", {}))
     sampled = world.trial(decode={"strategy": "sample", "num_samples": 2})
     profile = sampled.profile.model_copy(
         update={"metrics": sampled.profile.metrics.model_copy(update={"bertscore_model": "enc"})}
@@ -345,12 +349,13 @@ def test_bertscore_compares_with_every_reference(
     metrics = world.run(trial, finished)[-1].metrics
     assert metrics is not None
     assert metrics["bertscore"] == pytest.approx(11.5 / 24)
-    ((explanations, references, model),) = asked
+    ((explanations, references, encoder),) = asked
     frame = pd.read_parquet(finished.predictions_path(trial.evaluation_key))
     assert explanations == list(frame["explanation"])
     expected = [e.explanations for e in world.inputs.validation(trial.profile.data)]
     assert references == [each for each in expected for _ in range(2)]
-    assert model == "enc"
+    assert encoder.source == "enc"
+    assert trial.evaluation_identity["metrics"]["bertscore_encoder"] == "of its bytes"
 
 
 def test_truncation_is_counted_and_takes_place(world: World, store: Store) -> None:

@@ -15,7 +15,7 @@ from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.spec.keys import DataIdentity
 from tune_distill.spec.plan import ResolvedStudy, Trial, planned_trials
-from tune_distill.spec.profile import Data, Student
+from tune_distill.spec.profile import Data, Metrics, Student
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.study import Study
 from tune_distill.spec.yaml_files import load_profile, load_study
@@ -83,6 +83,9 @@ class FakeInputs:
             num_validation=num_validation,
             pool_digest=name,
         )
+
+    def encoder_identity(self, metrics: Metrics) -> str | None:
+        return metrics.bertscore_model
 
     def prepare(self, profiles: Any, store: Store) -> None:
         self.prepared = list(profiles)

@@ -13,7 +13,7 @@ from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import describe
 from tune_distill.spec.keys import DataIdentity
 from tune_distill.spec.plan import ResolvedStudy
-from tune_distill.spec.profile import Data, Profile, Section, Student
+from tune_distill.spec.profile import Data, Metrics, Profile, Section, Student
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.study import Study
 
@@ -83,6 +83,9 @@ class FakeIdentities:
             num_validation=num_validation,
             pool_digest=f"{data.source} train {num_pool}",
         )
+
+    def encoder_identity(self, metrics: Metrics) -> str | None:
+        return metrics.bertscore_model
 
 
 @dataclass

@@ -2,12 +2,15 @@ import copy
 import hashlib
 import json
 import random
+from typing import Annotated
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import create_model
 
 from tests.spec.fakes import FakeIdentities, make_profile
+from tune_distill.spec.effect import Neutral
 from tune_distill.spec.keys import (
     Difference,
     canonical_json,
@@ -17,6 +20,7 @@ from tune_distill.spec.keys import (
     key_of,
     run_identity,
 )
+from tune_distill.spec.profile import Profile
 
 # Not bool beside int, nor whole floats: Python calls 1, 1.0 and True equal, and JSON does not.
 LEAVES = st.none() | st.integers() | st.text() | st.floats().filter(lambda x: x % 1 > 0)
@@ -110,9 +114,9 @@ def test_flatten_dots_every_level():
 def keys(profile, seed=0):
     """Run key and evaluation key of a profile."""
     fakes = FakeIdentities()
-    data = fakes.data_identity(profile.data)
+    data, encoder = fakes.data_identity(profile.data), fakes.encoder_identity(profile.metrics)
     run = key_of(run_identity(profile, seed, fakes.student_identity(profile.student), data))
-    return run, key_of(evaluation_identity(run, profile, data))
+    return run, key_of(evaluation_identity(run, profile, data, encoder))
 
 
 BASIS = {"train": {}, "data": {"num_validation": 50}, "decode": {"strategy": "sample"}}
@@ -124,6 +128,7 @@ BASIS = {"train": {}, "data": {"num_validation": 50}, "decode": {"strategy": "sa
         ("train", "learning_rate", 1e-3),
         ("train", "eval_steps", 7),
         ("train", "ce_weight", 0.5),
+        ("train", "precision", "bf16"),
         ("data", "num_train", 99),
         ("data", "train_fraction", 0.5),
         ("data", "source", "elsewhere"),
@@ -153,6 +158,100 @@ def test_what_only_scores_depend_on_leaves_the_run_alone(section, field, value):
     run, evaluation = keys(make_profile(**BASIS))
     assert keys(changed)[0] == run
     assert keys(changed)[1] != evaluation
+
+
+# Keys of this version. Another value here makes every stored run be made again: raise
+# RECIPE_VERSION or EVALUATION_VERSION if the numbers changed, and mend the key if they did not.
+GOLDEN = {
+    "plain": (
+        {},
+        "9ea29aa9cc1aef07f2e3ce1cb22c55475f07d9048bf149b2e4dda84f3261895a",
+        "eae95c144010e22a3bea0d8d2f319cde5451f06413cdf4679f353c72c9626ef3",
+    ),
+    "beam": (
+        {"decode": {"strategy": "beam", "num_beams": 2}},
+        "9ea29aa9cc1aef07f2e3ce1cb22c55475f07d9048bf149b2e4dda84f3261895a",
+        "9adb2791e9f181531c7ae829e3a38faaa2eeac4342f71dcf830eaa3f05967a36",
+    ),
+    "sample": (
+        {"decode": {"strategy": "sample", "temperature": 0.7, "num_samples": 2}},
+        "9ea29aa9cc1aef07f2e3ce1cb22c55475f07d9048bf149b2e4dda84f3261895a",
+        "74ec59acd3d6e73d334a57263d8d261ee78562bb6c7ad85a47c7a1563e179b38",
+    ),
+    "bf16": (
+        {"train": {"precision": "bf16"}},
+        "e863aef4f250b44d53dda8075b12e55ccc89e0b607033ea1be3c5e65093628f1",
+        "8c908d74957a3361e7d58f8067ef364bd240ace1e1765d6c5f588cbd6401e1bc",
+    ),
+    "encoder": (
+        {"metrics": {"bertscore_model": "an encoder"}},
+        "9ea29aa9cc1aef07f2e3ce1cb22c55475f07d9048bf149b2e4dda84f3261895a",
+        "393c31cb03630e63a89c501236536adf6a3d7c6cdf66cfd2c485dd85bb193ecb",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_keys_stay_what_they_are(name):
+    sections, run_key, evaluation_key = GOLDEN[name]
+    assert keys(make_profile(**sections)) == (run_key, evaluation_key)
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        ("train", "precision", "fp32"),
+        ("train", "label_smoothing", 0.0),
+        ("train", "weight_decay", 0.0),
+        ("train", "warmup_fraction", 0.0),
+        ("train", "ce_weight", 1.0),
+        ("decode", "temperature", 1.0),
+        ("decode", "top_k", 0),
+        ("decode", "top_p", 1.0),
+        ("decode", "num_samples", 1),
+        ("metrics", "bertscore_model", None),
+    ],
+)
+def test_a_field_that_changes_nothing_leaves_no_trace(section, field, value):
+    raw = {"decode": {"strategy": "sample"}} | {section: {field: value}}
+    raw["decode"]["strategy"] = "sample"
+    profile = make_profile(**raw)
+    assert field not in getattr(profile, section).in_effect()
+
+
+def widened(profile, section, name, annotation, default):
+    """The profile as a later version has it: with one more field, which has a default."""
+    model = type(getattr(profile, section))
+    later = create_model(f"Later{model.__name__}", __base__=model, **{name: (annotation, default)})
+    value = later.model_validate(getattr(profile, section).model_dump())
+    return profile.model_copy(update={section: value})
+
+
+@pytest.mark.parametrize("section", ["student", "data", "train", "decode", "metrics"])
+def test_a_new_field_with_a_neutral_default_changes_no_old_key(section):
+    profile = make_profile(**BASIS)
+    annotation = Annotated[int, Neutral(7)]
+    later = widened(profile, section, "later", annotation, 7)
+    assert getattr(later, section).later == 7
+    assert keys(later) == keys(profile)
+    # With any other value it is another evaluation, or another run and so another evaluation.
+    other = widened(profile, section, "later", annotation, 8)
+    assert keys(other)[1] != keys(profile)[1]
+    assert (keys(other)[0] == keys(profile)[0]) == (section in ("decode", "metrics"))
+
+
+def test_an_unmarked_field_is_in_the_key():
+    profile = make_profile(**BASIS)
+    assert keys(widened(profile, "train", "later", int, 7))[0] != keys(profile)[0]
+
+
+def test_every_section_says_what_is_in_effect():
+    profile = make_profile(**BASIS)
+    for section in Profile.model_fields:
+        values = getattr(profile, section)
+        assert values.in_effect().items() <= values.model_dump().items()
+    # These name what is outside the profile: the keys hold its content.
+    assert profile.student.in_effect() == profile.data.in_effect() == {}
 
 
 def test_what_the_strategy_does_not_read_changes_no_key():

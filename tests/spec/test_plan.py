@@ -221,7 +221,7 @@ def test_keys_and_identities_are_those_of_a_trial_made_alone():
         assert trial.profile == profile
         assert trial.run_identity == run
         assert trial.run_key == key_of(run)
-        assert trial.evaluation_identity == evaluation_identity(key_of(run), profile, data)
+        assert trial.evaluation_identity == evaluation_identity(key_of(run), profile, data, None)
         assert trial.evaluation_key == key_of(trial.evaluation_identity)
         assert ready.trial(trial.setting, trial.seed, FAKES) == trial
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from tune_distill.spec.errors import MetricError
+from tune_distill.distill.encoders import Encoder, unusable
 
 BATCH_SIZE = 64
 
@@ -41,17 +41,14 @@ class _Embedded:
 
 
 def bertscore(
-    explanations: Sequence[str], references: Sequence[Sequence[str]], model: str
+    explanations: Sequence[str], references: Sequence[Sequence[str]], files: Encoder
 ) -> list[float]:
     """The BERTScore F1 of each explanation with its best reference; 0.0 if it is empty.
 
-    Args:
-        model: a directory that `save_pretrained` wrote, or a hub id, of an encoder such as BERT.
-
     Raises:
-        MetricError: the model or its tokeniser cannot be loaded.
+        MetricError: the encoder or its tokeniser cannot be loaded.
     """
-    tokenizer, encoder = load_encoder(model)
+    tokenizer, encoder = load_encoder(files)
     pairs = list(zip(explanations, references, strict=True))
     scores = []
     for start in range(0, len(pairs), CHUNK_SIZE):
@@ -65,27 +62,25 @@ def bertscore(
     return scores
 
 
-def load_encoder(model: str) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """The tokeniser and the encoder in evaluation mode, on the accelerator if there is one."""
+def load_encoder(files: Encoder) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+    """The tokeniser and the encoder in evaluation mode, on the accelerator if there is one.
+
+    Raises:
+        MetricError: a file is damaged or missing, or this is no encoder.
+    """
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        encoder = AutoModel.from_pretrained(model, use_safetensors=True, dtype=torch.float32)
+        with files.folder() as folder:
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            encoder = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
     except Exception as error:  # damaged files raise whatever their parser raises
         reason = " ".join(str(error).split())[:300]
-        raise _unusable(model, f"{type(error).__name__}: {reason}") from error
+        raise unusable(files.source, f"{type(error).__name__}: {reason}") from error
     # Where the files of a tokeniser are missing, transformers makes one that knows no word.
     if len(tokenizer) <= len(tokenizer.all_special_ids):
-        raise _unusable(model, "no tokeniser beside the model")
+        raise unusable(files.source, "no tokeniser beside the model")
     if encoder.config.is_encoder_decoder or not hasattr(encoder.config, "max_position_embeddings"):
-        raise _unusable(model, f"a {encoder.config.model_type} model")
+        raise unusable(files.source, f"a {encoder.config.model_type} model")
     return tokenizer, encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _unusable(model: str, reason: str) -> MetricError:
-    return MetricError(
-        "metrics.bertscore_model: must be the directory or hub id of an encoder such as BERT, "
-        f"got {model!r} ({reason}); name another model, or leave the metric out"
-    )
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from tune_distill.distill.account import account
 from tune_distill.distill.corpus import Corpus
+from tune_distill.distill.encoders import Encoder, read_encoder
 from tune_distill.distill.examples import Example
 from tune_distill.distill.simulator import Simulator, fit_simulator
 from tune_distill.distill.sources import read_source
@@ -18,7 +19,7 @@ from tune_distill.records.digests import DamagedError
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION, DataIdentity
-from tune_distill.spec.profile import MINI_STUDENT, Data, Profile, Student
+from tune_distill.spec.profile import MINI_STUDENT, Data, Metrics, Profile, Student
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Inputs:
     untrained: dict[Student, Untrained] = field(default_factory=dict)
     tokens: dict[tuple[Student, str], Tokens] = field(default_factory=dict)
     simulators: dict[str, Simulator] = field(default_factory=dict)
+    encoders: dict[str, Encoder] = field(default_factory=dict)
     tell: Callable[[str], None] | None = None
 
     def student_identity(self, student: Student) -> Mapping[str, str]:
@@ -73,6 +75,24 @@ class Inputs:
         """What the data section names, by content."""
         return self.corpus(data).identity(data)
 
+    def encoder_identity(self, metrics: Metrics) -> str | None:
+        """The digest of BERTScore's encoder, if the section names one."""
+        encoder = self.encoder(metrics)
+        return None if encoder is None else encoder.digest
+
+    def encoder(self, metrics: Metrics) -> Encoder | None:
+        """BERTScore's encoder, read once, if the section names one.
+
+        Raises:
+            MetricError: it cannot be found or read.
+        """
+        source = metrics.bertscore_model
+        if source is None:
+            return None
+        if source not in self.encoders:
+            self.encoders[source] = read_encoder(source)
+        return self.encoders[source]
+
     def corpus(self, data: Data) -> Corpus:
         """The data section's source, read once."""
         if data.source not in self.corpora:
@@ -93,11 +113,12 @@ class Inputs:
         """
         needed: dict[tuple[Student, str], list[Data]] = {}
         profiles = list(profiles)
-        for encoder in {profile.metrics.bertscore_model for profile in profiles} - {None}:
+        for encoder in {self.encoder(profile.metrics) for profile in profiles} - {None}:
             # Rather now than after hours of training; torch is imported only where it is asked for.
             from tune_distill.distill.bertscore import load_encoder
 
-            load_encoder(str(encoder))
+            assert encoder is not None
+            load_encoder(encoder)
         for profile in profiles:
             needed.setdefault((profile.student, profile.data.source), []).append(profile.data)
             self._prepare_simulator(profile.data, store)

@@ -15,6 +15,7 @@ import torch
 
 from tune_distill.distill.checkpoints import load_checkpoint, save_checkpoint
 from tune_distill.distill.decoding import decode
+from tune_distill.distill.encoders import Encoder
 from tune_distill.distill.examples import Example, content_ids
 from tune_distill.distill.inputs import Inputs, Tokens
 from tune_distill.distill.losses import ExampleLoss, example_losses, mean_loss
@@ -211,7 +212,7 @@ def _evaluate(
         metrics={
             **_summary(rows),
             "faithfulness_ceiling": inputs.ceiling(profile.data),
-            **_bertscore(rows, examples, profile.metrics.bertscore_model),
+            **_bertscore(rows, examples, inputs.encoder(profile.metrics)),
         },
         eval_loss=mean_loss(losses),
         num_validation=data.num_validation,
@@ -232,10 +233,10 @@ def _summary(rows: list[PredictionRow]) -> dict[str, float | None]:
 
 
 def _bertscore(
-    rows: list[PredictionRow], examples: list[Example], model: str | None
+    rows: list[PredictionRow], examples: list[Example], encoder: Encoder | None
 ) -> dict[str, float | None]:
-    """The mean BERTScore of the explanations, where the profile names an encoder."""
-    if model is None:
+    """The mean BERTScore of the explanations, if the profile names an encoder."""
+    if encoder is None:
         return {"bertscore": None}
     # transformers takes seconds to import, and nothing else here needs it.
     from tune_distill.distill.bertscore import bertscore
@@ -243,7 +244,7 @@ def _bertscore(
     ids = content_ids(examples)
     references = {name: each.explanations for name, each in zip(ids, examples, strict=True)}
     scores = bertscore(
-        [row.explanation for row in rows], [references[row.example_id] for row in rows], model
+        [row.explanation for row in rows], [references[row.example_id] for row in rows], encoder
     )
     return {"bertscore": sum(scores) / len(scores)}
 

@@ -1,7 +1,8 @@
 """The identity of runs and evaluations: what a result depends on, and its SHA-256.
 
-The same key always means the same numbers, so a key holds everything that changes them and
-nothing else: no paths, device counts, times, and no decode settings in a run key.
+The same key means the same numbers on one kind of device, so a key holds everything else that
+changes them. It holds no paths, device counts or times, no field without effect, and a run key no
+decode settings.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 
 from tune_distill.spec.profile import Profile
 
-RECIPE_VERSION = 3
+RECIPE_VERSION = 4
 """Raise it when training code changes its results: stored runs are then not found any more."""
 
-EVALUATION_VERSION = 3
+EVALUATION_VERSION = 4
 """Raise it when decoding or scoring changes its results."""
 
 SIMULATOR_VERSION = 2
@@ -56,15 +57,24 @@ def run_identity(
     """Everything that the weights and losses of a run depend on."""
     return {
         "recipe_version": RECIPE_VERSION,
-        "student": dict(student),
-        "data": {"train_digest": data.train_digest, "num_train": data.num_train},
-        "train": profile.train.model_dump(),
+        "student": {**student, **profile.student.in_effect()},
+        "data": {
+            "train_digest": data.train_digest,
+            "num_train": data.num_train,
+            **profile.data.in_effect(),
+        },
+        "train": profile.train.in_effect(),
         "seed": seed,
     }
 
 
-def evaluation_identity(run_key: str, profile: Profile, data: DataIdentity) -> dict[str, Any]:
-    """Everything that the predictions and metrics of a run depend on beyond its weights."""
+def evaluation_identity(
+    run_key: str, profile: Profile, data: DataIdentity, encoder: str | None
+) -> dict[str, Any]:
+    """Everything that the predictions and metrics of a run depend on beyond its weights.
+
+    `encoder` is the digest of the files of BERTScore's encoder, if the profile names one.
+    """
     return {
         "evaluation_version": EVALUATION_VERSION,
         "run_key": run_key,
@@ -74,7 +84,8 @@ def evaluation_identity(run_key: str, profile: Profile, data: DataIdentity) -> d
             "num_validation": data.num_validation,
         },
         "metrics": {
-            **profile.metrics.model_dump(),
+            **profile.metrics.in_effect(),
+            **({} if encoder is None else {"bertscore_encoder": encoder}),
             "simulator_pool": data.pool_digest,
             "simulator_version": SIMULATOR_VERSION,
         },

@@ -17,7 +17,7 @@ from tune_distill.spec.keys import (
     key_of,
     run_identity,
 )
-from tune_distill.spec.profile import Data, Profile, Student
+from tune_distill.spec.profile import Data, Metrics, Profile, Student
 from tune_distill.spec.settings import (
     Setting,
     baseline,
@@ -35,11 +35,13 @@ FinishedState = Literal["complete", "pruned"]
 
 
 class Identities(Protocol):
-    """Says what a student and a data section are, by content."""
+    """Says what a student, a data section and BERTScore's encoder are, by content."""
 
     def student_identity(self, student: Student) -> Mapping[str, str]: ...
 
     def data_identity(self, data: Data) -> DataIdentity: ...
+
+    def encoder_identity(self, metrics: Metrics) -> str | None: ...
 
 
 class Stored(Protocol):
@@ -61,6 +63,7 @@ class AskedOnce:
     def __init__(self, identities: Identities) -> None:
         self.student_identity = cache(identities.student_identity)
         self.data_identity = cache(identities.data_identity)
+        self.encoder_identity = cache(identities.encoder_identity)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Trial:
     profile: Profile
     student: Mapping[str, str]
     data: DataIdentity
+    encoder: str | None
     run_key: str
     evaluation_key: str
 
@@ -87,7 +91,7 @@ class Trial:
 
     @property
     def evaluation_identity(self) -> dict[str, Any]:
-        return evaluation_identity(self.run_key, self.profile, self.data)
+        return evaluation_identity(self.run_key, self.profile, self.data, self.encoder)
 
 
 @dataclass(frozen=True)
@@ -120,14 +124,15 @@ class ResolvedStudy:
         profile = with_fields(self.profile, setting.fields, f"study {self.study.name}: vary")
         data = identities.data_identity(profile.data)
         student = identities.student_identity(profile.student)
+        encoder = identities.encoder_identity(profile.metrics)
         trials = []
         # Made once; each trial puts its own seed in, and the key that this leads to.
         run = run_identity(profile, 0, student, data)
-        evaluation = evaluation_identity("", profile, data)
+        evaluation = evaluation_identity("", profile, data, encoder)
         for seed in seeds:
             run_key = key_of(run | {"seed": seed})
             evaluation_key = key_of(evaluation | {"run_key": run_key})
-            shared = (setting, seed, profile, student, data)
+            shared = (setting, seed, profile, student, data, encoder)
             name = trial_id(setting, seed)
             trials.append(Trial(self.study.name, name, *shared, run_key, evaluation_key))
         return trials
@@ -143,10 +148,10 @@ class ResolvedStudy:
         own = self.trial(Setting({}, {}), self.study.search.seed, identities)
         return key_of(
             {
-                "vary": {name: domain.model_dump() for name, domain in space.items()},
-                "search": self.study.search.model_dump(exclude={"num_samples"}),
-                "scheduler": self.study.scheduler and self.study.scheduler.model_dump(),
-                "metric": self.study.metric.model_dump(),
+                "vary": {name: domain.in_effect() for name, domain in space.items()},
+                "search": {**self.study.search.in_effect(), "num_samples": None},
+                "scheduler": self.study.scheduler and self.study.scheduler.in_effect(),
+                "metric": self.study.metric.in_effect(),
                 "baseline": spared and spared.values,
                 "profile": own.evaluation_identity | {"run_key": own.run_key},
             }

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from tune_distill.spec.effect import ByContent, Neutral, OnlyIf
 from tune_distill.spec.faults import describe
 from tune_distill.spec.section import Section, single_field
 
@@ -21,6 +22,7 @@ MINI_STUDENT = "mini"
 MINI_CORPUS = "mini-nli"
 
 Strategy = Literal["greedy", "beam", "sample"]
+Precision = Literal["fp32", "bf16"]
 
 
 def absolute_source(source: str) -> str:
@@ -40,10 +42,10 @@ Source = Annotated[str, Field(min_length=1), AfterValidator(absolute_source)]
 class Student(Section):
     """Which T5 is fine-tuned."""
 
-    source: Source = Field(
+    source: Annotated[Source, ByContent()] = Field(
         description="'mini' (built in), a directory made with save_pretrained, or a hub id"
     )
-    revision: str | None = Field(
+    revision: Annotated[str | None, ByContent()] = Field(
         None, description="Branch, tag or commit on the hub; none for the default branch"
     )
 
@@ -51,14 +53,16 @@ class Student(Section):
 class Data(Section):
     """Which examples it learns from and is measured on."""
 
-    source: Source = Field(
+    source: Annotated[Source, ByContent()] = Field(
         description="'mini-nli' (generated), a directory of CSV, JSONL or Parquet, or a hub id"
     )
-    num_train: int | None = Field(
+    num_train: Annotated[int | None, ByContent()] = Field(
         None, ge=1, description="Size of the training pool in examples; none for all"
     )
-    num_validation: int | None = Field(None, ge=1, description="Validation examples; none for all")
-    train_fraction: float = Field(
+    num_validation: Annotated[int | None, ByContent()] = Field(
+        None, ge=1, description="Validation examples; none for all"
+    )
+    train_fraction: Annotated[float, ByContent()] = Field(
         1.0, gt=0, le=1, description="Share of the pool trained on, label-balanced and nested"
     )
 
@@ -69,13 +73,13 @@ class Train(Section):
     num_epochs: int = Field(3, ge=1, description="Passes over the training examples")
     batch_size: int = Field(16, ge=1, description="Examples a step")
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate of AdamW")
-    label_smoothing: float = Field(
+    label_smoothing: Annotated[float, Neutral(0.0)] = Field(
         0.1, ge=0, lt=1, description="Probability mass spread evenly over the vocabulary"
     )
-    weight_decay: float = Field(
+    weight_decay: Annotated[float, Neutral(0.0)] = Field(
         0.01, ge=0, description="Decoupled weight decay; norms and position biases are left free"
     )
-    warmup_fraction: float = Field(
+    warmup_fraction: Annotated[float, Neutral(0.0)] = Field(
         0.0, ge=0, lt=1, description="Share of the steps in which the learning rate rises linearly"
     )
     max_source_length: int = Field(
@@ -85,7 +89,12 @@ class Train(Section):
         64, ge=4, description="Longest target, in tokens; the rest is cut"
     )
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this L2 norm")
-    ce_weight: float = Field(1.0, gt=0, description="Factor on the cross-entropy")
+    ce_weight: Annotated[float, Neutral(1.0)] = Field(
+        1.0, gt=0, description="Factor on the cross-entropy"
+    )
+    precision: Annotated[Precision, Neutral("fp32")] = Field(
+        "fp32", description="Matrix products in float32, or in bfloat16; the rest is float32"
+    )
     eval_steps: int = Field(
         20, ge=1, description="Steps between evaluations, each with a checkpoint"
     )
@@ -96,27 +105,28 @@ class Decode(Section):
     """How it writes its answers."""
 
     strategy: Strategy = Field("greedy", description="greedy, beam search or sampling")
-    num_beams: int = Field(4, ge=2, description="Beams of strategy beam")
-    temperature: float = Field(1.0, gt=0, description="Divides the logits of strategy sample")
-    top_k: int = Field(0, ge=0, description="Sample from the k likeliest tokens; 0 for all")
-    top_p: float = Field(1.0, gt=0, le=1, description="Sample from the likeliest mass p; 1 for all")
-    num_samples: int = Field(1, ge=1, description="Texts drawn an example by strategy sample")
+    num_beams: Annotated[int, OnlyIf("strategy", "beam")] = Field(
+        4, ge=2, description="Beams of strategy beam"
+    )
+    temperature: Annotated[float, OnlyIf("strategy", "sample"), Neutral(1.0)] = Field(
+        1.0, gt=0, description="Divides the logits of strategy sample"
+    )
+    top_k: Annotated[int, OnlyIf("strategy", "sample"), Neutral(0)] = Field(
+        0, ge=0, description="Sample from the k likeliest tokens; 0 for all"
+    )
+    top_p: Annotated[float, OnlyIf("strategy", "sample"), Neutral(1.0)] = Field(
+        1.0, gt=0, le=1, description="Sample from the likeliest mass p; 1 for all"
+    )
+    num_samples: Annotated[int, OnlyIf("strategy", "sample"), Neutral(1)] = Field(
+        1, ge=1, description="Texts drawn an example by strategy sample"
+    )
     max_new_tokens: int = Field(64, ge=1, description="Longest text, in tokens")
-
-    def in_effect(self) -> dict[str, str | int | float]:
-        """The fields that this strategy reads; settings that differ elsewhere decode alike."""
-        read = {
-            "greedy": (),
-            "beam": ("num_beams",),
-            "sample": ("temperature", "top_k", "top_p", "num_samples"),
-        }[self.strategy]
-        return {name: getattr(self, name) for name in ("strategy", *read, "max_new_tokens")}
 
 
 class Metrics(Section):
     """What is measured beyond the standard metrics."""
 
-    bertscore_model: str | None = Field(
+    bertscore_model: Annotated[str | None, ByContent()] = Field(
         None, description="Encoder for BERTScore (a directory or hub id); none to leave it out"
     )
 

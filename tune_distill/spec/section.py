@@ -16,10 +16,11 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails
 
+from tune_distill.spec.effect import Keyed
 from tune_distill.spec.faults import FaultsError, raise_value_faults
 
 
-class Section(BaseModel):
+class Section(Keyed):
     """A frozen, strict group of fields. A rule that joins several fields is a `cross_fault`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
