@@ -11,8 +11,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import optuna
 import pandas as pd
 import pytest
+from optuna.storages.journal import JournalFileBackend
 from rouge_score.rouge_scorer import RougeScorer
 
 import tune_distill
@@ -23,12 +25,10 @@ from tune_distill.distill.outputs import parse_output
 from tune_distill.distill.process import configure_torch
 from tune_distill.distill.trial import run_trial
 from tune_distill.options import parse_arguments
-from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import planned_trials
 from tune_distill.spec.yaml_files import shipped_studies
 from tune_distill.study import main, resolve
-from tune_distill.tuning.searchers import earlier_search
 
 # Small enough that Ray's start is most of the time, large enough to evaluate more than once.
 SMALL = [
@@ -244,8 +244,9 @@ class TestAll:
         assert frame.loc[2e-3, "evaluation_key"] == smoothing.loc[0.1, "evaluation_key"]
         # Optuna knows how it ended, though another study made it.
         (journal,) = (folder / ".store" / "searches").glob("*/optuna.journal")
-        ended = earlier_search(Folder(folder), f".store/searches/{journal.parent.name}").ended
-        assert ended[0] == {"train.learning_rate": 2e-3}
+        storage = optuna.storages.JournalStorage(JournalFileBackend(str(journal)))
+        ended = optuna.load_study(study_name="tune_distill", storage=storage).trials
+        assert ended[0].params == {"train.learning_rate": 2e-3}
         assert len(ended) == 12
 
     def test_predictions_give_the_metrics_again(

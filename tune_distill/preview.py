@@ -14,7 +14,7 @@ from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.printable import json_line, printable_line
 from tune_distill.spec.settings import Setting
 from tune_distill.tuning.conduct import place
-from tune_distill.tuning.planning import explanations, plans
+from tune_distill.tuning.planning import exhaustion, explanations, plans
 from tune_distill.tuning.progress import duration_text
 from tune_distill.tuning.resources import ResourceRequest, TrialResources
 
@@ -72,6 +72,8 @@ def _preview(
         lines = explanations(plan, store)
     else:
         lines = [f"{trial.trial_id}: {_state(plan, trial.trial_id)}" for trial in plan.trials]
+    if (exhausted := exhaustion(plan, store)) is not None:
+        lines.append(exhausted)
     if not plan.is_last:
         lines.append(f"then {len(resolved.seeds) - 1} more seeds of each setting not pruned")
     return Preview(

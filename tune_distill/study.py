@@ -139,6 +139,7 @@ def _conclude(command: Command, resolved: ResolvedStudy, outcome: Outcome) -> Co
         [
             f"\n{study.name}: {study.question}",
             summary_table(list(study.columns.values()), rows, command.console.width),
+            *outcome.notes,
             *footnotes(rows),
             *failures(rows),
         ],

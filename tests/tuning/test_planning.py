@@ -1,3 +1,4 @@
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -5,7 +6,6 @@ import pytest
 
 from tests.records.made import (
     INPUTS,
-    METRICS,
     LocalStore,
     finish,
     finish_run,
@@ -16,10 +16,14 @@ from tests.records.made import (
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import Plan, ResolvedStudy
 from tune_distill.spec.settings import domains
-from tune_distill.tuning.journal import search_storage
-from tune_distill.tuning.plan_search import Trainings
-from tune_distill.tuning.planning import explanations, nearest_run, plans, start_over
-from tune_distill.tuning.searchers import StoredOptunaSearch
+from tune_distill.tuning.planning import (
+    exhaustion,
+    explanations,
+    nearest_run,
+    plans,
+    start_over,
+)
+from tune_distill.tuning.search_log import End, SearchLog
 
 SEARCH = study_of(
     {"train.learning_rate": {"type": "uniform", "low": 0.001, "high": 0.1}},
@@ -99,11 +103,11 @@ class TestOptuna:
 
     def test_a_search_that_goes_on_knows_its_points(self, store):
         study = resolved(SEARCH)
-        configs = choose(study, store, 3)
+        points = choose(study, store, 3)
         # Begun without its baseline, it keeps what it has.
         (plan,) = plans(study, INPUTS, store)
         rates = [trial.setting.values["learning_rate"] for trial in plan.trials]
-        assert rates == [config["values"]["learning_rate"] for config in configs]
+        assert rates == [point["train.learning_rate"] for point in points]
         assert [trial.profile.train.learning_rate for trial in plan.trials] == rates
         assert (plan.num_new, plan.num_to_run) == (1, 4)
         finish(store, plan.trials[1])
@@ -145,6 +149,71 @@ class TestOptuna:
             finish(store, trial)
         (plan,) = plans(resolved(SEARCH), INPUTS, store)
         assert plan.num_to_run == 0
+
+
+class TestSmallSpaces:
+    """A search that asks for more samples than its space has points."""
+
+    @pytest.mark.parametrize(
+        ("vary", "num_points"),
+        [
+            ({"train.batch_size": [8, 16]}, 2),
+            ({"train.batch_size": {"type": "int", "low": 4, "high": 30, "step": 8}}, 4),
+            ({"train.batch_size": [8, 16], "decode.strategy": ["greedy", "beam"]}, 4),
+            (
+                {
+                    "size": {
+                        "type": "cases",
+                        "cases": {"few": {"train.num_epochs": 1}, "many": {"train.num_epochs": 9}},
+                    },
+                    "train.label_smoothing": [0.0, 0.1, 0.2],
+                },
+                6,
+            ),
+            # Greedy answers do not depend on the temperature: three trials.
+            ({"decode.temperature": [0.5, 0.7], "decode.strategy": ["sample", "greedy"]}, 3),
+        ],
+    )
+    def test_its_points_are_planned_and_it_is_said(self, store, vary, num_points):
+        study = study_of(
+            vary,
+            search={"method": "optuna", "num_samples": 50},
+            overrides={"decode.strategy": "sample"},
+        )
+        (plan,) = plans(resolved(study), INPUTS, store)
+        assert len(plan.trials) + plan.num_new == num_points
+        line = exhaustion(plan, store)
+        assert f"it has {num_points} points, fewer than the 50 samples asked for" in line
+
+    def test_a_search_for_as_many_samples_as_points_says_nothing(self, store):
+        study = study_of(
+            {"train.batch_size": [8, 16]}, search={"method": "optuna", "num_samples": 2}
+        )
+        (plan,) = plans(resolved(study), INPUTS, store)
+        assert (plan.num_to_run, exhaustion(plan, store)) == (2, None)
+        assert exhaustion(only_plan("smoothing", store), store) is None
+
+    def test_a_search_that_found_no_other_point_asks_for_none(self, store):
+        study = resolved(SEARCH)
+        choose(study, store, 2)
+        SearchLog(store, study.search_key(INPUTS)).claim(2, None)
+        (plan,) = plans(study, INPUTS, store)
+        assert (len(plan.trials), plan.num_new) == (2, 0)
+        assert "it has 2 points, fewer than the 4 samples" in exhaustion(plan, store)
+
+
+class TestEnds:
+    def test_a_trial_that_the_search_has_pruned_stays_pruned(self, store):
+        study = resolved(SEARCH)
+        [point] = choose(study, store, 1)
+        (plan,) = plans(study, INPUTS, store)
+        [trial] = plan.trials
+        store.mark_pruned(plan.search_key, trial.run_key, history(3.0))
+        SearchLog(store, plan.search_key).set_end(trial.evaluation_key, End(0, point, "pruned"))
+        # Another study may finish its run: the search's table does not change for that.
+        finish(store, trial)
+        (plan,) = plans(study, INPUTS, store)
+        assert list(plan.finished.values()) == ["pruned"]
 
 
 class TestExplanations:
@@ -279,23 +348,9 @@ def with_samples(num_samples: int) -> ResolvedStudy:
 
 
 def choose(study: ResolvedStudy, store: Store, count: int) -> list[dict[str, Any]]:
-    """The settings that Optuna chooses for so many trials, which all end complete."""
-    search_key = study.search_key(INPUTS)
+    """So many points that a search without its baseline has claimed."""
     space = domains(study.study, study.profile)
-    search = StoredOptunaSearch(
-        study.study,
-        space,
-        study.seeds[0],
-        search_storage(store.place, store.search_folder(search_key)),
-        num_earlier=0,
-        num_to_run=count,
-        answered=[],
-        run_key_of=lambda setting: repr(setting.fields),
-        trainings=Trainings(lambda key: False),
-    )
-    configs = [search.suggest(str(number)) for number in range(count)]
-    for number in range(count):
-        result = {"step": 20, "eval_loss": 1.0 + number, "done": True}
-        metrics = {f"metrics/{name}": value for name, value in METRICS.items()}
-        search.on_trial_complete(str(number), result | metrics)
-    return configs
+    rng = random.Random(count)
+    points = [{name: space[name].draw(rng) for name in space} for _ in range(count)]
+    SearchLog(store, study.search_key(INPUTS)).claim_all(points)
+    return points

@@ -1,96 +1,48 @@
+"""Which points an Optuna search asks for, and which trials ASHA stops."""
+
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
-from ray.tune.utils import flatten_dict
+from ray.tune.search import Searcher
 
-from tests.records.made import (
-    METRICS,
-    evaluation_record,
-    history,
-    resolved,
-    run_record,
-    study_of,
-    trials_of,
+from tests.records.made import METRICS, LocalStore, finish, history, study_of
+from tests.tuning.searching import (
+    DONE,
+    LEARNING_RATE,
+    PRUNED,
+    last_result,
+    points,
+    rate_of,
+    replanned,
+    searching,
+    small,
 )
-from tune_distill.records.places import Folder
-from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.profile import Train
-from tune_distill.spec.settings import domains
-from tune_distill.spec.study import Asha, Study
-from tune_distill.tuning.journal import search_storage
-from tune_distill.tuning.plan_search import Trainings
-from tune_distill.tuning.searchers import (
-    StoredOptunaSearch,
-    asha,
-    ask_again,
-    earlier_search,
-    tell_ended,
-)
+from tune_distill.spec.study import Asha
+from tune_distill.tuning.searchers import StoredOptunaSearch, asha
 
 STOP, CONTINUE = TrialScheduler.STOP, TrialScheduler.CONTINUE
-LEARNING_RATE = study_of(
-    {"train.learning_rate": {"type": "loguniform", "low": 1e-5, "high": 1e-2}},
-    search={"method": "optuna", "num_samples": 12},
-    metric={"name": "eval_loss", "mode": "min"},
-)
 ASHA = Asha(type="asha", grace_fraction=0.25, reduction_factor=2)
 # 160 examples in batches of 8: 20 steps, with rungs at 5, 10 and 20.
 TRAIN = Train(batch_size=8, num_epochs=1)
 
 
-def last_result(step: int, eval_loss: float, metrics: Any = None) -> dict[str, Any]:
-    """A trial's last result as Tune gives it to searchers: done, ended or stopped."""
-    result = {"step": step, "eval_loss": eval_loss, "metrics": metrics or {}, "done": True}
-    return flatten_dict(result)
+@pytest.fixture
+def store(tmp_path) -> LocalStore:
+    return LocalStore(tmp_path)
 
 
-TRIAL = trials_of()[0]
-COMPLETE = TrialRecord(
-    TRIAL, "complete", True, None, run_record(TRIAL), evaluation_record(), history(None, 1.25)
-)
-DONE = last_result(20, 1.25, METRICS)
-PRUNED = last_result(10, 3.0)
+class TestNewPoints:
+    def test_the_baseline_is_asked_first(self, store):
+        search = searching(store, LEARNING_RATE)
+        assert rate_of(search.suggest("a")) == 2e-3
+        assert rate_of(search.suggest("b")) != 2e-3
 
-
-class TestStoredOptunaSearch:
-    def test_a_run_is_never_with_two_workers(self, tmp_path):
-        hot = {"decode.temperature": {"type": "uniform", "low": 0.5, "high": 1.5}}
-        study = study_of(hot, search={"method": "optuna", "num_samples": 4})
-        space = domains(study, resolved(study).profile)
-        storage = storage_of(tmp_path)
-        trainings = Trainings(lambda key: False)
-        search = StoredOptunaSearch(
-            study, space, 0, storage, 0, 4, [], lambda setting: "the one run", trainings
-        )
-        first = search.suggest("a")
-        assert search.suggest("b") is None
-        search.on_trial_complete("a", last_result(20, 1.0, METRICS))
-        second = search.suggest("c")
-        assert second["values"] != first["values"]
-        # The point that had to wait was not chosen anew.
-        assert len(points(tmp_path)) == 2
-
-    def test_a_point_that_the_store_has_lost_is_chosen_again_and_no_other(self, tmp_path):
-        study = study_of({"train.batch_size": [4, 8]})
-        search = searching(tmp_path, study)
-        for name in "ab":
-            search.suggest(name)
-            search.on_trial_complete(name, last_result(20, 1.0, METRICS))
-        again = searching(tmp_path, study, num_earlier=2, answered=[{"train.batch_size": 4}])
-        ask_again(storage_of(tmp_path), [{"train.batch_size": 8}])
-        assert again.suggest("c")["values"] == {"batch_size": 8}
-
-    def test_a_small_space_is_not_asked_for_the_same_point_twice(self, tmp_path):
-        study = study_of({"train.batch_size": [4, 8, 16]})
-        search = searching(tmp_path, study)
-        chosen = [search.suggest(name)["values"]["batch_size"] for name in "abc"]
-        assert sorted(chosen) == [4, 8, 16]
-
-    def test_a_config_has_a_value_of_each_domain(self, tmp_path):
+    def test_a_config_has_a_value_of_each_domain(self, store):
         study = study_of(
             {
                 # 30 is not on the grid 4, 12, 20, 28.
@@ -105,9 +57,9 @@ class TestStoredOptunaSearch:
             },
             search={"method": "optuna", "num_samples": 30},
         )
-        search = searching(tmp_path, study, seed=7)
+        search = searching(store, study)
         configs = [search.suggest(str(number)) for number in range(30)]
-        assert {config["seed"] for config in configs} == {7}
+        assert search.suggest("more") == Searcher.FINISHED
         seen = {
             name: {config["values"][name] for config in configs} for name in configs[0]["values"]
         }
@@ -122,15 +74,67 @@ class TestStoredOptunaSearch:
         assert epochs == {("few", 1), ("many", 9)}
         assert all("size" not in config["fields"] for config in configs)
 
-    def test_a_log_uniform_range_is_searched_by_logarithm(self, tmp_path):
-        search = searching(tmp_path, LEARNING_RATE)
-        rates = [search.suggest(str(n))["fields"]["train.learning_rate"] for n in range(40)]
+    def test_a_log_uniform_range_is_searched_by_logarithm(self, store):
+        search = searching(store, LEARNING_RATE)
+        rates = [rate_of(search.suggest(str(n))) for n in range(40)]
         assert all(1e-5 <= rate <= 1e-2 for rate in rates)
         # A tenth of the range by value holds two thirds of it by logarithm.
         assert 16 <= sum(rate < 1e-3 for rate in rates) <= 36
 
-    def test_results_are_told_at_training_steps_and_ends_as_what_they_are(self, tmp_path):
-        search = searching(tmp_path, LEARNING_RATE)
+    def test_the_same_search_draws_the_same_points(self, tmp_path):
+        stores = [LocalStore(tmp_path / name) for name in "ab"]
+        first, second = (
+            [rate_of(search.suggest(str(n))) for n in range(4)]
+            for search in (searching(store, LEARNING_RATE) for store in stores)
+        )
+        assert first == second
+
+    def test_a_search_that_goes_on_draws_new_points(self, store):
+        first = searching(store, LEARNING_RATE)
+        drawn = [rate_of(first.suggest(str(number))) for number in range(3)]
+        again = searching(store, LEARNING_RATE)
+        more = [rate_of(again.suggest(str(number))) for number in range(6)]
+        # What was left running is asked for again, and once.
+        assert more[:3] == drawn
+        assert len(set(more)) == 6
+        assert [point["train.learning_rate"] for point in points(store, LEARNING_RATE)] == more
+
+    def test_a_good_region_is_sampled_more_than_others(self, store):
+        search = searching(store, LEARNING_RATE)
+        rates = []
+        for number in range(40):
+            rates.append(rate_of(search.suggest(str(number))))
+            search.on_trial_complete(str(number), last_result(20, rates[-1], METRICS))
+        # The loss is the rate itself here: low ones are best.
+        assert sum(rate < 1e-4 for rate in rates[20:]) > 12
+
+    def test_a_run_is_never_with_two_workers(self, store):
+        hot = {"decode.temperature": {"type": "uniform", "low": 0.5, "high": 1.5}}
+        search = searching(store, small(hot, 4, overrides={"decode.strategy": "sample"}))
+        first = search.suggest("a")
+        # All decode the one run.
+        assert search.suggest("b") is None
+        search.on_trial_complete("a", DONE)
+        assert search.suggest("c")["values"] != first["values"]
+
+    def test_optunas_logging_stays_as_it_was(self, store, capfd):
+        before = optuna.logging.get_verbosity()
+        search = searching(store, LEARNING_RATE)
+        search.suggest("a")
+        search.on_trial_complete("a", DONE)
+        assert optuna.logging.get_verbosity() == before
+        assert capfd.readouterr() == ("", "")
+
+
+class TestResults:
+    """What Optuna is told."""
+
+    def told(self, search: StoredOptunaSearch) -> list[optuna.trial.FrozenTrial]:
+        # The one place where a test looks inside: nobody but Optuna is told.
+        return search._study.trials
+
+    def test_results_are_told_at_training_steps_and_ends_as_what_they_are(self, store):
+        search = searching(store, LEARNING_RATE)
         for name in ("complete", "pruned", "failed", "lost", "running"):
             search.suggest(name)
         for step, loss in ((5, 3.0), (10, 2.0)):
@@ -142,7 +146,7 @@ class TestStoredOptunaSearch:
         search.on_trial_result("failed", {"step": 5, "eval_loss": 9.0, "done": False})
         search.on_trial_complete("failed", error=True)
         search.on_trial_complete("lost")
-        complete, pruned, failed, lost, running = stored(tmp_path)
+        complete, pruned, failed, lost, running = self.told(search)
         assert (complete.state, complete.value) == (TrialState.COMPLETE, 1.25)
         assert complete.intermediate_values == {5: 3.0, 10: 2.0}
         assert pruned.state == TrialState.PRUNED
@@ -151,188 +155,62 @@ class TestStoredOptunaSearch:
         assert lost.state == TrialState.FAIL
         assert running.state == TrialState.RUNNING
 
-    def test_a_trial_that_says_why_it_failed_has_failed(self, tmp_path):
-        search = searching(tmp_path, LEARNING_RATE)
+    def test_a_trial_that_ends_once_more_ends_nothing_else(self, store):
+        search = searching(store, LEARNING_RATE)
         search.suggest("a")
-        search.on_trial_result("a", {"step": 5, "eval_loss": 3.0, "done": False})
-        search.on_trial_complete("a", {"error": "ValueError: why", "done": True})
-        (failed,) = stored(tmp_path)
-        assert (failed.state, failed.intermediate_values) == (TrialState.FAIL, {5: 3.0})
+        for _ in range(2):
+            search.on_trial_complete("a", DONE)
+        (trial,) = self.told(search)
+        assert trial.value == 1.25
 
-    def test_a_retried_trial_reports_each_step_once(self, tmp_path, recwarn):
-        search = searching(tmp_path, LEARNING_RATE)
+    def test_a_trial_that_says_why_it_failed_has_failed(self, store):
+        search = searching(store, LEARNING_RATE)
+        search.suggest("a")
+        search.on_trial_complete("a", {"error": "ValueError: why", "done": True})
+        (failed,) = self.told(search)
+        assert failed.state == TrialState.FAIL
+
+    def test_a_metric_without_a_value_is_no_result(self, store):
+        search = searching(store, small({"train.batch_size": [4]}, metric={"name": "grounding"}))
+        search.suggest("a")
+        search.on_trial_complete("a", DONE)
+        (trial,) = self.told(search)
+        assert (trial.state, trial.value) == (TrialState.FAIL, None)
+
+    def test_a_retried_trial_reports_each_step_once(self, store, recwarn):
+        search = searching(store, LEARNING_RATE)
         search.suggest("a")
         for step, loss in ((5, 3.0), (10, 2.0), (10, 2.0), (15, 1.0)):
             search.on_trial_result("a", {"step": step, "eval_loss": loss, "done": False})
-        (trial,) = stored(tmp_path)
+        (trial,) = self.told(search)
         assert trial.intermediate_values == {5: 3.0, 10: 2.0, 15: 1.0}
         assert not recwarn
 
-    @pytest.mark.parametrize(
-        ("metric", "mode", "direction"),
-        [("label_accuracy", "max", "MAXIMIZE"), ("eval_loss", "min", "MINIMIZE")],
-    )
-    def test_the_studys_metric_is_optimised(self, tmp_path, metric, mode, direction):
+    @pytest.mark.parametrize(("metric", "mode"), [("label_accuracy", "max"), ("eval_loss", "min")])
+    def test_the_studys_metric_is_optimised(self, store, metric, mode):
         study = LEARNING_RATE.model_copy(
             update={
                 "metric": LEARNING_RATE.metric.model_copy(update={"name": metric, "mode": mode})
             }
         )
-        search = searching(tmp_path, study)
+        search = searching(store, study)
         search.suggest("a")
-        search.on_trial_result("a", {"step": 5, "eval_loss": 3.0, "done": False})
         search.on_trial_complete("a", DONE)
-        (trial,) = stored(tmp_path)
+        (trial,) = self.told(search)
         assert trial.value == {"label_accuracy": 0.75, "eval_loss": 1.25}[metric]
-        loaded = optuna.load_study(study_name="tune_distill", storage=storage_of(tmp_path))
-        assert loaded.direction.name == direction
 
-    def test_a_search_that_goes_on_draws_new_points(self, tmp_path):
-        first = searching(tmp_path, LEARNING_RATE)
-        drawn = [rate_of(first.suggest(str(number))) for number in range(3)]
-        again = searching(tmp_path, LEARNING_RATE, num_earlier=3)
-        more = [rate_of(again.suggest(str(number))) for number in range(3)]
-        assert len({*drawn, *more}) == 6
-        assert [point["train.learning_rate"] for point in points(tmp_path)] == [*drawn, *more]
-
-    def test_the_same_search_draws_the_same_points(self, tmp_path):
-        draws = []
-        for name in ("a", "b"):
-            (tmp_path / name).mkdir()
-            search = searching(tmp_path / name, LEARNING_RATE)
-            draws.append([rate_of(search.suggest(str(number))) for number in range(3)])
-        assert draws[0] == draws[1]
-
-    def test_a_good_region_is_sampled_more_than_others(self, tmp_path):
-        search = searching(tmp_path, LEARNING_RATE)
-        rates = []
-        for number in range(40):
-            rates.append(rate_of(search.suggest(str(number))))
-            search.on_trial_complete(str(number), last_result(20, rates[-1], METRICS))
-        # The loss is the rate itself here: low ones are best.
-        assert sum(rate < 1e-4 for rate in rates[20:]) > 12
-
-
-class TestAskAgain:
-    def test_a_baseline_is_asked_first_of_a_search_that_has_not_begun(self, tmp_path):
-        search = searching(tmp_path, LEARNING_RATE)
-        ask_again(storage_of(tmp_path), [{"train.learning_rate": 2e-3}])
-        assert rate_of(search.suggest("a")) == 2e-3
-        assert rate_of(search.suggest("b")) != 2e-3
-
-    def test_a_point_left_running_is_asked_exactly_once(self, tmp_path):
-        left = searching(tmp_path, LEARNING_RATE).suggest("a")
-        for _ in range(2):
-            searching(tmp_path, LEARNING_RATE, num_earlier=1)
-            ask_again(storage_of(tmp_path), points(tmp_path))
-        states = [trial.state for trial in stored(tmp_path)]
-        assert states == [TrialState.FAIL, TrialState.WAITING]
-        search = searching(tmp_path, LEARNING_RATE, num_earlier=1)
-        assert search.suggest("b") == left
-        assert search.suggest("c") != left
-        assert len(points(tmp_path)) == 2
-        assert points(tmp_path)[0] == {"train.learning_rate": rate_of(left)}
-
-    def test_every_point_comes_before_new_ones(self, tmp_path):
-        first = searching(tmp_path, LEARNING_RATE)
-        left = [first.suggest(name) for name in "abc"]
-        first.on_trial_complete("b", DONE)
-        search = searching(tmp_path, LEARNING_RATE, num_earlier=3)
-        ask_again(storage_of(tmp_path), [points(tmp_path)[0], points(tmp_path)[2]])
-        assert [search.suggest(name) for name in "de"] == [left[0], left[2]]
-        assert search.suggest("f") not in left
-        # A finished trial stays as it was.
-        assert stored(tmp_path)[1].state == TrialState.COMPLETE
-
-    def test_names_of_cases_and_null_are_asked_again(self, tmp_path):
-        study = study_of(
-            {
-                "data.num_train": [None],
-                "size": {"type": "cases", "cases": {"few": {"train.num_epochs": 1}}},
-            },
-            search={"method": "optuna", "num_samples": 1},
-        )
-        left = searching(tmp_path, study).suggest("a")
-        search = searching(tmp_path, study, num_earlier=1)
-        ask_again(storage_of(tmp_path), points(tmp_path))
-        assert search.suggest("b") == left
-        assert points(tmp_path) == [{"data.num_train": None, "size": "few"}]
-
-
-class TestTellEnded:
-    POINT: ClassVar = {"train.learning_rate": 1e-3}
-
-    def told(self, folder, study: Study, record: TrialRecord, point=None) -> None:
-        space = domains(study, resolved(study).profile)
-        point = point or self.POINT
-        tell_ended(storage_of(folder), space, study.metric.name, [(point, record)])
-
-    def test_a_trial_that_another_study_made_is_one_of_the_search(self, tmp_path):
-        searching(tmp_path, LEARNING_RATE)
-        for _ in range(2):
-            self.told(tmp_path, LEARNING_RATE, COMPLETE)
-        (trial,) = stored(tmp_path)
-        assert (trial.state, trial.value, trial.params) == (TrialState.COMPLETE, 1.25, self.POINT)
-        assert trial.intermediate_values == {20: 1.25}
-        assert earlier_search(Folder(tmp_path), "search").num_chosen == 1
-
-    def test_what_the_search_asked_for_itself_is_left_alone(self, tmp_path):
-        search = searching(tmp_path, LEARNING_RATE)
-        point = {"train.learning_rate": rate_of(search.suggest("a"))}
-        search.on_trial_complete("a", DONE)
-        self.told(tmp_path, LEARNING_RATE, COMPLETE, point)
-        assert len(stored(tmp_path)) == 1
-
-    def test_a_pruned_one_says_how_far_it_came(self, tmp_path):
-        searching(tmp_path, LEARNING_RATE)
-        record = TrialRecord(TRIAL, "pruned", True, history=history(3.0, None, 2.0))
-        self.told(tmp_path, LEARNING_RATE, record)
-        (trial,) = stored(tmp_path)
-        assert (trial.state, trial.intermediate_values) == (TrialState.PRUNED, {10: 3.0, 30: 2.0})
-
-    @pytest.mark.parametrize(
-        ("metric", "state", "value"),
-        [("label_accuracy", TrialState.COMPLETE, 0.75), ("grounding", TrialState.FAIL, None)],
-    )
-    def test_a_metric_that_comes_last_has_no_reports(self, tmp_path, metric, state, value):
-        study = study_of(
-            {
-                "train.learning_rate": {"type": "uniform", "low": 0.0001, "high": 0.1},
-                "size": {"type": "cases", "cases": {"few": {"train.num_epochs": 1}}},
-                "data.num_train": [100, None],
-                "train.batch_size": {"type": "int", "low": 4, "high": 30, "step": 8},
-            },
-            search={"method": "optuna", "num_samples": 3},
-            metric={"name": metric},
-        )
-        searching(tmp_path, study)
-        point = {**self.POINT, "size": "few", "data.num_train": None, "train.batch_size": 12}
-        self.told(tmp_path, study, COMPLETE, point)
-        (trial,) = stored(tmp_path)
-        assert (trial.state, trial.value, trial.intermediate_values) == (state, value, {})
-        # It is spent all the same, and not asked for again.
-        assert points(tmp_path) == [point]
-
-
-class TestStoredPoints:
-    def test_without_a_journal_there_are_none(self, tmp_path):
-        assert points(tmp_path) == []
-        assert list(tmp_path.iterdir()) == []
-
-    def test_an_empty_journal_has_none(self, tmp_path):
-        (tmp_path / "search").mkdir()
-        (tmp_path / "search" / "optuna.journal").touch()
-        assert points(tmp_path) == []
-
-    def test_each_point_is_there_once(self, tmp_path):
-        search = searching(
-            tmp_path,
-            study_of({"train.num_epochs": [1, 2]}, search={"method": "optuna", "num_samples": 9}),
-        )
-        for number in range(9):
-            search.suggest(str(number))
-        values = [point["train.num_epochs"] for point in points(tmp_path)]
-        assert sorted(values) == [1, 2]
+    def test_trials_that_the_store_has_are_known_and_not_asked_for(self, store):
+        first = searching(store, LEARNING_RATE)
+        rates = [rate_of(first.suggest(name)) for name in "abc"]
+        plan = replanned(store)
+        finish(store, plan.trials[0])
+        store.mark_pruned(plan.search_key, plan.trials[2].run_key, history(3.0, None, 2.0))
+        search = searching(store, LEARNING_RATE)
+        complete, pruned = self.told(search)
+        assert (complete.state, complete.value) == (TrialState.COMPLETE, 1.25)
+        assert (pruned.state, pruned.intermediate_values) == (TrialState.PRUNED, {10: 3.0, 30: 2.0})
+        assert rate_of(search.suggest("d")) == rates[1]
+        assert rate_of(search.suggest("e")) not in rates
 
 
 class TestAsha:
@@ -400,40 +278,6 @@ class TestAsha:
             tell(scheduler, name, {"step": 5, "label_accuracy": value})
         assert tell(scheduler, "c", {"step": 5, "label_accuracy": 0.1}) == STOP
         assert tell(scheduler, "d", {"step": 5, "label_accuracy": 0.95}) == CONTINUE
-
-
-def rate_of(config: dict[str, Any]) -> float:
-    return config["values"]["learning_rate"]
-
-
-def searching(
-    folder, study: Study, seed: int = 0, num_earlier: int = 0, answered=()
-) -> StoredOptunaSearch:
-    space = domains(study, resolved(study).profile)
-    return StoredOptunaSearch(
-        study,
-        space,
-        seed,
-        storage_of(folder),
-        num_earlier,
-        100,
-        answered,
-        lambda setting: repr(setting.fields),
-        Trainings(lambda key: False),
-    )
-
-
-def points(folder) -> list[dict[str, Any]]:
-    return earlier_search(Folder(folder), "search").points
-
-
-def storage_of(folder) -> optuna.storages.BaseStorage:
-    return search_storage(Folder(folder), "search")
-
-
-def stored(folder) -> list[optuna.trial.FrozenTrial]:
-    """The trials as any reader of the journal sees them."""
-    return optuna.load_study(study_name="tune_distill", storage=storage_of(folder)).trials
 
 
 def scheduler_after(*losses: tuple[float | None, ...]) -> Any:

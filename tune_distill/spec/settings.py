@@ -157,6 +157,16 @@ def require_bounded(study: Study, num_seeds: int) -> None:
         )
 
 
+def finite_points(space: Mapping[str, Domain], limit: int) -> list[dict[str, Scalar]] | None:
+    """Every point of a space of listed values; None if it is continuous or has over `limit`."""
+    if any(isinstance(domain, Range) for domain in space.values()):
+        return None
+    if math.prod(_num_listed(domain) for domain in space.values()) > limit:
+        return None
+    product = itertools.product(*(_listed(domain) for domain in space.values()))
+    return [dict(zip(space, values, strict=True)) for values in product]
+
+
 def _num_listed(domain: Domain) -> int:
     if isinstance(domain, IntRange):
         return len(range(domain.low, domain.high + 1, domain.step))

@@ -16,7 +16,7 @@ from tune_distill.spec.settings import input_profiles
 from tune_distill.spec.study import Study
 from tune_distill.tuning.events import AllEnded, Display, Outcome
 from tune_distill.tuning.imports import no_garbage
-from tune_distill.tuning.planning import plans
+from tune_distill.tuning.planning import exhaustion, plans
 from tune_distill.tuning.resources import Limits, ResourceRequest, TrialResources, fit
 from tune_distill.tuning.signals import signals_kept
 
@@ -47,7 +47,13 @@ class _Course:
         for plan in self._coming:
             self.plans.append(plan)
             found = [trial for trial in plan.trials if trial.trial_id in plan.finished]
-            self._add(stored_record(trial, plan, self._store) for trial in found)
+            records = [stored_record(trial, plan, self._store) for trial in found]
+            if plan.asks_optuna:
+                # Optuna is imported only where a study asks for it.
+                from tune_distill.tuning.search_ends import SearchEnds
+
+                SearchEnds(plan, self._store).mend(records, plan.trials)
+            self._add(records)
             if plan.num_to_run:
                 self.plan = plan
                 break
@@ -56,8 +62,7 @@ class _Course:
         """The plan's trials have ended like this, on workers."""
         self._add(records)
         self._ran = self.ended = True
-        assert self.plan is not None
-        if self.plan.is_last:
+        if self.plan is not None and self.plan.is_last:
             self.plan = None
 
     def interrupt(self) -> bool:
@@ -70,7 +75,9 @@ class _Course:
         return bool(self._records)
 
     def outcome(self) -> Outcome:
-        return Outcome(_in_order(self.resolved.study, self._records.values()), self._ran)
+        records = _in_order(self.resolved.study, self._records.values())
+        notes = (exhaustion(plan, self._store) for plan in self.plans)
+        return Outcome(records, self._ran, tuple(note for note in notes if note))
 
     def _add(self, records: Iterable[TrialRecord]) -> None:
         self._records |= {record.trial.trial_id: record for record in records}

@@ -31,10 +31,11 @@ AllEnded = Callable[[Plan, list[TrialRecord]], None]
 
 class Outcome(NamedTuple):
     """What became of a study's trials: settings in order, and seeds within. `ran` says whether any
-    of them needed a worker, or the store had them all."""
+    of them needed a worker, or the store had them all. `notes` are lines to tell beside them."""
 
     records: list[TrialRecord]
     ran: bool
+    notes: tuple[str, ...] = ()
 
 
 class Display(Protocol):

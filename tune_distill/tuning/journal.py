@@ -1,13 +1,19 @@
-"""Optuna's journal of a search, kept in any place."""
+"""Optuna's journal of a search, kept in any place, for Optuna's own tools to open.
+
+It has an entry for each trial that ended. Nothing is read from it but to compare it with the
+store: a journal that does not have what the store has is set aside and made again.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.storages.journal import (
@@ -15,11 +21,16 @@ from optuna.storages.journal import (
     JournalFileBackend,
     JournalFileSymlinkLock,
 )
+from optuna.trial import FrozenTrial
 
 from tune_distill.records.places import Folder, Place
 from tune_distill.records.refusals import explained
 from tune_distill.spec.errors import StoreError
-from tune_distill.tuning.trainable import one_line
+
+logger = logging.getLogger(__name__)
+
+STUDY_NAME = "tune_distill"
+"""The name of the Optuna study in every journal."""
 
 _FILE = "optuna.journal"
 _SEGMENTS = "journal"
@@ -28,32 +39,111 @@ _SEGMENTS = "journal"
 _NUM_READERS = 16
 
 
-def search_storage(place: Place, folder: str) -> optuna.storages.BaseStorage:
-    """The storage of the search in `folder`, made if need be; several drivers may share it."""
-    # Optuna logs each trial; our own table shows them.
+class SearchJournal:
+    """The journal of the search in a folder of a place, made with the first entry."""
+
+    def __init__(self, place: Place, folder: str, mode: Literal["min", "max"]) -> None:
+        self._place, self._folder = place, folder
+        self._direction: Literal["maximize", "minimize"]
+        self._direction = "maximize" if mode == "max" else "minimize"
+        self._name = f"{folder}/{_FILE if isinstance(place, Folder) else _SEGMENTS}"
+        self._opened: optuna.Study | None = None
+
+    def append(self, trial: FrozenTrial) -> None:
+        """The journal has an entry for this trial, unless it was damaged in the meantime.
+
+        Raises:
+            StoreError: the place refuses.
+        """
+        try:
+            self._study().add_trial(trial)
+        except StoreError:
+            raise
+        # Optuna raises errors of all kinds for lines that it did not write.
+        except Exception as error:
+            self._opened = None
+            logger.warning(
+                "%s: must be a journal of Optuna, got %s; the next command makes it again",
+                self._place.where(self._name),
+                _said(error),
+            )
+
+    def fault(self, wanted: Iterable[FrozenTrial], known: Iterable[dict[str, Any]]) -> str | None:
+        """What is wrong with a journal that must have the `wanted` trials, and none at a point
+        that is not `known`; None if it is right."""
+        expected = [_entry(trial) for trial in wanted]
+        if not self._place.exists(self._name):
+            return "got none" if expected else None
+        try:
+            study = self._study()
+            trials = study.get_trials(deepcopy=False)
+        except StoreError:
+            raise
+        # As above.
+        except Exception as error:
+            self._opened = None
+            return f"got {_said(error)}"
+        points = list(known)
+        entries = [_entry(trial) for trial in trials]
+        found = sum(entry in entries for entry in expected)
+        if found < len(expected):
+            return f"got {found} of them"
+        foreign = sum(trial.params not in points for trial in trials)
+        if foreign or study.direction.name.lower() != self._direction:
+            return f"got {foreign or 'those'} of another search"
+        return None
+
+    def make_again(self, trials: Iterable[FrozenTrial]) -> str:
+        """The journal has these trials and nothing else; what became of the old one, in words."""
+        self._opened = None
+        done = "made again from the store"
+        if self._place.exists(self._name):
+            aside = Path(self._place.set_aside(self._name, "damaged")).name
+            done = f"set aside as {aside}, and {done}"
+        for trial in trials:
+            self.append(trial)
+        return done
+
+    @property
+    def where(self) -> str:
+        """Its place in words."""
+        return self._place.where(self._name)
+
+    def _study(self) -> optuna.Study:
+        if self._opened is None:
+            storage = optuna.storages.JournalStorage(self._backend())
+            with quiet():
+                # Not create_study alone, which writes to the journal each time it is opened.
+                if STUDY_NAME in optuna.get_all_study_names(storage):
+                    self._opened = optuna.load_study(study_name=STUDY_NAME, storage=storage)
+                else:
+                    self._opened = optuna.create_study(
+                        storage=storage,
+                        study_name=STUDY_NAME,
+                        direction=self._direction,
+                        load_if_exists=True,
+                    )
+        return self._opened
+
+    def _backend(self) -> BaseJournalBackend:
+        if isinstance(self._place, Folder):
+            return _JournalFile(self._place.path(self._name))
+        return SegmentedJournal(self._place, self._folder)
+
+
+def _entry(trial: FrozenTrial) -> tuple[Any, ...]:
+    return trial.params, trial.state, trial.value, trial.intermediate_values
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Optuna from logging in this block what our own table shows."""
+    before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        return optuna.storages.JournalStorage(_backend(place, folder))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        # Whatever Optuna raises where a line is not what it wrote.
-        where = place.where(folder)
-        raise StoreError(
-            f"{where}: must hold a search's journal as Optuna wrote it, got {one_line(error)}; "
-            f"remove {where}, and the search starts anew; trained runs are kept"
-        ) from error
-
-
-def has_journal(place: Place, folder: str) -> bool:
-    """Whether anything of the search is stored."""
-    if isinstance(place, Folder):
-        return place.path(f"{folder}/{_FILE}").is_file()
-    return bool(place.names(f"{folder}/{_SEGMENTS}"))
-
-
-def _backend(place: Place, folder: str) -> BaseJournalBackend:
-    if not isinstance(place, Folder):
-        return SegmentedJournal(place, folder)
-    return _JournalFile(place.path(f"{folder}/{_FILE}"))
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)
 
 
 class _JournalFile(JournalFileBackend):
@@ -78,8 +168,8 @@ class _JournalFile(JournalFileBackend):
             return stream.read() in (b"", b"\n")
 
     def _cut_last_line(self) -> None:
-        """The file is without a line that a full disk or a power cut left without its end: the
-        next one would be glued to it."""
+        """Remove a last line that a full disk or a power cut left without its end: the next line
+        would be glued to it."""
         self._writers.acquire()
         try:
             # Another process may have been writing it just now.
@@ -126,7 +216,7 @@ class SegmentedJournal(BaseJournalBackend):
                 self._add(name, content)
 
     def _read_next(self) -> bytes | None:
-        """The next segment, whose logs are now known; none if it is not there yet."""
+        """The next segment, whose logs are now known; None if it is not there yet."""
         name = self._name(self._num_segments)
         try:
             content = self._place.read(name)
@@ -136,17 +226,16 @@ class SegmentedJournal(BaseJournalBackend):
         return content
 
     def _add(self, name: str, content: bytes) -> None:
-        try:
-            if name != self._name(self._num_segments):
-                raise ValueError(f"{self._name(self._num_segments)} is missing")
-            self._logs += [json.loads(line) for line in content.splitlines()]
-        except ValueError as error:
-            raise StoreError(
-                f"{self._place.where(name)}: must be the next entry of a search's journal, as "
-                f"lines of JSON, got {error}; remove {self._place.where(self._folder)}, and the "
-                "search starts anew; trained runs are kept"
-            ) from error
+        """Raise ValueError if the segment is not the next one, as lines of JSON."""
+        expected = self._name(self._num_segments)
+        if name != expected:
+            raise ValueError(f"{Path(name).name} in place of {Path(expected).name}")
+        self._logs += [json.loads(line) for line in content.splitlines()]
         self._num_segments += 1
 
     def _name(self, number: int) -> str:
         return f"{self._folder}/{number:08d}.jsonl"
+
+
+def _said(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

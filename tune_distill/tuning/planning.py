@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from tune_distill.distill.inputs import Inputs
@@ -10,6 +11,7 @@ from tune_distill.records.store import Store
 from tune_distill.spec.keys import Difference, differences
 from tune_distill.spec.plan import (
     AskedOnce,
+    FinishedState,
     Plan,
     ResolvedStudy,
     Trial,
@@ -18,6 +20,8 @@ from tune_distill.spec.plan import (
     require_effect,
 )
 from tune_distill.spec.settings import baseline, domains, setting
+from tune_distill.tuning.search_log import SearchLog
+from tune_distill.tuning.space import distinct_points
 
 
 def plans(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Iterator[Plan]:
@@ -45,23 +49,62 @@ def plans(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Iterator[Pla
 
 
 def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
-    # Optuna is imported only where a study asks for it.
-    from tune_distill.tuning.searchers import earlier_search
-
     study, num_samples = resolved.study, resolved.study.search.num_samples
     assert num_samples is not None
     require_effect(resolved, inputs)
     search_key = resolved.search_key(inputs)
     space = domains(study, resolved.profile)
-    earlier = earlier_search(store.place, store.search_folder(search_key))
-    chosen = [setting(study, space, point) for point in earlier.points[:num_samples]]
-    num_new = max(0, num_samples - earlier.num_chosen)
+    log, once = SearchLog(store, search_key), AskedOnce(inputs)
+    asked = list(log.points().values())
+    points = [point for point in asked if point is not None][:num_samples]
+    chosen = [setting(study, space, point) for point in points]
     if not chosen and (first := baseline(study, resolved.profile)):
         # What the others are compared with must be there, and Optuna might never choose it.
-        chosen, num_new = [first], num_samples - 1
-    once = AskedOnce(inputs)
+        chosen = [first]
+    most = num_samples
+    if None in asked:
+        most = len(chosen)
+    elif (listed := distinct_points(resolved, once)) is not None:
+        most = min(num_samples, len(listed))
     trials = [resolved.trial(each, resolved.seeds[0], once) for each in chosen]
-    return make_plan(resolved, search_key, trials, store, asks_optuna=True, num_new=num_new)
+    num_new = max(0, most - len(trials))
+    plan = make_plan(resolved, search_key, trials, store, asks_optuna=True, num_new=num_new)
+    return _as_it_ended(plan, log)
+
+
+def _as_it_ended(plan: Plan, log: SearchLog) -> Plan:
+    """The plan in which a trial that the search has pruned is pruned, though another driver or
+    study has finished its run."""
+    ends = log.ends()
+    pruned = {
+        trial.trial_id
+        for trial in plan.trials
+        if (end := ends.get(trial.evaluation_key)) and end.state == "pruned"
+    }
+    finished: dict[str, FinishedState] = {
+        trial_id: "pruned" if trial_id in pruned else state
+        for trial_id, state in plan.finished.items()
+    }
+    return replace(plan, finished=finished)
+
+
+def exhaustion(plan: Plan, store: Store) -> str | None:
+    """The line that says that a search has every point of its space, fewer than were asked for;
+    None of other plans."""
+    num_samples = plan.resolved.study.search.num_samples
+    if not plan.asks_optuna or num_samples is None:
+        return None
+    asked = SearchLog(store, plan.search_key).points().values()
+    num_points = len(plan.trials) + plan.num_new
+    if None in asked:
+        num_points = sum(point is not None for point in asked)
+    if num_points >= num_samples:
+        return None
+    points = "1 point" if num_points == 1 else f"{num_points} points"
+    return (
+        f"{plan.resolved.study.name}: the search space is exhausted: it has {points}, fewer than "
+        f"the {num_samples} samples asked for; each is tried once"
+    )
 
 
 def start_over(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from typing import Any
 
 from ray import tune
 from ray.tune.error import TuneError
@@ -15,20 +14,14 @@ from tune_distill.distill.inputs import Inputs
 from tune_distill.records.leftovers import scratch
 from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, stored_record
-from tune_distill.spec.plan import Plan, Trial
-from tune_distill.spec.settings import baseline, domains
+from tune_distill.spec.plan import Plan
+from tune_distill.spec.settings import baseline
 from tune_distill.tuning.events import AllEnded, Display
-from tune_distill.tuning.journal import search_storage
 from tune_distill.tuning.plan_search import PlanSearch, Trainings
 from tune_distill.tuning.recovery import recovering
 from tune_distill.tuning.resources import Limits, TrialResources
-from tune_distill.tuning.searchers import (
-    Spares,
-    StoredOptunaSearch,
-    asha,
-    ask_again,
-    tell_ended,
-)
+from tune_distill.tuning.search_log import SearchLog
+from tune_distill.tuning.searchers import Spares, StoredOptunaSearch, asha
 from tune_distill.tuning.signals import signals_kept
 from tune_distill.tuning.together import ScheduleTogether, SearchTogether
 from tune_distill.tuning.trainable import Context, StudyTrainable, one_line, trial_of
@@ -170,26 +163,10 @@ def _last_line(error: Exception) -> str:
 def _search(
     plan: Plan, inputs: Inputs, store: Store, trainings: Trainings
 ) -> PlanSearch | StoredOptunaSearch:
-    study = plan.resolved.study
     if not plan.asks_optuna:
         return PlanSearch(plan.pending, trainings)
-    storage = search_storage(store.place, store.search_folder(plan.search_key))
-    seed, space = plan.resolved.seeds[0], domains(study, plan.resolved.profile)
-    answered = [(_point(record.trial, plan), record) for record in _stored_records(plan, store)]
-    search = StoredOptunaSearch(
-        study,
-        space,
-        seed,
-        storage,
-        len(plan.trials),
-        plan.num_to_run,
-        [point for point, _ in answered],
-        lambda setting: plan.resolved.trial(setting, seed, inputs).run_key,
-        trainings,
-    )
-    tell_ended(storage, space, study.metric.name, answered)
-    ask_again(storage, [_point(trial, plan) for trial in plan.pending])
-    return search
+    log = SearchLog(store, plan.search_key)
+    return StoredOptunaSearch(plan, inputs, log, trainings, _stored_records(plan, store))
 
 
 def _schedulers(plans: Sequence[Plan], inputs: Inputs, store: Store) -> ScheduleTogether:
@@ -220,8 +197,3 @@ def _stored_records(plan: Plan, store: Store) -> list[TrialRecord]:
     """The records of the plan's finished trials."""
     finished = [trial for trial in plan.trials if trial.trial_id in plan.finished]
     return [stored_record(trial, plan, store) for trial in finished]
-
-
-def _point(trial: Trial, plan: Plan) -> Mapping[str, Any]:
-    columns = plan.resolved.study.columns
-    return {name: trial.setting.values[column] for name, column in columns.items()}

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
+import random
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
 from tune_distill.distill.batches import num_steps
-from tune_distill.records.places import Place
 from tune_distill.records.runs import HistoryRow
 from tune_distill.records.trials import TrialRecord
-from tune_distill.spec.domains import Cases, Domain, IntRange, LogUniform, Scalar, Uniform, Values
+from tune_distill.spec.plan import AskedOnce, Identities, Plan, Trial
 from tune_distill.spec.profile import Train
-from tune_distill.spec.settings import Setting, setting
-from tune_distill.spec.study import PROGRESS_METRICS, Asha, MetricName, Study
-from tune_distill.tuning.journal import has_journal, search_storage
+from tune_distill.spec.settings import domains
+from tune_distill.spec.study import Asha, Study
+from tune_distill.tuning.journal import quiet
 from tune_distill.tuning.plan_search import Trainings
+from tune_distill.tuning.search_ends import distributions, ended_trial
+from tune_distill.tuning.search_log import Point, SearchLog, free_number
+from tune_distill.tuning.space import distinct_points, point_of, trial_at
 from tune_distill.tuning.trainable import trial_config
 
 Spares = Callable[[Mapping[str, Any]], bool]
 """Whether a trial of this config goes on, however bad it is."""
 
-_STUDY_NAME = "tune_distill"
-
 # TPE needs some random points first; Optuna's default of 10 would leave little of a short search.
 _NUM_STARTUP_TRIALS = 5
 
-# How often TPE is asked for a point that the search has not had.
-_NUM_TRIES = 50
+# How often TPE, and then chance, is asked for a point that the search has not had.
+_NUM_TRIES = 10
+_NUM_DRAWS = 1_000
 
 
 class SparingAsha(ASHAScheduler):  # type: ignore[misc]
@@ -52,177 +53,173 @@ class SparingAsha(ASHAScheduler):  # type: ignore[misc]
         return decision
 
 
-class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
-    """Optuna's TPE over a storage in the store, with pruned trials told as pruned."""
+class StoredOptunaSearch(Searcher):  # type: ignore[misc]
+    """Optuna's TPE over the points of a search that the store knows.
+
+    A point is chosen by claiming its number in the search's log. So drivers that share a search
+    choose its points together, each once, and each driver hands out all of them: what others have
+    ended or still run comes from the store. `answered` are the trials that ended before.
+    """
 
     def __init__(
         self,
-        study: Study,
-        space: Mapping[str, Domain],
-        seed: int,
-        storage: BaseStorage,
-        num_earlier: int,
-        num_to_run: int,
-        answered: Iterable[Mapping[str, Scalar]],
-        run_key_of: Callable[[Setting], str],
+        plan: Plan,
+        identities: Identities,
+        log: SearchLog,
         trainings: Trainings,
+        answered: Iterable[TrialRecord],
     ) -> None:
-        self._study_spec, self._seed_of_trials = study, seed
-        self._domains = dict(space)
-        self._num_to_run = num_to_run
-        self._run_key_of, self._trainings = run_key_of, trainings
+        super().__init__()
+        self._resolved, self._log, self._trainings = plan.resolved, log, trainings
+        self._identities = AskedOnce(identities)
+        self._space = domains(plan.resolved.study, plan.resolved.profile)
+        self._distributions = distributions(self._space)
+        self._metric_name = plan.resolved.study.metric.name
+        seed = plan.resolved.study.search.seed + len(plan.trials)
+        self._rng = random.Random(seed)
         self._reported: dict[str, int] = {}
+        self._trials: dict[str, optuna.Trial] = {}
         self._held: optuna.Trial | None = None
-        # Not what the journal calls ended: the store may have lost it, and it is asked for again.
-        self._chosen = [dict(point) for point in answered]
-        super().__init__(
-            space={name: _distribution(domain) for name, domain in space.items()},
-            metric=study.metric.name,
-            mode=study.metric.mode,
-            # A search that goes on must not draw its first random numbers again.
-            sampler=optuna.samplers.TPESampler(
-                n_startup_trials=_NUM_STARTUP_TRIALS,
-                seed=study.search.seed + num_earlier,
-                constant_liar=True,
-            ),
-            storage=storage,
-            study_name=_STUDY_NAME,
-        )
+        self._num_points = len(plan.trials) + plan.num_new
+        self._pending = deque(point_of(self._resolved, trial) for trial in plan.pending)
+        self._others: list[Point] = []
+        self._numbers: set[int] = set()
+        self._keys = {trial.evaluation_key for trial in plan.trials}
+        self._study = self._told(seed, answered)
+        log.claim_all(point_of(self._resolved, trial) for trial in plan.trials)
+        for number, point in log.points().items():
+            self._meet(number, point)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles its searchers to restore them some day; the store resumes studies.
+        return {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next point, or none while another worker trains the very run that it needs."""
-        if not self._num_to_run:
+        """The next point, or None while another worker trains the very run that it needs."""
+        trial = self._held or self._next()
+        if trial is None:
             return str(Searcher.FINISHED)
-        trial = self._held or self._new_point()
-        chosen = setting(self._study_spec, self._domains, trial.params)
-        run_key = self._run_key_of(chosen)
-        if self._trainings.wait(run_key):
+        ours = self._trial_at(trial.params)
+        if self._trainings.wait(ours.run_key):
             self._held = trial
             return None
         self._held = None
-        self._num_to_run -= 1
-        self._ot_trials[trial_id] = trial
-        self._trainings.begin(trial_id, run_key)
-        return trial_config(self._study_spec.name, chosen, self._seed_of_trials)
-
-    def _new_point(self) -> optuna.Trial:
-        for _ in range(_NUM_TRIES):
-            trial: optuna.Trial = self._ot_study.ask(fixed_distributions=self._space)
-            if trial.params not in self._chosen:
-                break
-            self._ot_study.tell(trial, state=TrialState.FAIL)
-        # A small space may have nothing new; then a point is answered twice from the store.
-        self._chosen.append(dict(trial.params))
-        return trial
+        self._trials[trial_id] = trial
+        self._trainings.begin(trial_id, ours.run_key)
+        return trial_config(ours.study, ours.setting, ours.seed)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        # Not OptunaSearch's: it counts reports, where Optuna's steps should be training steps.
-        value = _metric(result, self._study_spec.metric.name)
+        value = _metric(result, self._metric_name)
         if value is not None and result["step"] > self._reported.get(trial_id, -1):
             # A retried trial begins with what it reported before, which Optuna warns of.
             self._reported[trial_id] = result["step"]
-            self._ot_trials[trial_id].report(value, result["step"])
+            self._trials[trial_id].report(value, result["step"])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        trial = self._ot_trials[trial_id]
         self._trainings.end(trial_id)
-        if error or not result or "error" in result:
-            self._ot_study.tell(trial, state=TrialState.FAIL)
-        elif _is_complete(result):
-            self._ot_study.tell(trial, _metric(result, self._study_spec.metric.name))
-        else:
-            # Tune keeps from searchers the very result that a trial is pruned for.
-            self.on_trial_result(trial_id, result)
-            self._ot_study.tell(trial, state=TrialState.PRUNED)
+        value, state = None, TrialState.FAIL
+        if not error and result and "error" not in result:
+            if _is_complete(result):
+                value = _metric(result, self._metric_name)
+                # A metric without a value is no result.
+                state = TrialState.FAIL if value is None else TrialState.COMPLETE
+            else:
+                # Tune keeps from searchers the very result that a trial is pruned for.
+                self.on_trial_result(trial_id, result)
+                state = TrialState.PRUNED
+        # Should what follows in Tune fail, the trial ends once more.
+        self._study.tell(self._trials[trial_id], value, state, skip_if_finished=True)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the journal has the search."""
+        """Nothing to save: the store has the search."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
 
+    def _told(self, seed: int, answered: Iterable[TrialRecord]) -> optuna.Study:
+        """A study of this driver's own that knows the answered trials."""
+        with quiet():
+            study = optuna.create_study(
+                direction="maximize" if self._resolved.study.metric.mode == "max" else "minimize",
+                # A search that goes on must not draw its first random numbers again.
+                sampler=optuna.samplers.TPESampler(
+                    n_startup_trials=_NUM_STARTUP_TRIALS, seed=seed, constant_liar=True
+                ),
+            )
+        study.add_trials([ended_trial(self._resolved, record) for record in answered])
+        return study
 
-@dataclass(frozen=True)
-class EarlierSearch:
-    """What earlier commands left of a search.
+    def _next(self) -> optuna.Trial | None:
+        """What earlier commands left comes first; of what other drivers run, that which has ended
+        comes at once, and the rest when no new point is left."""
+        if self._pending:
+            return self._asked(self._pending.popleft())
+        for place, point in enumerate(self._others):
+            if self._log.end(self._trial_at(point).evaluation_key) is not None:
+                return self._asked(self._others.pop(place))
+        if (fresh := self._claimed()) is not None:
+            return fresh
+        return self._asked(self._others.pop(0)) if self._others else None
 
-    `points`: each varied name and its value, each point once, oldest first. `ended`: those of
-    complete and pruned trials; in a small space one may stand there twice. `num_chosen`: how many
-    settings the search has spent.
-    """
+    def _claimed(self) -> optuna.Trial | None:
+        """A new point, which this driver chose; None if the search has all that it may have."""
+        while len(self._keys) < self._num_points:
+            trial = self._drawn()
+            number = free_number(self._numbers)
+            if self._log.claim(number, dict(trial.params) if trial else None):
+                self._know(number, dict(trial.params) if trial else None)
+                return trial
+            if trial is not None:
+                self._study.tell(trial, state=TrialState.FAIL)
+            # Set aside by whoever found it damaged, it is free again.
+            with suppress(FileNotFoundError):
+                self._meet(number, self._log.point(number))
+        return None
 
-    points: list[dict[str, Scalar]]
-    ended: list[dict[str, Scalar]]
+    def _meet(self, number: int, point: Point | None) -> None:
+        """The number has this point, which is another driver's if this one does not know it."""
+        if point is not None and self._is_new(point) and len(self._keys) < self._num_points:
+            self._others.append(point)
+        self._know(number, point)
 
-    @property
-    def num_chosen(self) -> int:
-        return len(self.ended) + sum(point not in self.ended for point in self.points)
+    def _know(self, number: int, point: Point | None) -> None:
+        self._numbers.add(number)
+        if point is not None:
+            self._keys.add(self._trial_at(point).evaluation_key)
+        else:
+            # Whoever claimed this number found no other point.
+            self._num_points = 0
 
+    def _drawn(self) -> optuna.Trial | None:
+        """A point that the search has not had; None if there seems to be no other."""
+        for _ in range(_NUM_TRIES):
+            trial = self._study.ask(self._distributions)
+            if self._is_new(trial.params):
+                return trial
+            self._study.tell(trial, state=TrialState.FAIL)
+        new = (point for point in self._by_chance() if self._is_new(point))
+        return self._asked(point) if (point := next(new, None)) is not None else None
 
-def earlier_search(place: Place, folder: str) -> EarlierSearch:
-    """The points that earlier commands of the search in this folder chose; none without a
-    journal."""
-    points: list[dict[str, Scalar]] = []
-    ended: list[dict[str, Scalar]] = []
-    for trial in _stored_trials(place, folder):
-        if trial.params and trial.params not in points:
-            points.append(dict(trial.params))
-        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
-            ended.append(dict(trial.params))
-    return EarlierSearch(points, ended)
+    def _by_chance(self) -> Iterable[Point]:
+        """All points of a small space in random order; of others, random ones."""
+        listed = distinct_points(self._resolved, self._identities)
+        if listed is not None:
+            return self._rng.sample(listed, len(listed))
+        names = self._space.items()
+        return ({n: domain.draw(self._rng) for n, domain in names} for _ in range(_NUM_DRAWS))
 
+    def _asked(self, point: Point) -> optuna.Trial:
+        """Optuna's trial at this point."""
+        self._study.enqueue_trial(point)
+        return self._study.ask(self._distributions)
 
-def ask_again(storage: BaseStorage, points: Iterable[Mapping[str, Scalar]]) -> None:
-    """The search will ask for these points first; what was left running is closed as failed."""
-    study = optuna.load_study(study_name=_STUDY_NAME, storage=storage)
-    queued = []
-    for trial in study.get_trials(deepcopy=False):
-        if trial.state == TrialState.RUNNING:
-            study.tell(trial.number, state=TrialState.FAIL)
-        elif trial.state == TrialState.WAITING:
-            queued.append(trial.system_attrs.get("fixed_params"))
-    for point in points:
-        if point not in queued:
-            study.enqueue_trial(dict(point))
+    def _is_new(self, point: Point) -> bool:
+        return self._trial_at(point).evaluation_key not in self._keys
 
-
-def tell_ended(
-    storage: BaseStorage,
-    space: Mapping[str, Domain],
-    metric: MetricName,
-    answered: Iterable[tuple[Mapping[str, Scalar], TrialRecord]],
-) -> None:
-    """The search knows how the trials at these points ended, also where it never asked for them:
-    another study may have made its baseline."""
-    study = optuna.load_study(study_name=_STUDY_NAME, storage=storage)
-    known = [trial.params for trial in study.get_trials(deepcopy=False)]
-    for point, record in answered:
-        if dict(point) not in known:
-            study.add_trial(_ended_trial(space, metric, point, record))
-
-
-def _ended_trial(
-    space: Mapping[str, Domain],
-    metric: MetricName,
-    point: Mapping[str, Scalar],
-    record: TrialRecord,
-) -> FrozenTrial:
-    value, state = None, TrialState.PRUNED
-    if record.evaluation is not None:
-        values = {**record.evaluation.metrics, "eval_loss": record.evaluation.eval_loss}
-        value = values[metric]
-        # As `tell` would: a metric without a value is no result.
-        state = TrialState.FAIL if value is None else TrialState.COMPLETE
-    reports = {row.step: row.eval_loss for row in record.history if row.eval_loss is not None}
-    return optuna.trial.create_trial(
-        state=state,
-        value=value,
-        params=dict(point),
-        distributions={name: _distribution(domain) for name, domain in space.items()},
-        intermediate_values=reports if metric in PROGRESS_METRICS else {},
-    )
+    def _trial_at(self, point: Point) -> Trial:
+        return trial_at(self._resolved, self._space, point, self._identities)
 
 
 def asha(
@@ -267,26 +264,3 @@ def _metric(result: Mapping[str, Any], name: str) -> float | None:
     """The metric in a result as Tune hands it to searchers: flattened, with slashes."""
     value: float | None = result.get(f"metrics/{name}", result.get(name))
     return value
-
-
-def _stored_trials(place: Place, folder: str) -> list[FrozenTrial]:
-    if not has_journal(place, folder):
-        return []
-    storage = search_storage(place, folder)
-    if _STUDY_NAME not in optuna.get_all_study_names(storage):
-        return []
-    return optuna.load_study(study_name=_STUDY_NAME, storage=storage).get_trials(deepcopy=False)
-
-
-def _distribution(domain: Domain) -> optuna.distributions.BaseDistribution:
-    if isinstance(domain, Values):
-        return optuna.distributions.CategoricalDistribution(domain.values)
-    if isinstance(domain, Cases):
-        return optuna.distributions.CategoricalDistribution(list(domain.cases))
-    if isinstance(domain, IntRange):
-        # Optuna wants the last step inside the range.
-        high = domain.low + (domain.high - domain.low) // domain.step * domain.step
-        return optuna.distributions.IntDistribution(domain.low, high, step=domain.step)
-    log = isinstance(domain, LogUniform)
-    assert isinstance(domain, Uniform | LogUniform)
-    return optuna.distributions.FloatDistribution(domain.low, domain.high, log=log)

@@ -23,6 +23,7 @@ from tune_distill.spec.plan import Plan, Trial
 from tune_distill.tuning.events import AllEnded, Display, Report
 from tune_distill.tuning.recovery import failure_reason
 from tune_distill.tuning.resources import Limits, TrialResources
+from tune_distill.tuning.search_ends import SearchEnds
 from tune_distill.tuning.trainable import one_line, trial_of
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,9 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         self._plans = {plan.resolved.study.name: plan for plan in plans}
         self._records: dict[str, dict[str, TrialRecord]] = {name: {} for name in self._plans}
         self._ended_names: dict[str, set[str]] = {name: set() for name in self._plans}
+        self._searches = {
+            name: SearchEnds(plan, store) for name, plan in self._plans.items() if plan.asks_optuna
+        }
         self._studies = {name: plan.resolved for name, plan in self._plans.items()}
         self._trained: set[str] = set()
         self._inputs, self._store, self._display = inputs, store, display
@@ -168,7 +172,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
 
     def end(self, name: str, record: TrialRecord) -> None:
         """The trial has this end, and it is shown; `name` is Tune's own for it, or ours if Tune
-        never had it. A trial that ended before keeps its first: Optuna may repeat a setting."""
+        never had it. A trial that ended before keeps its first end."""
         plan = self._plans[record.trial.study]
         names, records = self._ended_names[record.trial.study], self.of(plan)
         is_new = name not in names
@@ -176,12 +180,12 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         if record.trial.trial_id not in records:
             records[record.trial.trial_id] = record
             self._display.ended(record)
-        if is_new and self.all_have_ended(plan):
+        if is_new and len(names) == plan.num_to_run:
             self._all_ended(plan, list(records.values()))
 
     def all_have_ended(self, plan: Plan) -> bool:
         """Whether as many of the plan's trials have ended as were to run."""
-        return len(self._ended_names[plan.resolved.study.name]) == plan.num_to_run
+        return len(self._ended_names[plan.resolved.study.name]) >= plan.num_to_run
 
     def of(self, plan: Plan) -> dict[str, TrialRecord]:
         """The records of the plan's trials that have ended, by trial."""
@@ -216,12 +220,23 @@ class Watcher(tune.Callback):  # type: ignore[misc]
             if not record.reused:
                 self._trained.add(running.trial.run_key)
         else:
-            history = running.history
-            search_key = self._plans[running.trial.study].search_key
-            self._store.mark_pruned(search_key, running.trial.run_key, history)
-            record = TrialRecord(running.trial, "pruned", False, history=history)
+            record = TrialRecord(running.trial, "pruned", False, history=running.history)
+        record = self._settled(record)
         del self._running[trial.trial_id]
         return replace(record, num_retries=running.num_retries)
+
+    def _settled(self, record: TrialRecord) -> TrialRecord:
+        """The record as all drivers of the study tell it.
+
+        Raises:
+            StoreError: the store refuses.
+        """
+        study, run_key = record.trial.study, record.trial.run_key
+        if study in self._searches:
+            return self._searches[study].settle(record)
+        if record.state == "pruned":
+            self._store.mark_pruned(self._plans[study].search_key, run_key, record.history)
+        return record
 
     def _is_reused(self, running: _Running, result: Mapping[str, Any]) -> bool:
         """Whether the trial needed no training; one that an earlier attempt made is its own."""

@@ -1,0 +1,155 @@
+"""Searches over few points, and searches that several drivers share, with the real Optuna."""
+
+from __future__ import annotations
+
+import pytest
+from ray.tune.search import Searcher
+
+from tests.records.made import INPUTS, LocalStore, finish, resolved
+from tests.tuning.searching import (
+    LEARNING_RATE,
+    PRUNED,
+    asked,
+    last_result,
+    points,
+    rate_of,
+    replanned,
+    searching,
+    small,
+)
+from tune_distill.records.trials import stored_record
+from tune_distill.tuning.planning import plans
+from tune_distill.tuning.search_ends import SearchEnds
+
+
+@pytest.fixture
+def store(tmp_path) -> LocalStore:
+    return LocalStore(tmp_path)
+
+
+class TestSmallSpaces:
+    """Each point of a finite space is asked for once, and then the search is over."""
+
+    @pytest.mark.parametrize(
+        ("vary", "num_points"),
+        [
+            ({"train.batch_size": [8]}, 1),
+            ({"train.batch_size": [8, 16]}, 2),
+            ({"train.batch_size": {"type": "int", "low": 1, "high": 30}}, 30),
+            ({"train.batch_size": {"type": "int", "low": 4, "high": 30, "step": 8}}, 4),
+            ({"train.batch_size": [4, 8, 16], "train.num_epochs": [1, 2, 3]}, 9),
+            ({"data.num_train": [100, None], "decode.strategy": ["greedy", "beam"]}, 4),
+            ({"decode.temperature": [0.5, 0.7], "decode.strategy": ["sample", "greedy"]}, 3),
+        ],
+    )
+    @pytest.mark.parametrize("metric", ["label_accuracy", "eval_loss"])
+    def test_each_point_once(self, store, vary, num_points, metric):
+        mode = "min" if metric == "eval_loss" else "max"
+        study = small(
+            vary,
+            overrides={"decode.strategy": "sample"},
+            metric={"name": metric, "mode": mode},
+        )
+        values = asked(searching(store, study))
+        assert len(values) == len({tuple(value.items()) for value in values}) == num_points
+        # Another driver has the same points to tell of.
+        assert asked(searching(store, study)) == values
+
+    @pytest.mark.parametrize("state", ["failed", "pruned", "running"])
+    def test_whatever_becomes_of_its_trials(self, store, state):
+        study = small({"train.batch_size": [4, 8, 16]})
+        search, values = searching(store, study), []
+        while (config := search.suggest(name := str(len(values)))) != Searcher.FINISHED:
+            values.append(config["values"]["batch_size"])
+            if state == "failed":
+                search.on_trial_complete(name, error=True)
+            elif state == "pruned":
+                search.on_trial_complete(name, PRUNED)
+        assert sorted(values) == [4, 8, 16]
+
+    def test_points_that_round_to_the_same_trial_are_one(self, store):
+        # 10 examples: few fractions differ, and nobody can list them beforehand.
+        study = small(
+            {"data.train_fraction": {"type": "uniform", "low": 0.1, "high": 1.0}},
+            overrides={"data.num_train": 10},
+        )
+        values = asked(searching(store, study))
+        rounded = [round(10 * value["train_fraction"]) for value in values]
+        assert sorted(rounded) == list(range(1, 11))
+        assert points(store, study)[-1] is None
+        # The next command knows that there is no other.
+        (plan,) = plans(resolved(study), INPUTS, store)
+        assert (len(plan.trials), plan.num_new) == (10, 0)
+
+    def test_a_large_space_is_not_taken_for_exhausted(self, store):
+        sizes = {"type": "int", "low": 1, "high": 60}
+        study = small({"train.batch_size": sizes, "train.num_epochs": sizes}, 100)
+        search = searching(store, study)
+        values = []
+        for number in range(100):
+            values.append(search.suggest(str(number))["values"])
+            # The smallest is best, so TPE asks for it again and again.
+            loss = values[-1]["batch_size"] + values[-1]["num_epochs"]
+            search.on_trial_complete(str(number), last_result(20, 1.0, {"label_accuracy": -loss}))
+        assert len({tuple(value.items()) for value in values}) == 100
+
+
+class TestTwoDrivers:
+    """Drivers that share a search have the same points in the end, and choose each once."""
+
+    @pytest.mark.parametrize("num_samples", [1, 2, 7, 12])
+    def test_they_take_turns_and_have_the_same_points(self, store, num_samples):
+        study = LEARNING_RATE.model_copy(
+            update={"search": LEARNING_RATE.search.model_copy(update={"num_samples": num_samples})}
+        )
+        drivers = [searching(store, study), searching(store, study)]
+        rates: list[list[float]] = [[], []]
+        going = [0, 1]
+        while going:
+            for number in list(going):
+                config = drivers[number].suggest(f"{len(rates[number])}")
+                if config == Searcher.FINISHED:
+                    going.remove(number)
+                else:
+                    rates[number].append(rate_of(config))
+        assert sorted(rates[0]) == sorted(rates[1])
+        assert len(set(rates[0])) == len(rates[0]) == num_samples
+        assert len(points(store, study)) == num_samples
+
+    def test_one_that_comes_late_first_takes_what_was_begun(self, store):
+        first = searching(store, LEARNING_RATE)
+        begun = [rate_of(first.suggest(name)) for name in "abc"]
+        second = searching(store, LEARNING_RATE)
+        assert [rate_of(second.suggest(name)) for name in "abc"] == begun
+        assert rate_of(second.suggest("d")) not in begun
+
+    def test_what_another_has_ended_meanwhile_comes_at_once(self, store):
+        first, second = searching(store, LEARNING_RATE), searching(store, LEARNING_RATE)
+        own = [rate_of(second.suggest(name)) for name in "ab"]
+        theirs = [rate_of(first.suggest(name)) for name in "abc"]
+        assert theirs[0] == own[0]
+        assert theirs[1] not in own
+        # The first driver has met what the second one chose, and ends none of it.
+        plan = next(plans(resolved(LEARNING_RATE), INPUTS, store))
+        trial = next(t for t in plan.trials if t.setting.values["learning_rate"] == own[1])
+        assert rate_of(first.suggest("d")) != own[1]
+        finish(store, trial)
+        SearchEnds(plan, store).settle(stored_record(trial, replanned(store), store))
+        assert rate_of(first.suggest("e")) == own[1]
+
+    def test_small_spaces_are_shared_too(self, store):
+        study = small({"train.batch_size": [1, 2, 4, 8, 16]})
+        drivers = [searching(store, study), searching(store, study)]
+        sizes = [
+            sorted(value["batch_size"] for value in asked(driver, name))
+            for driver, name in zip(drivers, "ab", strict=True)
+        ]
+        assert sizes == [[1, 2, 4, 8, 16]] * 2
+
+    def test_one_that_asks_for_fewer_has_the_first_points(self, store):
+        narrow = LEARNING_RATE.model_copy(
+            update={"search": LEARNING_RATE.search.model_copy(update={"num_samples": 3})}
+        )
+        wide = searching(store, LEARNING_RATE)
+        rates = [rate_of(wide.suggest(str(number))) for number in range(6)]
+        assert [value["learning_rate"] for value in asked(searching(store, narrow))] == rates[:3]

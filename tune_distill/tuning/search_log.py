@@ -1,0 +1,152 @@
+"""The points that a search asked for and how they ended, as small records in the store.
+
+STORE/searches/<search_key>/points/<number>.json       a point; null if the space has no other
+                            ends/<evaluation_key>.json  how the trial at a point ended
+
+They are what a search is known by: Optuna's journal beside them is written for other tools and can
+be made again. Each record is created once, so drivers that share a search agree: the first to take
+a number chooses its point, and the first to end a trial decides its state. An end repeats its
+point, so a lost point of an ended trial is found again.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+import uuid
+from collections.abc import Container, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tune_distill.records.store import Store
+from tune_distill.spec.domains import Scalar
+from tune_distill.spec.keys import canonical_json, key_of
+from tune_distill.spec.plan import FinishedState
+
+logger = logging.getLogger(__name__)
+
+Point = dict[str, Scalar]
+"""Each varied name and its value, or the name of its case."""
+
+# How many records are read at once.
+_NUM_READERS = 16
+
+
+class End(NamedTuple):
+    """How the trial at a point ended."""
+
+    number: int
+    point: Point
+    state: FinishedState
+
+
+class SearchLog:
+    """The records of one search."""
+
+    def __init__(self, store: Store, search_key: str) -> None:
+        self._place, self._search_key = store.place, search_key
+        self._folder = store.search_folder(search_key)
+        self._driver = uuid.uuid4().hex
+
+    def points(self) -> dict[int, Point | None]:
+        """The points by number, each once; None says that the space has no other."""
+        found: dict[int, Point | None] = {end.number: end.point for end in self.ends().values()}
+        for name, record in self._records("points"):
+            if int(name) not in found and record["point"] not in found.values():
+                found[int(name)] = record["point"]
+        return dict(sorted(found.items()))
+
+    def claim(self, number: int, point: Point | None) -> bool:
+        """Whether the number was free, and now has this point."""
+        content = self._sealed({"number": number, "point": point, "driver": self._driver})
+        if self._place.create(f"{self._folder}/points/{number:08d}.json", content):
+            return True
+        # A repeated request may have been refused for its own first attempt.
+        taken = self._record("points", f"{number:08d}")
+        return taken is not None and taken["driver"] == self._driver
+
+    def claim_all(self, points: Iterable[Point]) -> None:
+        """Each of the points has a number."""
+        known = self.points()
+        for point in points:
+            while point not in known.values():
+                if self.claim(number := free_number(known), point):
+                    known[number] = point
+                else:
+                    known = self.points()
+
+    def point(self, number: int) -> Point | None:
+        """The point that has the number.
+
+        Raises:
+            FileNotFoundError: none has it.
+        """
+        record = self._record("points", f"{number:08d}")
+        if record is None:
+            raise FileNotFoundError(f"{self._folder}/points/{number:08d}.json")
+        point: Point | None = record["point"]
+        return point
+
+    def ends(self) -> dict[str, End]:
+        """How trials ended, by evaluation key."""
+        return {name: _end(record) for name, record in self._records("ends")}
+
+    def end(self, evaluation_key: str) -> End | None:
+        """How the trial of this key ended; None if it did not yet."""
+        record = self._record("ends", evaluation_key)
+        return None if record is None else _end(record)
+
+    def set_end(self, evaluation_key: str, end: End) -> bool:
+        """Whether the trial had no end, and now has this one."""
+        content = self._sealed({"evaluation_key": evaluation_key, **end._asdict()})
+        return self._place.create(f"{self._folder}/ends/{evaluation_key}.json", content)
+
+    def forget_end(self, evaluation_key: str) -> None:
+        """The trial may end again: the store has lost what it ended with."""
+        self._place.remove(f"{self._folder}/ends/{evaluation_key}.json")
+
+    def _sealed(self, content: dict[str, Any]) -> bytes:
+        named = {"search_key": self._search_key, **content}
+        return canonical_json({**named, "digest": key_of(named)}).encode()
+
+    def _records(self, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        # What was set aside has a longer name.
+        files = self._place.names(f"{self._folder}/{kind}")
+        names = [name.removesuffix(".json") for name in files if name.endswith(".json")]
+        with ThreadPoolExecutor(_NUM_READERS) as pool:
+            found = pool.map(lambda name: self._record(kind, name), names)
+            yield from ((n, record) for n, record in zip(names, found, strict=True) if record)
+
+    def _record(self, kind: str, name: str) -> Mapping[str, Any] | None:
+        """The record; None if there is none. A damaged one is reported and set aside."""
+        file = f"{self._folder}/{kind}/{name}.json"
+        try:
+            return self._checked(kind, name, json.loads(self._place.read(file)))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            aside = Path(self._place.set_aside(file, "damaged")).name
+            logger.warning(
+                "%s: damaged (%s); set aside as %s", self._place.where(file), error, aside
+            )
+            return None
+
+    def _checked(self, kind: str, name: str, record: dict[str, Any]) -> Mapping[str, Any]:
+        digest = record.pop("digest")
+        if key_of(record) != digest:
+            raise ValueError("its digest does not match")
+        own = f"{record['number']:08d}" if kind == "points" else record["evaluation_key"]
+        if (record["search_key"], own) != (self._search_key, name):
+            raise ValueError("it is of another search or trial")
+        return record
+
+
+def free_number(taken: Container[int]) -> int:
+    """The first number that is not taken."""
+    return next(number for number in itertools.count() if number not in taken)
+
+
+def _end(record: Mapping[str, Any]) -> End:
+    return End(record["number"], record["point"], record["state"])
