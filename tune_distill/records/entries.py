@@ -22,9 +22,10 @@ class Entries:
         self.place = place
 
     def write(self, name: str, content: bytes) -> None:
-        """Store the file, in place of the one before."""
+        """Store the file, in place of the one before, and remove what killed writers left there."""
         with self.place.writing(name) as path:
             path.write_bytes(content)
+        self.place.remove_abandoned(name.rpartition("/")[0])
 
     def read_record(
         self, entry: str, file: str, kind: str, keys: Mapping[str, str], content: type[Content]
