@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
@@ -35,9 +33,6 @@ GROUP_ROWS = 2**16
 _BATCH_ROWS = 2**10
 
 
-_FORMULA = r"^[=+\-@\t\r]"
-
-
 class Scored(Protocol):
     """A scored answer with an attribute for each column of SCORED."""
 
@@ -57,13 +52,12 @@ def write_predictions(path: Path, rows: Sequence[Scored]) -> None:
 def write_trials(
     folder: Path, rows: Sequence[Mapping[str, Any]], columns: tuple[Column, ...]
 ) -> None:
-    """Write these rows to `trials.parquet` and `trials.csv`."""
+    """`trials.parquet` and `trials.csv` hold these rows."""
     target = schema(columns)
     _write(folder / TRIALS_FILE, target, _tables(rows, columns))
-    shown = _for_spreadsheets(target.empty_table()).schema
-    with atomic_file(folder / "trials.csv") as temporary, pacsv.CSVWriter(temporary, shown) as csv:
+    with atomic_file(folder / "trials.csv") as temporary, pacsv.CSVWriter(temporary, target) as csv:
         for table in _tables(rows, columns):
-            csv.write_table(_for_spreadsheets(table))
+            csv.write_table(table)
 
 
 def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -161,18 +155,6 @@ def _gathered(tables: Iterable[pa.Table], least: int) -> Iterator[pa.Table]:
             waiting, num_rows = [], 0
     if num_rows:
         yield pa.concat_tables(waiting)
-
-
-def _for_spreadsheets(table: pa.Table) -> pa.Table:
-    """The table with an apostrophe before each text that a spreadsheet would run as a formula."""
-    for number, field in enumerate(table.schema):
-        if pa.types.is_string(field.type):
-            texts = table.column(number)
-            quoted = pc.binary_join_element_wise("'", texts, "")
-            safe = pc.if_else(pc.match_substring_regex(texts, _FORMULA), quoted, texts)
-            table = table.set_column(number, field, safe)
-    names = [f"'{name}" if re.match(_FORMULA, name) else name for name in table.column_names]
-    return table.rename_columns(names)
 
 
 def _stored_predictions(
