@@ -12,7 +12,6 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
 from tune_distill.distill.batches import num_steps
 from tune_distill.records.places import Place
@@ -52,7 +51,7 @@ class SparingAsha(ASHAScheduler):  # type: ignore[misc]
         return decision
 
 
-class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
+class StoredOptunaSearch(Searcher):  # type: ignore[misc]
     """Optuna's TPE over a storage in the store, with pruned trials told as pruned."""
 
     def __init__(
@@ -75,18 +74,21 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
         self._held: optuna.Trial | None = None
         # Not what the journal calls ended: the store may have lost it, and it is asked for again.
         self._chosen = [dict(point) for point in answered]
-        super().__init__(
-            space={name: _distribution(domain) for name, domain in space.items()},
-            metric=study.metric.name,
-            mode=study.metric.mode,
+        super().__init__(metric=study.metric.name, mode=study.metric.mode)
+        self._distributions = {name: _distribution(domain) for name, domain in space.items()}
+        self._asked: dict[str, optuna.Trial] = {}
+        self._study = optuna.create_study(
+            storage=storage,
             # A search that goes on must not draw its first random numbers again.
             sampler=optuna.samplers.TPESampler(
                 n_startup_trials=_NUM_STARTUP_TRIALS,
                 seed=study.search.seed + num_earlier,
                 constant_liar=True,
             ),
-            storage=storage,
+            pruner=optuna.pruners.NopPruner(),
             study_name=_STUDY_NAME,
+            direction="minimize" if study.metric.mode == "min" else "maximize",
+            load_if_exists=True,
         )
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
@@ -101,41 +103,40 @@ class StoredOptunaSearch(OptunaSearch):  # type: ignore[misc]
             return None
         self._held = None
         self._num_to_run -= 1
-        self._ot_trials[trial_id] = trial
+        self._asked[trial_id] = trial
         self._trainings.begin(trial_id, run_key)
         return trial_config(self._study_spec.name, chosen, self._seed_of_trials)
 
     def _new_point(self) -> optuna.Trial:
         for _ in range(_NUM_TRIES):
-            trial: optuna.Trial = self._ot_study.ask(fixed_distributions=self._space)
+            trial: optuna.Trial = self._study.ask(fixed_distributions=self._distributions)
             if trial.params not in self._chosen:
                 break
-            self._ot_study.tell(trial, state=TrialState.FAIL)
+            self._study.tell(trial, state=TrialState.FAIL)
         # A small space may have nothing new; then a point is answered twice from the store.
         self._chosen.append(dict(trial.params))
         return trial
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        # Not OptunaSearch's: it counts reports, where Optuna's steps should be training steps.
         value = _metric(result, self._study_spec.metric.name)
         if value is not None and result["step"] > self._reported.get(trial_id, -1):
             # A retried trial begins with what it reported before, which Optuna warns of.
             self._reported[trial_id] = result["step"]
-            self._ot_trials[trial_id].report(value, result["step"])
+            self._asked[trial_id].report(value, result["step"])
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        trial = self._ot_trials[trial_id]
+        trial = self._asked[trial_id]
         self._trainings.end(trial_id)
         if error or not result or "error" in result:
-            self._ot_study.tell(trial, state=TrialState.FAIL)
+            self._study.tell(trial, state=TrialState.FAIL)
         elif _is_complete(result):
-            self._ot_study.tell(trial, _metric(result, self._study_spec.metric.name))
+            self._study.tell(trial, _metric(result, self._study_spec.metric.name))
         else:
             # Tune keeps from searchers the very result that a trial is pruned for.
             self.on_trial_result(trial_id, result)
-            self._ot_study.tell(trial, state=TrialState.PRUNED)
+            self._study.tell(trial, state=TrialState.PRUNED)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the journal has the search."""
