@@ -16,7 +16,7 @@ from typing import Any
 
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning.access import let_in
-from tune_distill.tuning.alive import Head, OwnProcesses, begin_watch, end_watch
+from tune_distill.tuning.alive import Head, OwnProcesses, Watch, begin_watch, end_watch
 from tune_distill.tuning.guest import environment_kept, process_kept
 from tune_distill.tuning.keeper import StartError, kept
 
@@ -101,23 +101,30 @@ def _joined(address: str | None) -> Iterator[Nodes]:
 
     options = _options(address)
     processes = OwnProcesses(Path(ray.__file__).parent)
+    watch = processes if address is None else Head(address)
     with ExitStack() as stack:
         try:
-            stack.enter_context(kept(lambda: ray.init(**options), _shut_down, processes))
+            stack.enter_context(
+                kept(lambda: ray.init(**options), lambda: _shut_down(watch), processes, watch)
+            )
         # Ray raises bare Exceptions, too.
         except Exception as error:
             raise ClusterError(_not_there(address, error, options)) from error
-        begin_watch(processes if address is None else Head(address))
+        begin_watch(watch)
         stack.callback(end_watch)
         yield [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _shut_down() -> None:
+def _shut_down(watch: Watch) -> None:
     import ray
 
-    # A reference to one of Ray's objects that is collected while Ray ends would end the process.
-    gc.collect()
+    # What refers to Ray's objects is collected while Ray is there: while it ends, that would end
+    # the process, and when it was lost, that would wait for it.
     was_enabled = gc.isenabled()
+    if watch.ended():
+        gc.freeze()
+    else:
+        gc.collect()
     gc.disable()
     try:
         ray.shutdown()

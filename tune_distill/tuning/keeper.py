@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tune_distill.tuning.alive import OwnProcesses
+from tune_distill.tuning.alive import OwnProcesses, Watch
 
 _POLL_S = 0.1
 
@@ -48,9 +48,12 @@ _abandoned: list[_Keeper] = []
 
 @contextmanager
 def kept(
-    start: Callable[[], object], end: Callable[[], object], processes: OwnProcesses
+    start: Callable[[], object],
+    end: Callable[[], object],
+    processes: OwnProcesses,
+    watch: Watch,
 ) -> Iterator[None]:
-    """Ray runs in the block: `start` starts it and `end` ends it.
+    """Ray runs in the block: `start` starts it and `end` ends it; `watch` knows if it was lost.
 
     Raises:
         StartError: one of `processes` ended before Ray was there.
@@ -71,7 +74,7 @@ def kept(
     try:
         yield
     finally:
-        lost = processes.ended() is not None
+        lost = watch.ended() is not None
         keeper.may_end.set()
         keeper.join(_END_S if lost else None)
         processes.kill()
