@@ -13,7 +13,7 @@ BIN := .venv/bin
 # torch first, at the pinned version: asked for as a range, pip may fetch another build of it.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: study test test-quick test-faults bench lint schema clean
+.PHONY: study test test-quick test-faults test-all bench lint schema clean
 
 study: .venv/installed
 	$(BIN)/python -m tune_distill.study $(STUDY) $(ARGS)
@@ -29,6 +29,10 @@ test-quick: .venv/installed-dev
 # some need root, for namespaces of their own.
 test-faults: .venv/installed-dev
 	TUNE_DISTILL_KILLS=5 TUNE_DISTILL_CHANGES=300 $(BIN)/python -m pytest tests/faults
+
+# The whole suite with its long proofs: each undocumented name of Ray missing in turn, every kill.
+test-all: .venv/installed-dev
+	TUNE_DISTILL_PROOFS=all TUNE_DISTILL_KILLS=5 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Measures everything that docs/performance.md tells; DATA is mini-nli, or e-SNLI's folder.
 bench: .venv/installed-dev

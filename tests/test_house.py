@@ -123,6 +123,81 @@ def test_a_framework_is_imported_in_its_own_folder_only(package, home):
     assert users == {home}
 
 
+DOCUMENTED_RAY = {
+    "ray",
+    "ray.cloudpickle",
+    "ray.exceptions",
+    "ray.job_submission",
+    "ray.tune",
+    "ray.tune.experiment",
+    "ray.tune.schedulers",
+    "ray.tune.search",
+    "ray.tune.search.optuna",
+    "ray.util.scheduling_strategies",
+}
+"""Modules of Ray that its reference documents."""
+
+
+def undocumented_ray(source: str) -> list[str]:
+    """Modules and underscored names of Ray in the source that Ray's reference does not have.
+
+    Types are not seen, so in a file that imports Ray every underscored attribute counts, except
+    those of `self` and `cls`.
+    """
+    tree, found, uses_ray = ast.parse(source), [], False
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+            found += [
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if node.module and node.module.split(".")[0] == "ray" and alias.name[0] == "_"
+            ]
+        else:
+            continue
+        names = [name for name in names if name.split(".")[0] == "ray"]
+        uses_ray |= bool(names)
+        found += [name for name in names if name not in DOCUMENTED_RAY]
+    if uses_ray:
+        found += [
+            node.attr
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Attribute)
+            and re.match(r"_[a-z]", node.attr)
+            and ast.unparse(node.value) not in ("self", "cls")
+        ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("from ray import tune\nclass A(tune.Callback):\n    def f(self): self._own = 1", []),
+        ("import ray._private.worker", ["ray._private.worker"]),
+        ("from ray.tune.tune import TuneController", ["ray.tune.tune"]),
+        ("from ray import _raylet", ["ray._raylet"]),
+        ("def f():\n    import ray\n    ray.get(1)._secret()", ["_secret"]),
+        ("from ray import tune\nclass A(tune.X):\n    def f(self): super()._ask()", ["_ask"]),
+    ],
+)
+def test_the_reader_of_rays_names_sees_the_undocumented_ones(source, found):
+    assert undocumented_ray(source) == found
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(
+        [path for path in MODULES.values() if path.stem != "compat"]
+        + list((ROOT / "benchmarks").rglob("*.py"))
+    ),
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_names_that_ray_does_not_document_are_in_one_module(path):
+    assert undocumented_ray(path.read_text(encoding="utf-8")) == []
+
+
 def test_the_specification_needs_little():
     allowed = {"tune_distill", "pydantic", "pydantic_core", "yaml", *sys.stdlib_module_names}
     for module in MODULES:

@@ -21,7 +21,7 @@ def test_a_study_is_enough():
     assert (options.set, options.sources()) == ([], {})
     assert options.resources == ResourceRequest(None, None, None, None)
     assert options.limits == Limits(3, None)
-    unset = ("student", "data", "seeds", "store", "address")
+    unset = ("student", "data", "seeds", "store", "address", "nice")
     assert [getattr(options, name) for name in unset] == [None] * len(unset)
     off = ("dry_run", "explain", "no_reuse", "quiet", "json", "list")
     assert not any(getattr(options, name) for name in off)
@@ -30,7 +30,7 @@ def test_a_study_is_enough():
 def test_every_argument_is_read():
     line = (
         "smoothing my.yaml --profile notebook --student S --data D --seeds 3 --set a=1 --set b=2 "
-        "--results R --store file:///s --no-reuse --address auto --cpus-per-trial 1.5 "
+        "--results R --store file:///s --no-reuse --address auto --nice 5 --cpus-per-trial 1.5 "
         "--gpus-per-trial 0.25 --memory-per-trial 4GiB --max-concurrent 4 --max-retries 0 "
         "--trial-time-limit 90.5 --dry-run --explain --quiet --json"
     )
@@ -40,7 +40,7 @@ def test_every_argument_is_read():
     assert (options.seeds, options.set) == (3, ["a=1", "b=2"])
     assert (options.results, options.store, options.address) == ("R", "file:///s", "auto")
     assert options.resources == ResourceRequest(1.5, 0.25, 4, 4 * 2**30)
-    assert options.limits == Limits(0, 90.5)
+    assert (options.limits, options.nice) == (Limits(0, 90.5), 5)
     on = ("no_reuse", "dry_run", "explain", "quiet", "json")
     assert all(getattr(options, name) is True for name in on)
 
@@ -50,6 +50,12 @@ def test_every_argument_is_read():
 def test_counts_are_whole_numbers_from_one(capsys, flag, rule, value):
     told = refused(capsys, "smoothing", f"{flag}={value}")
     assert told == f"argument {flag}: must be a whole number from {rule}, got {value!r}"
+
+
+@pytest.mark.parametrize("value", ["-1", "20", "1.5", "x"])
+def test_niceness_cannot_be_lowered_and_has_a_limit(capsys, value):
+    told = refused(capsys, "smoothing", f"--nice={value}")
+    assert told == f"argument --nice: must be a whole number from 0 to 19, got {value!r}"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "x"])

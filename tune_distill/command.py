@@ -90,7 +90,9 @@ class Command:
         if not self.nodes:
             from tune_distill.tuning.cluster import running_ray
 
-            self.nodes = self._ray.enter_context(running_ray(self.options.address))
+            self.nodes = self._ray.enter_context(
+                running_ray(self.options.address, self.options.nice)
+            )
         return self.nodes
 
     def end_ray(self) -> None:

@@ -42,6 +42,7 @@ class Options:
     results: str
     store: str | None
     address: str | None
+    nice: int | None
     cpus_per_trial: float | None
     gpus_per_trial: float | None
     memory_per_trial: int | None
@@ -105,6 +106,9 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--no-reuse", action="store_true", help="make everything again")
     cluster = add_scheduling(parser)
     cluster.add_argument("--address", help="join a Ray cluster ('auto', or HOST:PORT)")
+    cluster.add_argument(
+        "--nice", type=_niceness, metavar="N", help="niceness of trials on this machine, to 19 (0)"
+    )
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--dry-run", action="store_true", help="show the plan, and stop")
     shown.add_argument(
@@ -174,6 +178,10 @@ def _positive(text: str) -> int:
 
 def _not_negative(text: str) -> int:
     return _number(text, int, lambda value: value >= 0, "a whole number from 0")
+
+
+def _niceness(text: str) -> int:
+    return _number(text, int, lambda value: 0 <= value <= 19, "a whole number from 0 to 19")
 
 
 def _seeds(text: str) -> int:

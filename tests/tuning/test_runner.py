@@ -93,10 +93,10 @@ class DyingBetweenTrials(Noting):
 
 
 class DyingInSetup(Noting):
-    def setup(self, config, context):
+    def setup(self, config, context, inputs):
         if first_time("died"):
             os.kill(os.getpid(), signal.SIGKILL)
-        super().setup(config, context)
+        super().setup(config, context, inputs)
 
 
 class Hanging(Noting):

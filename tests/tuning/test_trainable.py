@@ -22,7 +22,7 @@ class Made(StudyTrainable):
 
     def __init__(self, *attempts: list[Any]) -> None:
         self.attempts = list(attempts)
-        self.setup({}, SimpleNamespace(time_limit_s=None))
+        self.setup({}, SimpleNamespace(time_limit_s=None), inputs=None)
 
     def attempt(self, config):
         for each in self.attempts.pop(0):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future
 from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ from tests.records.made import (
     history,
     resolved,
 )
-from tune_distill.spec.errors import StudentError
+from tune_distill.tuning.alive import RayLostError, begin_watch, end_watch
 from tune_distill.tuning.planning import plans
 from tune_distill.tuning.resources import Limits, TrialResources
 from tune_distill.tuning.trainable import trial_config
@@ -31,26 +30,12 @@ DISPLAY: Any = SimpleNamespace(
 DONE = {"metrics": METRICS, "trained": False, "messages": []}
 
 
-class Worker:
-    """Stands in for a Tune worker."""
-
-    def __init__(self) -> None:
-        self.taken: list[Any] = []
-        self.take_inputs = SimpleNamespace(remote=self.taken.append)
-
-
 class World:
     """A temperature study's watcher over a store, with a clock that is set by hand."""
 
-    def __init__(self, store: LocalStore, error: Exception | None = None) -> None:
+    def __init__(self, store: LocalStore) -> None:
         self.store, self.now_s = store, 0.0
         self.all_ended: list[Any] = []
-        self.worker = Worker()
-        self.prepared: Future[Any] = Future()
-        if error is None:
-            self.prepared.set_result("inputs")
-        else:
-            self.prepared.set_exception(error)
         study, inputs = resolved("temperature"), FakeInputs()
         (self.plan,) = plans(study, inputs, store)
         self.watcher = Watcher(
@@ -60,7 +45,6 @@ class World:
             DISPLAY,
             Limits(),
             TrialResources(1.0, 1.0, 2),
-            self.prepared,
             lambda plan, records: self.all_ended.append((plan, records)),
             clock=lambda: self.now_s,
         )
@@ -71,9 +55,9 @@ class World:
         tunes = SimpleNamespace(
             trial_id=f"t{number}",
             config=trial_config(trial.study, trial.setting, trial.seed),
-            temporary_state=SimpleNamespace(ray_actor=self.worker),
+            temporary_state=SimpleNamespace(ray_actor="a worker"),
             last_result=DONE,
-            run_metadata=SimpleNamespace(num_failures=0),
+            num_failures=0,
             pickled_error_file=None,
         )
         self.watcher.on_trial_start(0, [], tunes)
@@ -87,11 +71,6 @@ class World:
         finish(self.store, self.plan.trials[number])
         self.watcher.on_trial_complete(0, [], tunes)
         return self.watcher.of(self.plan)[self.plan.trials[number].trial_id].reused
-
-
-@pytest.fixture(autouse=True)
-def object_store(monkeypatch) -> None:
-    monkeypatch.setattr("ray.put", "put: {}".format)
 
 
 @pytest.fixture
@@ -144,18 +123,25 @@ def test_a_study_that_waits_for_room_or_runs_says_nothing(world, nodes, caplog):
     assert caplog.messages == []
 
 
-def test_a_worker_is_given_the_inputs_once(world):
-    for number in (0, 1):
-        world.started(number)
-    first, world.worker = world.worker, Worker()
-    world.started(2)
-    assert (first.taken, world.worker.taken) == ([["put: inputs"]], [["put: inputs"]])
+def test_a_study_whose_ray_has_ended_ends_at_its_next_step(world):
+    begin_watch(SimpleNamespace(ended=lambda: "its process raylet (pid 7) has ended"))
+    try:
+        with pytest.raises(
+            RayLostError, match=r"got: its process raylet .*; give the same command"
+        ):
+            world.watcher.on_step_begin(0, [])
+    finally:
+        end_watch()
+    world.watcher.on_step_begin(0, [])
 
 
-def test_what_cannot_be_prepared_is_told_before_a_worker_is_there(tmp_path):
-    world = World(LocalStore(tmp_path), StudentError("no T5"))
-    with pytest.raises(StudentError, match="no T5"):
-        world.watcher.on_step_begin(0, [])
+def test_a_trial_gets_all_its_retries_again_at_each_checkpoint(world):
+    tunes = world.started(0)
+    tunes.num_failures = 2
+    result = {"step": 20, "num_steps": 40, "eval_loss": 2.0, "resumed_step": 0, "node": "n"}
+    told = {"messages": [], "num_rows_before": 0, "new_rows": [], "pid": 1}
+    world.watcher.on_trial_result(0, [], tunes, result | told)
+    assert tunes.max_failures == 2 + Limits().max_retries
 
 
 def test_a_trial_that_did_not_end_has_what_it_had_reported(world):

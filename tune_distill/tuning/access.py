@@ -189,14 +189,9 @@ def _found(address: str) -> str:
         if not host or not port.isdigit():
             raise ClusterError(f"--address: must be HOST:PORT or 'auto', got {address!r}")
         return address
-    from ray._private.services import canonicalize_bootstrap_address
+    from tune_distill.tuning.compat import found_head
 
-    try:
-        return str(canonicalize_bootstrap_address(address))
-    except (ConnectionError, ValueError) as error:
-        raise ClusterError(
-            f"--address: a Ray cluster must run where 'auto' looks for one, got: {error}"
-        ) from error
+    return found_head()
 
 
 def _asks_for_token(address: str, headers: Mapping[str, str]) -> bool:
@@ -225,12 +220,12 @@ def _asks_for_token(address: str, headers: Mapping[str, str]) -> bool:
 
 def _authenticate() -> None:
     """This process and those that it starts show their token."""
-    from ray._raylet import (  # type: ignore[attr-defined]
-        AuthenticationTokenLoader,
-        Config,
-    )
+    from tune_distill.tuning.compat import read_settings_again
 
+    was_on = os.environ.get(_MODE, "").lower() == "token"
     os.environ[_MODE] = "token"
-    # Ray reads its settings when it is imported, which it may be by now.
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    if not read_settings_again() and not was_on:
+        raise ClusterError(
+            f"{_MODE}: must be 'token' before this command starts, because this version of Ray "
+            f"cannot turn authentication on later; set it and give the command again"
+        )

@@ -15,7 +15,6 @@ from tune_distill.spec.profile import Profile
 from tune_distill.spec.settings import input_profiles
 from tune_distill.spec.study import Study
 from tune_distill.tuning.events import AllEnded, Display, Outcome
-from tune_distill.tuning.imports import no_garbage
 from tune_distill.tuning.planning import exhaustion, plans
 from tune_distill.tuning.resources import Limits, ResourceRequest, TrialResources, fit
 from tune_distill.tuning.signals import signals_kept
@@ -147,8 +146,7 @@ def _run(
     profiles = _profiles(left)
 
     def prepare() -> Inputs:
-        with no_garbage():
-            inputs.prepare(profiles, store)
+        inputs.prepare(profiles, store)
         return inputs.for_workers()
 
     # Ray's processes take seconds to start, and so do texts to be tokenised.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import json
 import logging
 import os
@@ -230,8 +229,10 @@ def _client(url: str, headers: dict[str, str]) -> Any:
         # Where RAY_AUTH_MODE asks for a token and the cluster does not, it would add one, unless it
         # finds this header.
         client = JobSubmissionClient(url, headers={"authorization": "", **headers})
+    from tune_distill.tuning.compat import limit_requests
+
     # It waits for ever where an answer does not come.
-    client._do_request = functools.partial(client._do_request, timeout=_REQUEST_TIMEOUT_S)
+    limit_requests(client, _REQUEST_TIMEOUT_S)
     return client
 
 

@@ -6,7 +6,6 @@ the machine may write to, and writes its token to a file in the home folder that
 
 from __future__ import annotations
 
-import importlib
 import os
 import secrets
 import shutil
@@ -20,6 +19,7 @@ from typing import Any
 
 from tune_distill.records.leftovers import locked, remove_abandoned
 from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
+from tune_distill.spec.errors import ClusterError
 
 _PREFIX = "td-ray-"
 
@@ -52,15 +52,21 @@ def private_options() -> Iterator[dict[str, Any]]:
     remove_abandoned(root, f"{_PREFIX}*")
     folder = root / f"{_PREFIX}{uuid.uuid4().hex[:8]}"
     with explained(root, SCRATCH_CHOSEN_WITH), locked(folder, lambda path: path.mkdir(mode=0o700)):
+        keep = False
         try:
             token = folder / "auth_token"
             token.touch(mode=0o600)
             token.write_text(_TOKEN, encoding="ascii")
             environment = {"RAY_AUTH_TOKEN_PATH": str(token), **_SINGLE_MACHINE}
-            with _environment(environment), _single_machine():
+            with _environment(environment):
                 yield {"_temp_dir": str(folder / "r"), "include_dashboard": False}
+        except ClusterError:
+            # Its logs say why Ray did not start; the next command removes them.
+            keep = True
+            raise
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if not keep:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _root() -> Path:
@@ -84,21 +90,3 @@ def _environment(ours: Mapping[str, str]) -> Iterator[None]:
         for name in names:
             os.environ.pop(name, None)
         os.environ |= before
-
-
-@contextmanager
-def _single_machine() -> Iterator[None]:
-    """Let a Ray that was imported before the environment was set act on it as well."""
-    if "ray" not in sys.modules:
-        yield
-        return
-    constants = importlib.import_module("ray._private.ray_constants")
-    before = getattr(constants, "ENABLE_RAY_CLUSTER", None)
-    if before is None:
-        yield
-        return
-    constants.ENABLE_RAY_CLUSTER = False  # type: ignore[attr-defined]
-    try:
-        yield
-    finally:
-        constants.ENABLE_RAY_CLUSTER = before  # type: ignore[attr-defined]

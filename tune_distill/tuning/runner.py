@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from ray import tune
-from ray.tune.error import TuneError
 
 from tune_distill.distill.inputs import Inputs
 from tune_distill.records.leftovers import scratch
@@ -16,9 +15,10 @@ from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, stored_record
 from tune_distill.spec.plan import Plan
 from tune_distill.spec.settings import baseline
+from tune_distill.tuning.alive import RayLostError
+from tune_distill.tuning.compat import recovering
 from tune_distill.tuning.events import AllEnded, Display
 from tune_distill.tuning.plan_search import PlanSearch, Trainings
-from tune_distill.tuning.recovery import recovering
 from tune_distill.tuning.resources import Limits, TrialResources
 from tune_distill.tuning.search_log import SearchLog
 from tune_distill.tuning.searchers import Spares, StoredOptunaSearch, asha
@@ -44,16 +44,17 @@ def run_plans(
     """Runs all trials that these plans of different studies have left, those of the first study
     before those of the next, and of all of them as many at once as there are workers.
 
-    `inputs` need to name trials; `prepared` will be what workers read, and these start meanwhile.
+    `inputs` need to name trials; `prepared` will be what workers read, and is waited for.
     `all_ended` is called once for each plan. Complete trials are in the store then; failed ones
     carry their reason. Ctrl-C ends it early, and True is returned: what was running has
-    checkpoints, and its trials are failed as interrupted. So are they, with its reason, where the
-    driver cannot go on, say because the store refuses a search's journal.
+    checkpoints, and its trials are failed as interrupted. They fail with the reason if the driver
+    cannot go on: because the store refuses a search's journal, say, or because Ray has ended.
 
     Raises:
         Exception: what kept the inputs from being prepared; then no trial has begun.
     """
-    watcher = Watcher(plans, inputs, store, display, limits, resources, prepared, all_ended)
+    read_by_workers = prepared.result()
+    watcher = Watcher(plans, inputs, store, display, limits, resources, all_ended)
     display.begin(plans, resources.max_concurrent)
     context = Context(
         {plan.resolved.study.name: plan.resolved for plan in plans},
@@ -68,7 +69,7 @@ def run_plans(
     with scratch() as folder:
         tuner = tune.Tuner(
             tune.with_resources(
-                tune.with_parameters(trainable, context=context),
+                tune.with_parameters(trainable, context=context, inputs=read_by_workers),
                 {"cpu": resources.cpus, "gpu": resources.gpus, "memory": resources.memory},
             ),
             tune_config=tune.TuneConfig(
@@ -96,9 +97,10 @@ def run_plans(
         except KeyboardInterrupt:
             # Tune took the first Ctrl-C for itself, and was still ending.
             logger.debug("interrupted once more")
+        except RayLostError as error:
+            why_left = str(error)
+            logger.error("%s: %s", " ".join(context.studies), why_left)
         except Exception as error:
-            if unprepared := prepared.exception():
-                raise unprepared from None
             # What a searcher or we have raised: as it is, or in Tune's words with a traceback.
             why_left = f"the driver could not go on: {_last_line(error)}"
             logger.error("%s: %s", " ".join(context.studies), why_left)
@@ -155,7 +157,7 @@ def _left_out(
 
 
 def _last_line(error: Exception) -> str:
-    if not isinstance(error, TuneError):
+    if not isinstance(error, tune.TuneError):
         return one_line(error)
     return str(error).strip().splitlines()[-1].strip()[:500]
 

@@ -7,7 +7,7 @@ import importlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,6 @@ from tune_distill.records.places import Place
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import ResolvedStudy, Trial
 from tune_distill.spec.settings import Setting
-from tune_distill.tuning.imports import no_garbage, unseen
 
 if TYPE_CHECKING:
     from tune_distill.distill.trial import Progress
@@ -34,7 +33,7 @@ Studies = Mapping[str, ResolvedStudy]
 
 @dataclass(frozen=True)
 class Context:
-    """What workers know of the studies, which are there by name, before they have inputs."""
+    """What workers know of the studies, which are there by name."""
 
     studies: Studies
     place: Place
@@ -68,33 +67,21 @@ class _Messages(logging.Handler):
 class StudyTrainable(tune.Trainable):  # type: ignore[misc]
     """Drives `run_trial`; a worker takes one trial after the other, also after one that fails.
 
-    A worker starts while the driver still prepares what trials read, and is given it afterwards.
-    Whatever a trial raises would be raised again: it ends the trial. Only the death of the process
-    is for Tune to handle, which starts the trial again elsewhere.
+    An exception inside a trial is deterministic, so it ends the trial instead of being retried.
+    Only the death of the process is for Tune to handle, which starts the trial again elsewhere.
     """
 
     _progress: Iterator[Progress]
-    _inputs: Inputs | None = None
 
-    def setup(self, config: dict[str, Any], context: Context) -> None:
+    def setup(self, config: dict[str, Any], context: Context, inputs: Inputs) -> None:
         if not ray.get_runtime_context().get_accelerator_ids()["GPU"]:
             # Ray leaves the node's GPUs in sight of a worker that was given none.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        self._context = context
+        self._context, self._inputs = context, inputs
         self._messages = _Messages()
         logging.getLogger("tune_distill").addHandler(self._messages)
         self._begin(config)
         _import_science()
-
-    def take_inputs(self, where: Sequence[ray.ObjectRef]) -> None:
-        """Says where Ray's object store has what trials read; once, before the first step."""
-        [self._where] = where
-
-    def inputs(self) -> Inputs:
-        """What trials read, once a worker."""
-        if self._inputs is None:
-            self._inputs = ray.get(self._where)
-        return self._inputs
 
     def step(self) -> dict[str, Any]:
         try:
@@ -121,8 +108,8 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
         context = self._context
         # For each trial: a resumed one keeps the threads it began with, and leaves them set.
         configure_torch(context.num_threads)
-        trial = trial_of(config, context.studies, self.inputs())
-        yield from run_trial(trial, self.inputs(), Store(context.place))
+        trial = trial_of(config, context.studies, self._inputs)
+        yield from run_trial(trial, self._inputs, Store(context.place))
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._num_reported = 0
@@ -160,11 +147,9 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
 
 
 def _import_science() -> None:
-    """What trials compute with is imported, and nothing else: here, in workers only."""
-    # nltk, of which ROUGE needs the stemmer, takes these along where they are installed.
-    with no_garbage(), unseen("scipy", "sklearn"):
-        for name in ("tune_distill.distill.trial", "rouge_score.rouge_scorer"):
-            importlib.import_module(name)
+    """Import what trials compute with, in the worker's start and not in a trial's time."""
+    for name in ("tune_distill.distill.trial", "rouge_score.rouge_scorer"):
+        importlib.import_module(name)
 
 
 @contextmanager

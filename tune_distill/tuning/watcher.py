@@ -5,9 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import ray
@@ -20,6 +18,8 @@ from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord, complete_record
 from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.plan import Plan, Trial
+from tune_distill.tuning.alive import require_alive
+from tune_distill.tuning.compat import allow_retries, worker_of
 from tune_distill.tuning.events import AllEnded, Display, Report
 from tune_distill.tuning.recovery import failure_reason
 from tune_distill.tuning.resources import Limits, TrialResources
@@ -55,8 +55,8 @@ class _Running:
 class Watcher(tune.Callback):  # type: ignore[misc]
     """Turns Tune's callbacks into records, and shows them; keeps trials to their limits.
 
-    `prepared` will be what workers read. `all_ended` is called with a plan and its records as soon
-    as each of its trials has one. `clock` gives seconds from any fixed point.
+    `all_ended` is called with a plan and its records as soon as each of its trials has one. `clock`
+    gives seconds from any fixed point.
     """
 
     def __init__(
@@ -67,7 +67,6 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         display: Display,
         limits: Limits,
         resources: TrialResources,
-        prepared: Future[Inputs],
         all_ended: AllEnded,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,8 +79,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         self._studies = {name: plan.resolved for name, plan in self._plans.items()}
         self._trained: set[str] = set()
         self._inputs, self._store, self._display = inputs, store, display
-        self._prepared, self._all_ended = prepared, all_ended
-        self._supplied: set[Any] = set()
+        self._all_ended = all_ended
         self._limits, self._resources, self._clock = limits, resources, clock
         self._running: dict[str, _Running] = {}
         # Since when no worker has a trial; none once the user was told.
@@ -95,9 +93,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
         """Workers that are overdue and did not end themselves are killed: a stopped process, or
         one on a node that nobody reaches, obeys no timer of its own."""
-        if self._prepared.done():
-            # What cannot be prepared is told at once, and not when a worker is free.
-            self._prepared.result()
+        require_alive()
         for running in self._running.values():
             if running.actor is not None and self._is_overdue(running, _GRACE_S):
                 ray.kill(running.actor)
@@ -107,14 +103,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     def on_trial_start(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        actor = trial.temporary_state.ray_actor
-        # Tune calls a worker's `step` after this, and Ray keeps the order.
-        if actor not in self._supplied:
-            # In a list, Ray leaves it to the worker to fetch them, which can say why it fails.
-            actor.take_inputs.remote([self._where])
-            self._supplied.add(actor)
         running = self._show(trial)
-        running.began_s, running.actor = self._clock(), actor
+        running.began_s, running.actor = self._clock(), worker_of(trial)
 
     def on_trial_result(
         self,
@@ -134,7 +124,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         if result["step"] > running.reached:
             running.reached = result["step"]
             # What is checkpointed is not lost again, so all retries are there for the rest.
-            trial.max_failures = trial.run_metadata.num_failures + self._limits.max_retries
+            allow_retries(trial, self._limits.max_retries)
         names = ("step", "num_steps", "eval_loss", "resumed_step", "node", "pid")
         self._display.progressed(running.trial, Report(**{name: result[name] for name in names}))
 
@@ -164,11 +154,6 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         limit = f"--max-retries {self._limits.max_retries} without a new checkpoint"
         reason = f"{self._reason(trial)}; given up after {retries} ({limit})"
         self.end(trial.trial_id, self._failed(trial, reason))
-
-    @cached_property
-    def _where(self) -> Any:
-        """Where Ray has the inputs; waits for them."""
-        return ray.put(self._prepared.result())
 
     def end(self, name: str, record: TrialRecord) -> None:
         """The trial has this end, and it is shown; `name` is Tune's own for it, or ours if Tune

@@ -1,0 +1,120 @@
+"""Whether Ray runs, found out from processes and sockets, without Ray."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.processes import free_port, wait_until
+from tune_distill.tuning.alive import Head, OwnProcesses
+from tune_distill.tuning.keeper import StartError, kept
+
+
+def started(folder: Path, name: str) -> subprocess.Popen[bytes]:
+    """A child whose program has this name, as Ray's processes have theirs."""
+    program = folder / name
+    if not program.exists():
+        program.symlink_to("/bin/sleep")
+    return subprocess.Popen([program, "100"])
+
+
+@pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+def test_a_process_that_ray_needs_is_missed_when_it_is_killed(tmp_path, name):
+    earlier = started(tmp_path, name)
+    processes = OwnProcesses(tmp_path)
+    child = started(tmp_path, name)
+    # Until it is the program of its name, it is a copy of this one.
+    comm = Path(f"/proc/{child.pid}/comm")
+    wait_until(lambda: comm.read_text().strip() == name, "the child's program")
+    try:
+        assert processes.ended() is None
+        # Of another Ray.
+        earlier.kill()
+        earlier.wait()
+        assert processes.ended() is None
+        child.kill()
+        wait_until(lambda: processes.ended() is not None, "the news")
+        assert processes.ended() == f"its process {name} (pid {child.pid}) has ended"
+    finally:
+        child.kill()
+        child.wait()
+    # Also when nothing is left of it.
+    assert processes.ended() == f"its process {name} (pid {child.pid}) has ended"
+
+
+def test_only_what_rays_package_runs_is_killed(tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    processes = OwnProcesses(package)
+    rays, other = started(package, "raylet"), started(tmp_path, "other")
+    try:
+        processes.kill()
+        assert rays.wait(30) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        for child in (rays, other):
+            child.kill()
+            child.wait()
+
+
+def test_a_head_is_lost_when_it_was_silent_for_half_a_minute():
+    now_s = [0.0]
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        head = Head(f"127.0.0.1:{server.getsockname()[1]}", clock=lambda: now_s[0])
+        for now_s[0] in (1.0, 40.0, 80.0):
+            assert head.ended() is None
+    for now_s[0] in (81.0, 90.0, 109.0):
+        assert head.ended() is None
+    now_s[0] = 111.0
+    assert str(head.ended()).endswith("did not answer for 31 s")
+
+
+class Silent:
+    """A watch of a Ray that is well."""
+
+    def ended(self) -> str | None:
+        return None
+
+
+def test_a_start_whose_process_dies_is_given_up_though_ray_waits_on(tmp_path):
+    processes, waits = OwnProcesses(tmp_path), threading.Event()
+
+    def start() -> None:
+        child = started(tmp_path, "raylet")
+        wait_until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "raylet\n", "a raylet")
+        # As a raylet that finds no place for its files.
+        os.kill(child.pid, signal.SIGKILL)
+        waits.wait()
+        child.wait()
+
+    with (
+        pytest.raises(StartError, match=r"its process raylet .* has ended"),
+        kept(start, lambda: None, processes, Silent()),
+    ):
+        pass
+    assert not waits.is_set()
+    waits.set()
+
+
+def test_what_start_raises_is_raised_and_what_it_started_is_kept_and_ended(tmp_path):
+    processes, order = OwnProcesses(tmp_path), []
+    with (
+        pytest.raises(SystemExit),
+        kept(lambda: sys.exit(3), lambda: order.append("end"), processes, Silent()),
+    ):
+        order.append("block")
+    assert order == []
+
+    def append(what: str) -> None:
+        order.append((what, threading.current_thread().name))
+
+    with kept(lambda: append("start"), lambda: append("end"), processes, Silent()):
+        order.append("block")
+    assert order == [("start", "ray"), "block", ("end", "ray")]

@@ -1,0 +1,191 @@
+"""The study command on a real Ray: without undocumented names, not started, lost, and twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.faults.studies import LONG, assert_same_tables
+from tests.processes import Process, processes, wait_until
+from tests.study_process import StudyProcess
+from tune_distill.tuning.capabilities import SWITCH
+from tune_distill.tuning.cluster import running_ray
+from tune_distill.tuning.compat import CAPABILITIES
+
+pytestmark = pytest.mark.slow
+
+SMALL = [
+    f"--set={field}"
+    for field in (
+        "data.num_train=40",
+        "data.num_validation=20",
+        "train.num_epochs=1",
+        "decode.max_new_tokens=8",
+    )
+]
+
+EACH = [name.path for capability in CAPABILITIES for name in capability.names]
+IN_TURN = EACH if os.environ.get("TUNE_DISTILL_PROOFS") == "all" else []
+
+
+def small_study(folder: Path, **environment: str) -> str:
+    """Run the small study in the folder; returns what it wrote to standard error."""
+    with StudyProcess(folder, "smoothing", *SMALL, **(os.environ | environment)) as study:
+        assert study.wait() == 0, study.report()
+    return study.errors
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of the small study with all that Ray has."""
+    folder = tmp_path_factory.mktemp("plain")
+    assert small_study(folder) == ""
+    return folder / "results"
+
+
+@pytest.mark.parametrize("missing", ["all", *IN_TURN])
+def test_a_study_completes_with_the_same_numbers_without_undocumented_names(
+    missing: str, plain: Path, tmp_path: Path
+) -> None:
+    errors = small_study(tmp_path, **{SWITCH: missing}).splitlines()
+    # Once, and in the driver: names that this study does not use are not missed.
+    told = [line for line in errors if "so the study does without: " in line]
+    assert len(told) <= 1
+    assert errors == told
+    assert bool(told) == (missing not in _of_other_commands())
+    assert_same_tables(tmp_path / "results", plain)
+
+
+def _of_other_commands() -> set[str]:
+    """Names that are used only where a cluster is joined, or a job submitted."""
+    words = ("canonicalize", "_raylet", "job_submission")
+    return {path for path in EACH if any(word in path for word in words)}
+
+
+def test_a_worker_that_dies_is_recovered_by_tune_alone(tmp_path: Path) -> None:
+    environment = os.environ | {SWITCH: "all"}
+    with StudyProcess(tmp_path, "smoothing", *LONG, **environment) as study:
+        event = study.wait_for(lambda event: event["event"] == "progressed")
+        os.kill(event["pid"], signal.SIGKILL)
+        assert study.wait() == 0, study.report()
+    (retried,) = [event for event in study.events if event["event"] == "retried"]
+    assert (retried["trial_id"], retried["error"]) == (event["trial_id"], "Tune gave no reason")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("PYTHONWARNINGS", "error"), ("PYTHONOPTIMIZE", "2")]
+)
+def test_a_ray_that_cannot_start_is_one_message(variable: str, value: str, tmp_path: Path) -> None:
+    environment = os.environ | {variable: value}
+    with StudyProcess(tmp_path, "smoothing", *SMALL, **environment) as study:
+        assert study.wait() == 2, study.report()
+    last = study.errors.splitlines()[-1]
+    assert last.startswith("error: Ray: must start on this machine, got: ")
+    assert f"unset {variable}, or see Ray's logs in " in last
+    assert "session_latest/logs/raylet.err" in last
+    assert "Traceback" not in study.errors
+
+
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_a_ray_that_dies_at_its_start_is_told_at_once(name: str, tmp_path: Path) -> None:
+    with StudyProcess(tmp_path, "smoothing", *SMALL) as study:
+        wait_until(lambda: bool(_of_ray(study, name)), f"a {name}")
+        os.kill(_of_ray(study, name)[0].pid, signal.SIGKILL)
+        killed_s = time.monotonic()
+        assert study.wait() == 2, study.report()
+    # Ray itself would wait for 30 or 40 s.
+    assert time.monotonic() - killed_s < 20
+    assert f"got: its process {name} (pid " in study.errors.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["gcs_server", "raylet"])
+def test_a_ray_that_dies_in_the_middle_ends_the_study_with_what_is_complete(
+    name: str, tmp_path: Path
+) -> None:
+    with StudyProcess(tmp_path, "smoothing", *LONG, "--max-concurrent", "1") as study:
+        study.wait_for(lambda event: event["event"] == "ended")
+        event = study.wait_for(lambda event: event["event"] == "progressed")
+        # As nice as the command, which other programs do not outrun.
+        assert _niceness(event["pid"]) == _niceness(0)
+        os.kill(_of_ray(study, name)[0].pid, signal.SIGKILL)
+        killed_s = time.monotonic()
+        study.wait_for(lambda event: event["event"] == "ended")
+        assert time.monotonic() - killed_s < 10
+        assert study.wait() == 1, study.report()
+    assert time.monotonic() - killed_s < 50
+    end = study.events[-1]
+    assert (end["event"], end["complete"], end["failed"]) == ("end", 1, 2)
+    (line,) = [line for line in study.errors.splitlines() if line.startswith("ERROR: ")]
+    assert re.search(rf"got: its process {name} .*; give the same command again to go on", line)
+    assert (tmp_path / "results" / "smoothing" / "trials.parquet").is_file()
+
+
+def _of_ray(study: StudyProcess, name: str) -> list[Process]:
+    """The study's child processes that run this program of Ray's."""
+    return [
+        process
+        for process in processes()
+        if process.parent == study.process.pid and Path(process.command.split("\0")[0]).name == name
+    ]
+
+
+def _niceness(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+def test_workers_have_the_niceness_that_was_asked_for(tmp_path: Path) -> None:
+    with StudyProcess(tmp_path, "smoothing", *LONG, "--nice", "7") as study:
+        event = study.wait_for(lambda event: event["event"] == "progressed")
+        assert _niceness(event["pid"]) == max(7, _niceness(0))
+
+
+TWICE = """
+import gc, json, logging, os, signal, sys
+# What importing Ray does to a process is done once.
+import ray.tune
+from tune_distill.study import main
+
+def state():
+    loggers = {name: (logger.level, logger.propagate, len(logger.handlers))
+               for name, logger in sorted(logging.root.manager.loggerDict.items())
+               if name.split(".")[0] == "ray" and isinstance(logger, logging.Logger)}
+    handlers = [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
+    collector = gc.isenabled(), gc.get_freeze_count()
+    return dict(os.environ), loggers, handlers, collector, str(sys.excepthook)
+
+states = [state()]
+for name in ("one", "two"):
+    assert main(["smoothing", "--results", name, "--quiet", *sys.argv[1:]]) == 0
+    states.append(state())
+for later in states[1:]:
+    for before, after in zip(states[0], later):
+        assert before == after, (before, after)
+print("as before")
+"""
+
+
+def test_a_second_study_in_the_process_works_like_the_first(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE, *SMALL], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "as before"
+    assert_same_tables(tmp_path / "two", tmp_path / "one")
+
+
+def test_this_machines_ray_works_and_ends_with_its_block() -> None:
+    import ray
+
+    for _ in range(2):
+        with running_ray(None) as nodes:
+            assert [node["CPU"] > 0 for node in nodes] == [True]
+            assert ray.get(ray.remote(lambda: json.dumps(6 * 7)).remote()) == "42"
+        assert not ray.is_initialized()

@@ -1,0 +1,128 @@
+"""Whether the Ray that a study uses still runs: found out without asking Ray, which would wait."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+
+class RayLostError(BaseException):
+    """Ray has ended in the middle of a study.
+
+    Not an Exception: Tune would clean up after one, and wait a minute for a Ray that is gone.
+    """
+
+
+_ESSENTIAL = ("gcs_server", "raylet")
+"""Ray cannot go on when one of these processes has ended."""
+
+# A head is given up when it was silent for so long. Ray itself ends the process of a driver that
+# has not reached its head for 60 s.
+_SILENT_S = 30.0
+_ASK_EACH_S = 2.0
+_CONNECT_TIMEOUT_S = 2.0
+
+
+class Watch(Protocol):
+    """Watches one Ray."""
+
+    def ended(self) -> str | None:
+        """What of Ray has ended, in words, or None while all runs. Returns at once."""
+
+
+class OwnProcesses:
+    """Those processes of Ray that this process has started since this object was made.
+
+    They are found in /proc; where there is none, nothing is ever said to have ended.
+    """
+
+    def __init__(self, package: Path) -> None:
+        self._package = str(package)
+        self._before = set(_children())
+        self._seen: dict[int, str] = {}
+
+    def ended(self) -> str | None:
+        children = _children()
+        for pid, child in children.items():
+            if child.name in _ESSENTIAL and pid not in self._before:
+                self._seen[pid] = child.name
+        for pid, name in self._seen.items():
+            if pid not in children or not children[pid].runs:
+                return f"its process {name} (pid {pid}) has ended"
+        return None
+
+    def kill(self) -> None:
+        """SIGKILL to all of them: what is left of a Ray that did not start would wait for ever."""
+        for pid in _children().keys() - self._before:
+            with suppress(OSError):
+                if self._package in Path(f"/proc/{pid}/cmdline").read_text(errors="replace"):
+                    os.kill(pid, signal.SIGKILL)
+
+
+class Head:
+    """The head of a cluster that was joined, at HOST:PORT."""
+
+    def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._host, _, self._port = address.rpartition(":")
+        self._clock = clock
+        self._asked_s = self._answered_s = clock()
+
+    def ended(self) -> str | None:
+        now_s = self._clock()
+        if now_s - self._asked_s >= _ASK_EACH_S:
+            self._asked_s = now_s
+            with suppress(OSError):
+                where = (self._host, int(self._port))
+                socket.create_connection(where, timeout=_CONNECT_TIMEOUT_S).close()
+                self._answered_s = now_s
+        silent_s = now_s - self._answered_s
+        if silent_s < _SILENT_S:
+            return None
+        return f"its head at {self._host}:{self._port} did not answer for {silent_s:.0f} s"
+
+
+_watches: list[Watch] = []
+"""Of the Ray that runs now: Ray itself is one to a process."""
+
+
+def begin_watch(watch: Watch) -> None:
+    """From now on `require_alive` looks at what this watches."""
+    _watches.append(watch)
+
+
+def end_watch() -> None:
+    """Nothing is looked at any more: Ray is about to end."""
+    _watches.clear()
+
+
+def require_alive() -> None:
+    """Raise RayLostError if the Ray that runs now has lost what it cannot go on without."""
+    for watch in _watches:
+        if ended := watch.ended():
+            raise RayLostError(
+                f"Ray: must run until the study has ended, got: {ended}; its logs may say why; "
+                "give the same command again to go on"
+            )
+
+
+class _Child(NamedTuple):
+    name: str
+    runs: bool
+
+
+def _children() -> dict[int, _Child]:
+    """This process's children by pid."""
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            head, _, tail = (folder / "stat").read_text(errors="replace").rpartition(")")
+            state, parent = tail.split()[:2]
+            if int(parent) == os.getpid():
+                found[int(folder.name)] = _Child(head.partition("(")[2], state not in "ZX")
+    return found
