@@ -21,6 +21,7 @@ from tune_distill.records.files import require_writable
 from tune_distill.records.mirror import Mirror, mirrored
 from tune_distill.records.store import Store
 from tune_distill.records.uris import is_remote, local_path, open_place
+from tune_distill.spec.redaction import redacted
 from tune_distill.tuning.progress import duration_text
 
 Nodes = list[dict[str, float]]
@@ -138,7 +139,7 @@ class Command:
         else:
             print(
                 f"{total.sentence()}; {duration_text(elapsed_s)}; "
-                f"report in {self.options.results.rstrip('/')}/report.html"
+                f"report in {redacted(self.options.results.rstrip('/'))}/report.html"
             )
 
 
