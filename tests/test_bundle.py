@@ -20,7 +20,7 @@ from tune_distill.distill.sources import read_source
 from tune_distill.distill.students import student_identity
 from tune_distill.options import parse_arguments
 from tune_distill.records.environment import environment
-from tune_distill.spec.errors import DataError, StudentError, StudyFileError
+from tune_distill.spec.errors import DataError, StoreError, StudentError, StudyFileError
 from tune_distill.spec.profile import Data, Student
 from tune_distill.study import resolve
 
@@ -87,6 +87,18 @@ class TestPackage:
         parts = {part for place in places for part in place.split("/")}
         assert not parts & {"__pycache__", "tests", "results", ".git", ".venv", ".store"}
         assert not any(place.endswith(".pyc") for place in places)
+
+    def test_what_lies_in_the_package_by_chance_does_not_travel(self, monkeypatch, tmp_path):
+        package = Path(bundles.__file__).parent
+        shutil.copytree(package, tmp_path / "tune_distill")
+        for name in (".env", "auth_token", "id_rsa", "notes.txt", "study.py~", ".git/config"):
+            path = tmp_path / "tune_distill" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text("mine")
+        found = set(bundles._sources(tmp_path / "tune_distill"))
+        assert {path.relative_to(tmp_path / "tune_distill") for path in found} == {
+            path.relative_to(package) for path in bundles._sources(package)
+        }
 
     def test_every_file_of_the_package_travels(self):
         tracked = subprocess.run(
@@ -224,6 +236,32 @@ class TestSources:
             return Corpus.from_raw(str(path), read_source(str(path))).identity(section)
 
         assert identity(folder) == identity(data)
+
+    @pytest.mark.parametrize(
+        "name", ["auth_token.json", "token.json", "credentials.json", "my-secret.json"]
+    )
+    def test_a_secret_beside_a_student_is_not_packed(self, laptop, tiny_student, name):
+        shutil.copytree(tiny_student, laptop / "flan")
+        (laptop / "flan" / "added_tokens.json").write_text("{}")
+        bundled("smoothing", "--student", "./flan")
+        (laptop / "flan" / name).write_text("{}")
+        with pytest.raises(StudyFileError, match="must hold no secrets, .* got .*" + name):
+            bundled("smoothing", "--student", "./flan")
+
+    def test_hidden_files_are_not_packed(self, data, laptop, tmp_path):
+        shutil.copytree(data, laptop / "own")
+        (laptop / "own" / ".private.csv").write_text("mine")
+        bundle, there = bundled("smoothing", "--data", "own")
+        assert {path.name for path in (unpacked(bundle, tmp_path) / there.data).iterdir()} == {
+            "esnli_train_1.csv",
+            "esnli_dev.csv",
+        }
+
+    @pytest.mark.parametrize("name", ["a\\b", "a\nb", "a\x1b"])
+    def test_a_name_that_leads_elsewhere_there_is_refused(self, data, laptop, name):
+        shutil.copytree(data, laptop / name)
+        with pytest.raises(StoreError, match="a file's name must"):
+            bundled("smoothing", "--data", f"./{name}")
 
     def test_links_travel_as_what_they_lead_to(self, data, laptop, tmp_path):
         (laptop / "linked").mkdir()

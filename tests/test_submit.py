@@ -92,11 +92,21 @@ class TestArguments:
             "'all' stands alone" if arguments else "name a study, 'all', a study"
         )
 
-    @pytest.mark.parametrize("flag", ["--results", "--store"])
-    def test_passwords_stay_here(self, capsys, flag):
-        told = refused(capsys, "smoothing", "--address", URL, f"{flag}=sftp://u:secret@h/x")
-        assert told.startswith(f"{flag}: must be without a password")
+    @pytest.mark.parametrize("flag", ["--results", "--store", "--student", "--data"])
+    @pytest.mark.parametrize(
+        "place", ["sftp://u:secret@h/x", "https://h/x?sig=secret", "s3://b/hf_secret_secret"]
+    )
+    def test_passwords_stay_here(self, capsys, monkeypatch, flag, place):
+        monkeypatch.setenv("HF_TOKEN", "hf_secret_secret")
+        told = refused(capsys, "smoothing", "--address", URL, f"{flag}={place}")
+        assert told.startswith(f"{flag}: must be without a password or token")
         assert "secret" not in told
+
+    def test_an_address_is_shown_without_its_password(self, capsys):
+        told = refused(capsys, "smoothing", "--address", "ftp://u:secret@head:8265")
+        assert "ftp://u:***@head:8265" in told
+        assert "secret" not in submit._ways_on("a", "http://u:secret@head:8265")
+        assert "secret" not in submit._ending(made_job(), "http://u:secret@head:8265")
 
     @pytest.mark.parametrize("flag", ["--results", "--store"])
     @pytest.mark.parametrize("place", ["results", "./results", "../results", ""])

@@ -6,6 +6,7 @@ every node. Packing the same files again gives the same archive, which Ray need 
 
 from __future__ import annotations
 
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from tune_distill.distill.students import STUDENT_FILES, student_identity
 from tune_distill.options import Options
 from tune_distill.records.environment import environment
 from tune_distill.records.leftovers import scratch
+from tune_distill.records.names import require_name
 from tune_distill.spec.domains import Cases, Scalar, Values
 from tune_distill.spec.errors import DataError, StudyFileError
 from tune_distill.spec.plan import ResolvedStudy
@@ -29,6 +31,12 @@ LIMIT_BYTES = 100 * 2**20
 DATA_FILES = ("*.csv", "*.jsonl", "*.parquet")
 
 _SOURCE_FILES = {"student": STUDENT_FILES, "data": DATA_FILES}
+_PACKAGE_FILES = (".py", ".yaml", ".json", ".html", ".css", ".js")
+# Names that users give to secrets; tokenizer.json and added_tokens.json are none.
+_SECRET_FILE = re.compile(
+    r"(^|[._-])((auth_?)?token|secrets?|credentials?|passwords?|api_?key|service_?account)([._-]|$)",
+    re.IGNORECASE,
+)
 # Compressed already, or numbers that look like noise.
 _STORED = (".safetensors", ".parquet", ".png")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -42,7 +50,7 @@ class Bundle:
     notes: list[str] = field(default_factory=list)
 
     def write(self, archive: Path) -> None:
-        """`archive` is a zip of the files.
+        """Write a zip of the files to `archive`.
 
         Raises:
             StudyFileError: it would be larger than a head takes.
@@ -56,7 +64,7 @@ class Bundle:
 
 
 def package_bundle() -> Bundle:
-    """The package as it runs here, with its studies inside, as in a wheel."""
+    """Return the package as it runs here, with its studies inside, as in a wheel."""
     package = Path(tune_distill.__file__).parent
     files: dict[str, Path | bytes] = {}
     for root, place in ((package, "tune_distill"), (search_spaces_dir(), _SEARCH_SPACES)):
@@ -67,7 +75,7 @@ def package_bundle() -> Bundle:
 
 
 def study_bundle(options: Options, studies: Sequence[ResolvedStudy]) -> tuple[Bundle, Options]:
-    """What the study command needs there, and its options with the files' names there.
+    """Return what the study command needs there, and its options with the files' names there.
 
     Raises:
         StudyFileError: a directory is named in a way in which it cannot travel, or is too large.
@@ -95,17 +103,18 @@ _REMEDY = "put it on the cluster's head and name it by its absolute path there, 
 
 
 def _sources(root: Path) -> Iterator[Path]:
-    """The files below a folder, without what Python and editors leave."""
+    """The files of the package below a folder: not what Python, editors or their users leave."""
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root).parts
-        if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in inside):
+        hidden = any(part.startswith((".", "__pycache__")) for part in inside)
+        if path.suffix in _PACKAGE_FILES and path.is_file() and not hidden:
             yield path
 
 
 def _add_file(bundle: Bundle, folder: str, name: str) -> str:
     """The place of the user's file, under its own name: profile_overrides go by it."""
     path = Path(name).expanduser()
-    place, number = f"{folder}/{path.name}", 1
+    place, number = require_name(f"{folder}/{path.name}", "submit"), 1
     while place in bundle.files:
         number += 1
         place = f"{folder}/{number}/{path.name}"
@@ -169,7 +178,15 @@ def _is_here(source: str, name: str) -> bool:
 
 def _source_files(section: str, folder: Path) -> dict[str, Path | bytes]:
     place = _source_place(section, folder)
-    found = {path for pattern in _SOURCE_FILES[section] for path in folder.glob(pattern)}
+    matching = {path for pattern in _SOURCE_FILES[section] for path in folder.glob(pattern)}
+    found = {path for path in matching if path.is_file() and not path.name.startswith(".")}
+    for path in found:
+        require_name(f"{place}/{path.name}", f"{section}.source")
+        if _SECRET_FILE.search(path.name):
+            raise StudyFileError(
+                f"{section}.source: must hold no secrets, because what travels to a cluster is "
+                f"read by all its users, got {path}, whose name is that of one; move it elsewhere"
+            )
     if not found:
         raise DataError(
             f"{section}.source: must be a directory with {', '.join(_SOURCE_FILES[section])}, got "
@@ -183,7 +200,7 @@ def _source_place(section: str, folder: Path) -> str:
 
 
 def _require_no_other_directory(resolved: ResolvedStudy) -> None:
-    """Nothing, where no directory is named where its name could not be changed."""
+    """Raise StudyFileError if a directory is named where its name cannot be changed."""
     study, encoder = resolved.study, resolved.profile.metrics.bertscore_model
     named: list[tuple[str, Scalar]] = [("metrics.bertscore_model", encoder)]
     for name, domain in study.vary.items():

@@ -22,6 +22,7 @@ from tune_distill.records.mirror import Mirror, mirrored
 from tune_distill.records.store import Store
 from tune_distill.records.uris import is_remote, local_path, open_place
 from tune_distill.spec.printable import json_line, printable
+from tune_distill.spec.redaction import redacted
 from tune_distill.tuning.progress import duration_text
 
 Nodes = list[dict[str, float]]
@@ -135,7 +136,7 @@ class Command:
         else:
             print(
                 f"{total.sentence()}; {duration_text(elapsed_s)}; "
-                f"report in {self.options.results.rstrip('/')}/report.html"
+                f"report in {redacted(self.options.results.rstrip('/'))}/report.html"
             )
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import tune_distill
 from tune_distill.spec.printable import json_line
+from tune_distill.spec.redaction import redacted
 from tune_distill.submit_options import parse_submit_arguments, study_command, study_options
 from tune_distill.terminal import (
     EXIT_COMPLETE,
@@ -85,7 +86,7 @@ def _status(given: argparse.Namespace) -> int:
     elif given.job:
         print(_details(found[0]))
     else:
-        print(_table(found) if found else f"no study was submitted to {jobs.url}")
+        print(_table(found) if found else f"no study was submitted to {redacted(jobs.url)}")
     return EXIT_COMPLETE
 
 
@@ -189,14 +190,14 @@ def _tell(text: str, given: argparse.Namespace) -> None:
 
 def _ways_on(job_id: str, url: str) -> str:
     return "\n".join(
-        f"  to {what}: python -m tune_distill.submit {command} {job_id} --address {url}"
+        f"  to {what}: python -m tune_distill.submit {command} {job_id} --address {redacted(url)}"
         for what, command in (("look", "logs --follow"), ("end it", "stop"), ("have it", "fetch"))
     )
 
 
 def _ending(job: Job, url: str) -> str:
     """How the job ended, and what to do next."""
-    fetch = f"tables: python -m tune_distill.submit fetch {job.id} --address {url}"
+    fetch = f"tables: python -m tune_distill.submit fetch {job.id} --address {redacted(url)}"
     if job.state == "succeeded":
         return f"{job.id} succeeded\n{fetch}"
     if job.state == "stopped":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Sequence
 from dataclasses import fields
 from urllib.parse import urlparse
@@ -16,6 +15,7 @@ from tune_distill.options import (
     parse_arguments,
     place_name,
 )
+from tune_distill.spec.redaction import redacted
 
 RESULTS = "~/tune_distill/results"
 """On the head; not where the job runs, which Ray clears away."""
@@ -46,7 +46,7 @@ COMMANDS = {
 
 
 def parse_submit_arguments(given: Sequence[str]) -> argparse.Namespace:
-    """The arguments; exits with code 2 and a usage line where they are wrong.
+    """Return the arguments; exit with code 2 and a usage line if they are wrong.
 
     `command` is one of COMMANDS, or "study"; `url` is the dashboard's.
     """
@@ -156,6 +156,7 @@ def _require_study(parser: argparse.ArgumentParser, parsed: argparse.Namespace) 
         parser.error("name a study, 'all', a study file, or one of " + ", ".join(COMMANDS))
     if "all" in parsed.studies and len(parsed.studies) > 1:
         parser.error("'all' stands alone: it runs every shipped study")
+    _require_no_secret(parser, parsed)
     for name in ("results", "store"):
         place = getattr(parsed, name)
         if place is not None and "://" not in place and not place.startswith(("/", "~")):
@@ -163,11 +164,18 @@ def _require_study(parser: argparse.ArgumentParser, parsed: argparse.Namespace) 
                 f"--{name}: must be a URI, or a path from / or ~ on the cluster's head, got "
                 f"{place!r}"
             )
-        if place is not None and re.search("://[^/@]*:[^/@]*@", place):
-            parser.error(
-                f"--{name}: must be without a password, because everyone sees a job's command; "
-                "give the nodes their credentials instead"
-            )
+
+
+def _require_no_secret(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
+    """Refuse options with passwords or tokens in them: they would stand in the job's command."""
+    for name in ("results", "store", "student", "data", "set"):
+        given = getattr(parsed, name)
+        for text in given if isinstance(given, list) else [given or ""]:
+            if redacted(text) != text:
+                parser.error(
+                    f"--{name}: must be without a password or token, because everyone sees a "
+                    "job's command; give the nodes their credentials instead"
+                )
 
 
 def _url(parser: argparse.ArgumentParser, address: str | None) -> str:
@@ -181,6 +189,6 @@ def _url(parser: argparse.ArgumentParser, address: str | None) -> str:
     if parsed.scheme not in ("http", "https") or not parsed.hostname:
         parser.error(
             f"--address: must be the URL of the head's dashboard, as http://HEAD:8265, got "
-            f"{address!r}"
+            f"{redacted(address)!r}"
         )
     return address.rstrip("/")

@@ -6,15 +6,16 @@ import http.server
 import os
 import socket
 import threading
+import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import grpc
 import pytest
 
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning import access
-from tune_distill.tuning.access import Token, dashboard_headers, find_token, let_in
+from tune_distill.tuning.access import dashboard_headers, let_in
 
 SECRET = "c0ffee" * 8
 
@@ -34,57 +35,6 @@ def default(home):
     """Where a copied token lies."""
     (home / ".ray").mkdir()
     return home / ".ray" / "auth_token"
-
-
-class TestFinding:
-    def test_there_may_be_none(self):
-        assert find_token() is None
-
-    @pytest.mark.parametrize("content", ["{}", "{}\n", "  {}\t\r\n", "{}\nsecond line\n"])
-    def test_a_copied_file_is_read_as_ray_reads_it(self, default, content):
-        default.write_text(content.format(SECRET))
-        assert find_token() == Token(SECRET, str(default))
-
-    def test_a_named_file_goes_before_the_copied_one(self, default, home, monkeypatch):
-        default.write_text("another")
-        (home / "named").write_text(SECRET)
-        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(home / "named"))
-        assert find_token() == Token(SECRET, f"RAY_AUTH_TOKEN_PATH ({home / 'named'})")
-
-    def test_the_variable_goes_before_all(self, default, monkeypatch):
-        default.write_text("another")
-        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(default))
-        monkeypatch.setenv("RAY_AUTH_TOKEN", f" {SECRET}\n")
-        assert find_token() == Token(SECRET, "RAY_AUTH_TOKEN")
-
-    @pytest.mark.parametrize("blank", ["", "  "])
-    def test_a_blank_variable_is_none(self, default, monkeypatch, blank):
-        default.write_text(SECRET)
-        monkeypatch.setenv("RAY_AUTH_TOKEN", blank)
-        assert find_token() == Token(SECRET, str(default))
-
-    @pytest.mark.parametrize("content", ["", "\n", " \n", f"\n{SECRET}"])
-    def test_an_empty_file_is_named(self, default, content):
-        default.write_text(content)
-        with pytest.raises(ClusterError, match="must hold a cluster's token in its first line"):
-            find_token()
-
-    def test_a_named_file_that_is_not_there_is_named(self, default, monkeypatch):
-        default.write_text(SECRET)
-        monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "~/elsewhere")
-        with pytest.raises(ClusterError) as caught:
-            find_token()
-        assert str(caught.value).startswith(
-            "RAY_AUTH_TOKEN_PATH (~/elsewhere): must be a file with a cluster's token, got: No such"
-        )
-
-    def test_what_is_no_text_is_named(self, default):
-        default.write_bytes(b"\xff\xfe")
-        with pytest.raises(ClusterError, match="got: no text"):
-            find_token()
-
-    def test_a_token_is_not_shown_by_accident(self):
-        assert SECRET not in repr(Token(SECRET, "somewhere"))
 
 
 @contextmanager
@@ -115,6 +65,33 @@ def dashboard(secret=None, status=200, content=b'{"ray_version": "2.60.0"}', loc
         try:
             yield f"http://127.0.0.1:{server.server_port}", shown
         finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def dripping():
+    """A server whose answer goes on for ever, a byte at a time; yields its URL."""
+    ended = threading.Event()
+
+    class Drips(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):
+                while not ended.wait(0.02):
+                    self.wfile.write(b" ")
+
+        def log_message(self, *arguments):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Drips) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            ended.set()
             server.shutdown()
             thread.join()
 
@@ -166,6 +143,38 @@ class TestDashboard:
             with dashboard(SECRET, status=302, location=url) as (asking, _):
                 dashboard_headers(asking)
         assert shown == [None]
+
+    @pytest.mark.parametrize(
+        "content",
+        [b"[" * 60_000, b'{"ray_version": ' * 4000, b"{" + b" " * 10**7 + b"}", b"null", b"\xff"],
+    )
+    def test_an_answer_of_any_form_and_size_is_one_message(self, content):
+        with dashboard(content=content) as (url, _), pytest.raises(ClusterError) as caught:
+            dashboard_headers(url)
+        assert str(caught.value).startswith(
+            f"--address: the dashboard of a Ray cluster must answer at {url}"
+        )
+        assert len(str(caught.value)) < 500
+
+    def test_an_answer_that_never_ends_is_not_waited_for(self, monkeypatch):
+        monkeypatch.setattr(access, "_TIMEOUT_S", 0.3)
+        with dripping() as url, pytest.raises(ClusterError, match="from something else"):
+            dashboard_headers(url)
+
+    @pytest.mark.parametrize("port", ["999999", "x", "-1"])
+    def test_a_url_that_cannot_be_is_one_message(self, port):
+        with pytest.raises(ClusterError, match="must answer at http://127"):
+            dashboard_headers(f"http://127.0.0.1:{port}")
+
+    def test_a_token_of_two_lines_is_told_and_not_shown(self, monkeypatch):
+        monkeypatch.setenv("RAY_AUTH_TOKEN", f"{SECRET}\nsecond-secret-line")
+        with dashboard(SECRET) as (url, shown), pytest.raises(ClusterError) as caught:
+            dashboard_headers(url)
+        assert shown == [None]
+        told = "".join(traceback.format_exception(caught.value))
+        assert "RAY_AUTH_TOKEN: a cluster's token must be one word" in told
+        assert SECRET not in told
+        assert "second-secret-line" not in told
 
     def test_nothing_there_is_said(self):
         with socket.socket() as closed:

@@ -59,7 +59,7 @@ def waiting_folder(results: Path) -> Iterator[Path]:
     with explained(results):
         results.mkdir(parents=True, exist_ok=True)
         remove_abandoned(results)
-        folder = results / f".fetch.{uuid.uuid4().hex[:12]}.tmp"
+        folder = joined(results, f".fetch.{uuid.uuid4().hex[:12]}.tmp")
         with locked(folder, lambda path: path.mkdir(mode=0o700)):
             try:
                 yield folder

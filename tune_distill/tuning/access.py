@@ -9,49 +9,26 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tune_distill.spec.errors import ClusterError
+from tune_distill.tuning.cluster_token import COPY, Token, find_token
 
 _TIMEOUT_S = 10.0
 _MODE = "RAY_AUTH_MODE"
 _REFUSED = (401, 403)
 
-
-@dataclass(frozen=True)
-class Token:
-    """A cluster's secret, and where it was found."""
-
-    text: str = field(repr=False)
-    source: str
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """What shows it, over HTTP and over gRPC."""
-        return {"authorization": f"Bearer {self.text}"}
-
-
-def find_token() -> Token | None:
-    """The token that Ray would show: RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH, or ~/.ray/auth_token.
-
-    Raises:
-        ClusterError: a file is named or there, but holds no token.
-    """
-    if text := os.environ.get("RAY_AUTH_TOKEN", "").strip():
-        return Token(text, "RAY_AUTH_TOKEN")
-    if named := os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        return _read_token(Path(named), f"RAY_AUTH_TOKEN_PATH ({named})")
-    default = Path.home() / ".ray" / "auth_token"
-    return _read_token(default, str(default)) if default.exists() else None
+_MOST_BYTES = 2**16
+"""Of an answer to a question of a few words."""
 
 
 def dashboard_headers(url: str) -> dict[str, str]:
-    """What to send with each request to the dashboard at `url`: a token, where it asks for one.
+    """Return what to send with each request to the dashboard at `url`: a token if it asks for one.
 
     Raises:
         ClusterError: no dashboard of Ray answers there, or it asks for a token that is not here.
@@ -99,35 +76,12 @@ def let_in(address: str) -> str:
     return address
 
 
-def _read_token(path: Path, source: str) -> Token:
-    """The token in the first line of the file, as Ray reads it."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "no text"
-        raise ClusterError(
-            f"{source}: must be a file with a cluster's token, got: {reason}; {_COPY}"
-        ) from error
-    text = lines[0].strip() if lines else ""
-    if not text:
-        raise ClusterError(
-            f"{source}: must hold a cluster's token in its first line, got an empty one; {_COPY}"
-        )
-    return Token(text, source)
-
-
-_COPY = (
-    "copy the head's ~/.ray/auth_token to ~/.ray/auth_token here, or set RAY_AUTH_TOKEN_PATH to "
-    "the full path of a copy"
-)
-
-
 def _required_token(where: str) -> Token:
     token = find_token()
     if token is None:
         raise ClusterError(
             f"--address: the Ray cluster at {where} asks for a token, got none from "
-            f"RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or {Path.home() / '.ray' / 'auth_token'}; {_COPY}"
+            f"RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH or {Path.home() / '.ray' / 'auth_token'}; {COPY}"
         )
     return token
 
@@ -135,7 +89,7 @@ def _required_token(where: str) -> Token:
 def _wrong(where: str, token: Token) -> ClusterError:
     return ClusterError(
         f"--address: the token must be that of the Ray cluster at {where}, got another one from "
-        f"{token.source}; {_COPY}"
+        f"{token.source}; {COPY}"
     )
 
 
@@ -155,11 +109,12 @@ def _get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         request.add_unredirected_header(name, value)
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
-            return answer.status, answer.read()
+            return answer.status, _content(answer)
     except urllib.error.HTTPError as error:
         with error:
-            return error.code, error.read()
-    except (OSError, http.client.HTTPException) as error:
+            return error.code, _content(error)
+    # A ValueError is a URL that no request can have, an HTTPException an answer that is no HTTP.
+    except (OSError, ValueError, http.client.HTTPException) as error:
         # What speaks no HTTP is quoted by its exception, byte for byte.
         spoken = isinstance(error, OSError)
         reason = (
@@ -168,13 +123,26 @@ def _get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         raise ClusterError(
             f"--address: the dashboard of a Ray cluster must answer at {url}, got: {reason}; "
             "check the address, and that the head's dashboard can be reached from here"
-        ) from error
+            # Not chained: an error may quote what was sent.
+        ) from None
+
+
+def _content(answer: Any) -> bytes:
+    """The body of an answer, as far as one of Ray's would be long; what comes too slowly is cut."""
+    give_up_s = time.monotonic() + _TIMEOUT_S
+    content = b""
+    while time.monotonic() < give_up_s and len(content) < _MOST_BYTES:
+        part = answer.read1(_MOST_BYTES)
+        if not part:
+            break
+        content += part
+    return content[:_MOST_BYTES]
 
 
 def _json_object(content: bytes) -> dict[str, Any]:
     try:
         parsed = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return parsed if isinstance(parsed, dict) else {}
 

@@ -7,6 +7,7 @@ below do what Ray documents instead, and `missing_line` tells the user.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 from collections.abc import Iterable, Iterator
@@ -77,7 +78,7 @@ SETTINGS = Capability(
     ),
 )
 REQUESTS = Capability(
-    "a request to a dashboard that does not answer waits for ever",
+    "answers of a dashboard have no limits of time and size, and redirections are followed",
     (
         Name(
             "ray.job_submission.JobSubmissionClient._do_request",
@@ -267,11 +268,10 @@ def read_settings_again() -> bool:
     return has(SETTINGS)
 
 
-def limit_requests(client: Any, timeout_s: float) -> None:
-    """Let each request of a JobSubmissionClient wait so long at most for its answer."""
+def limit_requests(client: Any, **options: Any) -> None:
+    """Let each request of a JobSubmissionClient have these options of the requests library."""
     if has(REQUESTS):
-        request = client._do_request
-        client._do_request = lambda *given, **named: request(*given, timeout=timeout_s, **named)
+        client._do_request = functools.partial(client._do_request, **options)
 
 
 def niceness(value: int) -> dict[str, str]:

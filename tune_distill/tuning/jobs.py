@@ -1,25 +1,24 @@
-"""Jobs on a Ray cluster: what its dashboard takes, tells and streams of those that are ours."""
+"""Our jobs on a Ray cluster, through the Jobs API of its dashboard."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
-import os
 import secrets
 import shlex
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tune_distill.records.leftovers import scratch
-from tune_distill.spec.errors import ClusterError
-from tune_distill.tuning.access import dashboard_headers
+from pydantic import ConfigDict, TypeAdapter
 
-logger = logging.getLogger(__name__)
+from tune_distill.records.leftovers import scratch
+from tune_distill.records.names import require_name
+from tune_distill.spec.errors import ClusterError, StoreError
+from tune_distill.tuning.access import dashboard_headers
+from tune_distill.tuning.job_client import explained, job_client
 
 STUDY, FETCH = "study", "fetch"
 
@@ -29,10 +28,12 @@ _KEY = "tune_distill"
 _STOP_WAIT_S = 60
 """How long a study may take to write its tables when it is stopped; Ray gives 3 s."""
 
-_REQUEST_TIMEOUT_S = 60.0
 _POLL_S = 1.0
 _SILENCE_S = 30.0
 _LOST_S = 120.0
+
+_LINE_CHARACTERS = 2**20
+"""How long a line of a job's log may be before it is taken apart."""
 
 
 class Bundle(Protocol):
@@ -44,17 +45,22 @@ class Bundle(Protocol):
 
 @dataclass(frozen=True)
 class Purpose:
-    """What a job of ours is for, kept in its metadata.
+    """What a job of ours is for, kept in its metadata, which whoever may submit jobs can write.
 
     `kind` is STUDY or FETCH; `results` and `store` are places on the cluster, `version` is that of
     the package that travelled.
     """
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
 
     kind: str
     studies: tuple[str, ...]
     results: str
     store: str | None
     version: str
+
+
+_PURPOSE = TypeAdapter(Purpose)
 
 
 @dataclass(frozen=True)
@@ -87,17 +93,17 @@ class Jobs:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._client = _client(url, dashboard_headers(url))
+        self._client = job_client(url, dashboard_headers(url))
 
     def submit(self, command: Sequence[str], bundle: Bundle, purpose: Purpose) -> str:
-        """The id of a new job that runs this command among the bundle's files."""
+        """Submit a job that runs this command among the bundle's files; return its id."""
         name = purpose.studies[0] if len(purpose.studies) == 1 else "studies"
         prefix = "" if purpose.kind == STUDY else f"{purpose.kind}-"
         job_id = f"{prefix}{name}-{secrets.token_hex(4)}"
         with scratch() as folder:
             archive = folder / "bundle.zip"
             bundle.write(archive)
-            with _explained():
+            with explained():
                 self._client.submit_job(
                     submission_id=job_id,
                     entrypoint=shlex.join(command),
@@ -110,15 +116,15 @@ class Jobs:
         return job_id
 
     def studies(self) -> list[Job]:
-        """The jobs that run or ran studies, newest first."""
-        with _explained():
+        """Return the jobs that run or ran studies, newest first."""
+        with explained():
             listed = self._client.list_jobs()
         ours = [job for details in listed if (job := _job(details)) is not None]
         found = [job for job in ours if job.purpose.kind == STUDY]
         return sorted(found, key=lambda job: job.started_s, reverse=True)
 
     def study(self, job_id: str | None) -> Job:
-        """The study's job of this id, or the newest one."""
+        """Return the study's job of this id, or the newest one."""
         jobs = self.studies()
         for job in jobs:
             if job_id in (None, job.id):
@@ -130,34 +136,38 @@ class Jobs:
         )
 
     def now(self, job_id: str) -> Job:
-        """The job as it is now."""
-        with _explained():
+        """Return the job as it is now."""
+        with explained():
             details = self._client.get_job_info(job_id)
         job = _job(details)
-        assert job is not None, "the id is of a job of ours"
+        if job is None:
+            raise ClusterError(
+                f"--address: the Jobs API of a Ray cluster must know {job_id} as it was submitted, "
+                "got another job; give the same command again"
+            )
         return job
 
     def log(self, job_id: str) -> str:
-        """What the job has printed so far."""
-        with _explained():
+        """Return what the job has printed so far."""
+        with explained():
             return str(self._client.get_job_logs(job_id))
 
     def stop(self, job_id: str) -> Job:
-        """The job, which has ended."""
-        with _explained():
+        """Stop the job and wait for its end; return it."""
+        with explained():
             self._client.stop_job(job_id)
         while not (job := self.now(job_id)).has_ended:
             time.sleep(_POLL_S)
         return job
 
     def clear(self, job_id: str) -> None:
-        """The job has ended and is listed nowhere."""
+        """Stop the job and remove it from all listings."""
         self.stop(job_id)
-        with _explained():
+        with explained():
             self._client.delete_job(job_id)
 
     def follow(self, job_id: str) -> Iterator[str]:
-        """The lines that the job prints, from the first one, as they come, until it has ended.
+        """Yield the lines that the job prints, as they come, from the first one until it has ended.
 
         A connection that breaks is made again, and what was told is not told again.
         """
@@ -173,6 +183,10 @@ class Jobs:
                     num_told += len(text)
                     *whole, line = (line + text).split("\n")
                     yield from whole
+                    if len(line) > _LINE_CHARACTERS:
+                        # A log without line ends is shown in pieces, not kept.
+                        yield line
+                        line = ""
                     answered_s = time.monotonic()
             except ClusterError:
                 if time.monotonic() - answered_s > _LOST_S:
@@ -189,7 +203,7 @@ class Jobs:
         with asyncio.Runner() as runner:
             try:
                 while True:
-                    with _explained():
+                    with explained():
                         text = runner.run(_next(tail, lambda: self.now(job_id).has_ended))
                     if text is None:
                         return
@@ -218,30 +232,14 @@ async def _next(tail: AsyncGenerator[str, None], has_ended: Callable[[], bool]) 
             await asyncio.wait({awaited})
 
 
-def _client(url: str, headers: dict[str, str]) -> Any:
-    # Ray's client prefers this variable, and RAY_ADDRESS, to its argument.
-    os.environ["RAY_API_SERVER_ADDRESS"] = url
-    with _explained():
-        from ray.job_submission import JobSubmissionClient
-
-        for module in ("dashboard_sdk", "job.sdk"):
-            logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
-        # Where RAY_AUTH_MODE asks for a token and the cluster does not, it would add one, unless it
-        # finds this header.
-        client = JobSubmissionClient(url, headers={"authorization": "", **headers})
-    from tune_distill.tuning.compat import limit_requests
-
-    # It waits for ever where an answer does not come.
-    limit_requests(client, _REQUEST_TIMEOUT_S)
-    return client
-
-
 def _job(details: Any) -> Job | None:
     """The job, if it is one of ours."""
     try:
-        said = json.loads((details.metadata or {})[_KEY])
-        purpose = Purpose(**said | {"studies": tuple(said["studies"])})
-    except (KeyError, ValueError, TypeError):
+        purpose = _PURPOSE.validate_json((details.metadata or {})[_KEY])
+        # Studies name folders of this machine when their tables are fetched.
+        for study in purpose.studies:
+            require_name(study, details.submission_id or "job")
+    except (KeyError, ValueError, TypeError, StoreError):
         # Another's, or that of a version with other words.
         return None
     return Job(
@@ -249,25 +247,9 @@ def _job(details: Any) -> Job | None:
         purpose,
         str(details.status).lower(),
         details.entrypoint,
-        details.start_time / 1000,
+        (details.start_time or 0) / 1000,
         details.end_time / 1000 if details.end_time else None,
         details.driver_exit_code,
         # A failed job's goes on with the end of its log.
         (details.message or "").partition("\n")[0],
     )
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    """Turns what Ray's client raises in the block into a ClusterError in one line."""
-    import aiohttp
-    from ray.exceptions import AuthenticationError
-
-    try:
-        yield
-    # requests' own errors are OSErrors, pydantic's ValueErrors; the client raises RuntimeErrors.
-    except (aiohttp.ClientError, AuthenticationError, OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise ClusterError(
-            f"--address: the Jobs API of a Ray cluster must do as it is asked, got: {reason}"
-        ) from error

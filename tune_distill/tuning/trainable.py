@@ -19,6 +19,7 @@ from tune_distill.distill.inputs import Inputs
 from tune_distill.records.places import Place
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import ResolvedStudy, Trial
+from tune_distill.spec.redaction import redacted
 from tune_distill.spec.settings import Setting
 
 if TYPE_CHECKING:
@@ -171,6 +172,6 @@ def ended_at(deadline_s: float | None) -> Iterator[None]:
 
 
 def one_line(error: BaseException) -> str:
-    """Type and message."""
-    text = " ".join(str(error).split())
+    """Return the error's type and message, without secrets: it goes into tables and logs."""
+    text = redacted(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text}"[:500]

@@ -1,0 +1,106 @@
+"""Nothing from outside chooses a path or a class: house rules, read from the source."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "tune_distill"
+
+UNTRUSTED = (
+    "records/places.py",
+    "records/copies.py",
+    "records/objects.py",
+    "records/mirror.py",
+    "records/parcel.py",
+    "records/arrived.py",
+    "records/announcement.py",
+    "tuning/porter.py",
+    "tuning/relay.py",
+    "tuning/jobs.py",
+)
+"""Modules that are told names by others: by buckets, shared folders, workers and clusters."""
+
+JOINS = {"joinpath", "join", "with_name"}
+
+LOADS = {
+    "pickle.load",
+    "pickle.loads",
+    "pickle.Unpickler",
+    "cloudpickle.load",
+    "cloudpickle.loads",
+    "marshal.loads",
+    "shelve.open",
+    "joblib.load",
+    "torch.load",
+    "yaml.unsafe_load",
+    "yaml.full_load",
+    "yaml.unsafe_load_all",
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+}
+"""What makes objects of classes that a text or a file chooses."""
+
+OWN_FILES = {("recovery.py", "cloudpickle.loads"), ("compat.py", "cloudpickle.loads")}
+"""Tune's own record of an error, in a folder that this process made for itself alone."""
+
+
+def calls(source: str) -> list[tuple[str, ast.Call]]:
+    """Each call and the name of what it calls."""
+    found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [(ast.unparse(node.func), node) for node in found]
+
+
+def joins(source: str) -> list[str]:
+    """What joins paths, but of text that the source itself gives."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            found.append(ast.unparse(node))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            of_text = isinstance(node.func.value, ast.Constant)
+            if node.func.attr in JOINS and not of_text:
+                found.append(ast.unparse(node))
+    return found
+
+
+@pytest.mark.parametrize("module", UNTRUSTED)
+def test_names_from_others_are_joined_by_one_function(module):
+    allowed = {
+        # Numbers.
+        "(details.start_time or 0) / 1000",
+        "details.end_time / 1000",
+        # Commands of words.
+        "shlex.join(command)",
+        # A new name beside a checked one.
+        "path.with_name(f'{path.name}.{why}-{number}')",
+        # Archives in a folder of our own.
+        "folder / 'bundle.zip'",
+    }
+    assert set(joins((PACKAGE / module).read_text(encoding="utf-8"))) <= allowed
+
+
+def test_the_reader_of_joins_sees_them():
+    source = "a / name\na.joinpath(b)\nos.path.join(a, b)\n', '.join(c)\na.with_name(b)\n"
+    assert joins(source) == ["a / name", "a.joinpath(b)", "os.path.join(a, b)", "a.with_name(b)"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
+)
+def test_no_text_or_file_chooses_a_class(path):
+    for name, call in calls(path.read_text(encoding="utf-8")):
+        if (path.name, name) in OWN_FILES:
+            continue
+        assert name not in LOADS, f"{path}: {name}"
+        given = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert given.get("trust_remote_code") != "True"
+        assert given.get("allow_pickle") != "True"
+        if name in ("yaml.load", "yaml.load_all"):
+            # Its own module makes the loader of yaml.SafeLoader.
+            assert given.get("Loader") in ("_Loader", "yaml.SafeLoader"), path
+            assert "class _Loader(yaml.SafeLoader)" in path.read_text(encoding="utf-8")

@@ -1,0 +1,119 @@
+"""Ray's client of the Jobs API, with limits that it does not have, and its errors as ours."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tune_distill.spec.errors import ClusterError
+from tune_distill.spec.redaction import redacted
+
+_REQUEST_TIMEOUT_S = 60.0
+
+_ANSWER_BYTES = 256 * 2**20
+"""The most that one answer may have: a job's whole log is one."""
+
+_ANSWER_S = 300.0
+"""How long an answer that has begun may take to end."""
+
+
+def job_client(url: str, headers: dict[str, str]) -> Any:
+    """Return Ray's client of the Jobs API at `url`, whose answers are limited in size and time.
+
+    Raises:
+        ClusterError: no Jobs API answers there.
+    """
+    with explained(), _only_address(url):
+        from ray.job_submission import JobSubmissionClient
+
+        for module in ("dashboard_sdk", "job.sdk"):
+            logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
+        # Where RAY_AUTH_MODE asks for a token and the cluster does not, it would add one, unless it
+        # finds this header.
+        client = JobSubmissionClient(url, headers={"authorization": "", **headers})
+    # It waits for ever where an answer does not come, reads answers of any size, and sends what is
+    # submitted to wherever it is redirected.
+    from tune_distill.tuning.compat import limit_requests
+
+    limit_requests(
+        client,
+        timeout=_REQUEST_TIMEOUT_S,
+        allow_redirects=False,
+        stream=True,
+        hooks={"response": _limit},
+    )
+    return client
+
+
+@contextmanager
+def _only_address(url: str) -> Iterator[None]:
+    """Let Ray's client take its argument in the block: it prefers two variables to it."""
+    name = "RAY_API_SERVER_ADDRESS"
+    before = os.environ.get(name)
+    os.environ[name] = url
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
+
+
+def _limit(response: Any, **_: Any) -> None:
+    response.raw = _Limited(response.raw)
+
+
+class _Limited:
+    """What `requests` reads the body of an answer from, which ends in time."""
+
+    def __init__(self, raw: Any) -> None:
+        self._raw = raw
+
+    def stream(self, *arguments: Any, **options: Any) -> Iterator[bytes]:
+        """Yield the body in parts.
+
+        Raises:
+            ClusterError: it is too long, or takes too long.
+        """
+        give_up_s, left = time.monotonic() + _ANSWER_S, _ANSWER_BYTES
+        for part in self._raw.stream(*arguments, **options):
+            left -= len(part)
+            if left < 0 or time.monotonic() > give_up_s:
+                raise ClusterError(
+                    f"--address: an answer of the Jobs API must end after {_ANSWER_BYTES >> 20} "
+                    f"MiB and {_ANSWER_S:g} s, got more; check that a Ray cluster answers there"
+                )
+            yield part
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """Turn what Ray's client raises in the block into a ClusterError in one line."""
+    import aiohttp
+    from ray.exceptions import AuthenticationError
+
+    try:
+        yield
+    # requests' own errors are OSErrors, pydantic's ValueErrors; the client raises RuntimeErrors.
+    # JSON of another form than it expects is one of the others.
+    except (
+        aiohttp.ClientError,
+        AuthenticationError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+    ) as error:
+        reason = redacted(" ".join(str(error).split()))[:300] or type(error).__name__
+        raise ClusterError(
+            f"--address: the Jobs API of a Ray cluster must do as it is asked, got: {reason}"
+        ) from error
