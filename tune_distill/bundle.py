@@ -169,7 +169,9 @@ def _is_here(source: str, name: str) -> bool:
 
 def _source_files(section: str, folder: Path) -> dict[str, Path | bytes]:
     place = _source_place(section, folder)
-    found = {path for pattern in _SOURCE_FILES[section] for path in folder.glob(pattern)}
+    named = {path for pattern in _SOURCE_FILES[section] for path in folder.glob(pattern)}
+    # A named pipe would hang.
+    found = {path for path in named if path.is_file()}
     if not found:
         raise DataError(
             f"{section}.source: must be a directory with {', '.join(_SOURCE_FILES[section])}, got "
