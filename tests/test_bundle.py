@@ -14,7 +14,7 @@ import pytest
 from tests.tiny import mini_examples, write_csv
 from tune_distill import bundle as bundles
 from tune_distill.bundle import package_bundle, study_bundle
-from tune_distill.distill import sources
+from tune_distill.distill import data_folder
 from tune_distill.distill.corpus import Corpus
 from tune_distill.distill.sources import read_source
 from tune_distill.distill.students import student_identity
@@ -210,7 +210,7 @@ class TestFiles:
 
 class TestSources:
     def test_the_patterns_are_those_of_the_reader(self):
-        assert set(bundles.DATA_FILES) == {f"*{suffix}" for suffix in sources._READERS}
+        assert set(bundles.DATA_FILES) == {f"*{suffix}" for suffix in data_folder.READERS}
 
     def test_a_student_is_the_same_there(self, laptop, tiny_student, tmp_path):
         shutil.copytree(tiny_student, laptop / "flan")

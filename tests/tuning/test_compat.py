@@ -123,11 +123,11 @@ def test_authentication_that_cannot_be_turned_on_later_must_be_on_from_the_start
 def test_requests_to_a_dashboard_are_limited_where_they_can_be(without):
     asked = []
     client = SimpleNamespace(_do_request=lambda *given, **named: asked.append((given, named)))
-    compat.limit_requests(client, 5.0)
+    compat.limit_requests(client, timeout=5.0)
     client._do_request("GET", "/api/version")
     assert asked == [(("GET", "/api/version"), {"timeout": 5.0})]
     without(compat.REQUESTS)
-    compat.limit_requests(object(), 5.0)
+    compat.limit_requests(object(), timeout=5.0)
 
 
 def test_niceness_is_a_variable_of_the_processes_that_ray_starts(without):
