@@ -2,7 +2,8 @@
 
     python -m tests.guest WHAT
 
-prints as JSON which of them WHAT has changed: "imports", or "study", with a results folder.
+prints as JSON which of them WHAT has changed: "imports", or, with a results folder, "study" or
+"reports", which starts no Ray.
 """
 
 from __future__ import annotations
@@ -131,15 +132,22 @@ def import_all() -> None:
         importlib.import_module(name.removesuffix(".__init__"))
 
 
-def run_commands(results: str) -> None:
-    """A study, its report, and what a notebook calls."""
+def run_study(results: str) -> None:
+    """A study, the same again from the store, and what follows it."""
+    from tune_distill import study
+
+    arguments = ["smoothing", *SMALL, "--results", results]
+    assert study.main(arguments) == 0
+    assert study.main([*arguments, "--json"]) == 0
+    run_reports(results)
+
+
+def run_reports(results: str) -> None:
+    """A plan, a report, an error, and what a notebook calls."""
     import tune_distill
     from tune_distill import report, study
 
-    arguments = ["smoothing", *SMALL, "--results", results]
-    assert study.main([*arguments, "--dry-run"]) == 0
-    assert study.main(arguments) == 0
-    assert study.main([*arguments, "--json"]) == 0
+    assert study.main(["all", "--dry-run", "--results", results]) == 0
     assert report.main([results]) == 0
     assert study.main(["no-such-study", "--results", results]) == 2
     tune_distill.load("smoothing", results=results)
@@ -149,15 +157,14 @@ def run_commands(results: str) -> None:
 
 def main(what: str, *arguments: str) -> None:
     import_what_it_needs()
-    if what == "study":
+    if what == "imports":
+        before = settings()
         import_all()
-    before = settings()
-    if what == "study":
-        run_commands(*arguments)
     else:
         import_all()
-    after = settings()
-    print("\n" + json.dumps(changed(before, after)))
+        before = settings()
+        {"study": run_study, "reports": run_reports}[what](*arguments)
+    print("\n" + json.dumps(changed(before, settings())))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.analysis.made_studies import Studies
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -28,6 +30,12 @@ def changes(*arguments: str) -> dict[str, list[object]]:
 @pytest.mark.slow
 def test_imports_change_nothing() -> None:
     assert changes("imports") == {}
+
+
+@pytest.mark.slow
+def test_plans_and_reports_change_nothing(tmp_path: Path) -> None:
+    folder = Studies(tmp_path).folder("one seed")
+    assert changes("reports", str(folder.parent)) == {}
 
 
 @pytest.mark.slow
