@@ -14,6 +14,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _EXIT_ENDED = 1
 
+_NO_SIGNAL = 0
+"""Tells the counting thread that the block has ended; a child process may hold the pipe open."""
+
 _ONE_SIGNAL_S = 0.2
 """`timeout` and others send a signal to a process and again to its group: that is one signal."""
 
@@ -79,15 +82,16 @@ def _second_one_ends(say_last: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        os.close(writing)
+        os.write(writing, bytes([_NO_SIGNAL]))
         counter.join()
+        os.close(writing)
         os.close(reading)
 
 
 def _count(reading: int, say_last: Callable[[], object]) -> None:
-    """Read signals until the pipe is closed; the second one ends the process."""
+    """Read signals until the block has ended; the second one ends the process."""
     first_s: float | None = None
-    while numbers := os.read(reading, 64):
+    while _NO_SIGNAL not in (numbers := os.read(reading, 64)):
         if not set(numbers) & set(_SIGNALS):
             continue
         now = time.monotonic()
