@@ -12,6 +12,9 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+# Tune handles SIGUSR1 too, and leaves its handler behind.
+_KEPT = (*_SIGNALS, signal.SIGUSR1)
+
 _EXIT_ENDED = 1
 
 _NO_SIGNAL = 0
@@ -25,12 +28,12 @@ _LAST_WORDS_S = 0.5
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """After the block, Ctrl-C and SIGTERM do what they did before it."""
+    """After the block, Ctrl-C, SIGTERM and SIGUSR1 do what they did before it."""
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread may set handlers.
         yield
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in _KEPT}
     try:
         yield
     finally:
