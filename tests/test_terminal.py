@@ -14,7 +14,7 @@ import pytest
 from tests.analysis.made_studies import Studies
 from tune_distill import study
 from tune_distill.spec.errors import StoreError
-from tune_distill.terminal import Tolerant, output_is_gone, run_front_door
+from tune_distill.terminal import Escaping, Tolerant, output_is_gone, run_front_door
 
 STUDY, REPORT, SUBMIT = (f"tune_distill.{name}" for name in ("study", "report", "submit"))
 WARNING = "warning: standard output: must take what is shown, got {}\n"
@@ -142,6 +142,14 @@ def test_a_command_knows_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> N
     assert run_front_door(run, "interrupted") == 7
     assert seen == [False, True]
     assert isinstance(sys.stdout, Closed)
+
+
+def test_progress_bars_of_libraries_are_drawn_and_no_other_moves() -> None:
+    file = io.StringIO()
+    stream = Escaping(Tolerant(file, print), bars=True)
+    for part in ("\r 10%|#", "\n", "\x1b[A\x1b[A", "error: \r\x1b[A\n", "\x1b[Ax"):
+        stream.write(part)
+    assert file.getvalue() == "\r 10%|#\n\x1b[A\x1b[Aerror: \\r\\x1b[A\n\\x1b[Ax"
 
 
 def test_nothing_is_written_after_a_refusal() -> None:

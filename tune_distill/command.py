@@ -1,4 +1,4 @@
-"""What one command shares among its studies: store, inputs, console, and Ray once it is needed."""
+"""The state that one command's studies share: store, inputs, console, and Ray if it is needed."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _LOG_WIDTH = 100
 class Command:
     """The state of one command.
 
-    `ended_early` says that its studies were, by Ctrl-C or an error. `results` is a folder of this
-    machine; where --results names none, it is that place's mirror.
+    `ended_early`: Ctrl-C or an error ended the studies early. `results` is a folder of this
+    machine; if --results names another place, it is that place's mirror.
     """
 
     options: Options
@@ -52,7 +52,7 @@ class Command:
     @classmethod
     @contextmanager
     def open(cls, options: Options) -> Iterator[Command]:
-        """The state of a command whose Ray, if it was started, ends with the block."""
+        """Yields the state of a command; a Ray that it started ends with the block."""
         store_uri = options.store or f"{options.results.rstrip('/')}/.store"
         store = Store(open_place(store_uri, "--store"))
         # A pipe has no width of its own, and rich would take it for a narrow terminal.
@@ -73,16 +73,16 @@ class Command:
             yield command
 
     def require_writable(self) -> None:
-        """Nothing, where results and store can be written.
+        """Check that results and store can be written, before a worker starts.
 
         Raises:
-            StoreError: one of them cannot; found out before a worker starts.
+            StoreError: one of them cannot.
         """
         require_writable(self.results)
         self.store.place.require_writable()
 
     def fetch(self) -> None:
-        """What earlier commands left where --results says is here."""
+        """Copy what earlier commands left at a remote --results to this machine."""
         if self.mirror is not None:
             self.mirror.fetch()
 
@@ -97,12 +97,12 @@ class Command:
         return self.nodes
 
     def end_ray(self) -> None:
-        """A Ray that was started here ends; a cluster is left when the command ends."""
+        """End a Ray that was started here; a cluster is left when the command ends."""
         if self.options.address is None:
             self._ray.close()
 
     def start_ray(self) -> Nodes:
-        """As `join_ray`, and workers on all nodes reach the store."""
+        """As `join_ray`, and let workers on all nodes reach the store."""
         if not self.nodes and self.options.address is not None:
             self.join_ray()
             from tune_distill.tuning.relay import shared
@@ -112,25 +112,27 @@ class Command:
         return self.join_ray()
 
     def publish(self) -> None:
-        """What was written to results is where --results says, also if that is elsewhere."""
+        """Copy what was written to results to a remote --results."""
         if self.mirror is not None:
             self.mirror.publish()
 
     def say(self, *parts: Any) -> None:
-        """Shown, one below the other and none between them, unless only the last line or JSON was
-        asked for."""
+        """Show the parts one below the other, with no other output between them.
+
+        Shows nothing if only the last line or JSON was asked for.
+        """
         if not self.options.quiet and not self.options.json:
             lines = [_line(part) if isinstance(part, str) else part for part in parts]
             self.console.print(Group(*lines), crop=False)
 
     def tell(self, shown: Sequence[Any], summary: Mapping[str, Any]) -> None:
-        """What became of a study, and in three lines what the statistics say of it."""
+        """Show what became of a study, and in three lines what the statistics say of it."""
         if self.options.json:
             self.console.out(json_line({"event": "verdict", **summary}))
         self.say(*shown, *summary["lines"])
 
     def conclude(self, total: Counts, elapsed_s: float) -> None:
-        """The last line: what was run, and how many trials needed no training."""
+        """Show the last line: what was run, and how many trials needed no training."""
         if self.options.json:
             print(json_line({"event": "end", **asdict(total), "elapsed_s": elapsed_s}))
         else:

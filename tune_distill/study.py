@@ -82,7 +82,7 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
 
 
 def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> Counts:
-    """The studies' tables are in results and their summaries on the console; their counts."""
+    """Run the studies, write their tables and show their summaries; return their counts."""
     from tune_distill.analysis.summary import Counts
     from tune_distill.tuning.conduct import conduct
     from tune_distill.tuning.planning import start_over
@@ -121,8 +121,8 @@ def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> Counts:
 
 
 def _conclude(command: Command, resolved: ResolvedStudy, outcome: Outcome) -> Counts:
-    """The study's tables and its report are in results, and its summary on the console."""
-    # Not before: Ray's workers start the sooner.
+    """Write the study's tables and report, and show its summary; return its counts."""
+    # Not imported earlier, so that Ray's workers start sooner.
     from tune_distill.analysis.reporting.reports import report_study
     from tune_distill.analysis.summary import count, failures, footnotes, summary_table
     from tune_distill.records.environment import ENVIRONMENT_FILE, environment_text, is_damaged
@@ -150,7 +150,7 @@ def _conclude(command: Command, resolved: ResolvedStudy, outcome: Outcome) -> Co
 
 
 def _get_ready_to_report() -> None:
-    """What a report is made with is here: imports, and a library of charts, take two seconds."""
+    """Import what a report is made with, which takes two seconds."""
     from tune_distill.analysis.drawing import draw  # noqa: F401
     from tune_distill.analysis.drawing.charts import chart_library
     from tune_distill.analysis.reporting import reports  # noqa: F401
@@ -199,7 +199,7 @@ def _require_own_folders(studies: Sequence[ResolvedStudy]) -> None:
 
 
 def _first_line(resolved: ResolvedStudy) -> str:
-    """Which profile, student and data run, and how to run the real ones."""
+    """A line that says which profile, student and data run, and how to run the real ones."""
     profile = resolved.profile
     student, data = profile.student.source, profile.data.source
     line = f"profile {resolved.profile_name}: student {student}, data {data}"

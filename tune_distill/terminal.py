@@ -11,6 +11,7 @@ import gc
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,10 @@ from tune_distill.tuning.signals import ended_by_signals
 EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 EXIT_OUTPUT_GONE = 128 + signal.SIGPIPE
 """As a shell tells of a process that wrote to a pipe which nobody reads."""
+
+# Only at the start of what is written at once: our own lines start with words.
+_BAR_MOVES = re.compile(r"\r|(\x1b\[A)+$")
+_NO_MOVES = re.compile("(?!)")
 
 
 class Tolerant(io.TextIOBase):
@@ -78,18 +83,22 @@ class Tolerant(io.TextIOBase):
 class Escaping(io.TextIOBase):
     """Writes to another stream with control characters shown as escapes.
 
-    `unescaped` is that other stream, for a console that moves the cursor itself.
+    `unescaped` is that other stream, for a console that moves the cursor itself. With `bars`, the
+    progress bars that libraries draw may go back to the start of a line, and up.
     """
 
-    def __init__(self, unescaped: Tolerant) -> None:
+    def __init__(self, unescaped: Tolerant, *, bars: bool = False) -> None:
         self.unescaped = unescaped
+        self._moves = _BAR_MOVES if bars else _NO_MOVES
 
     @property
     def encoding(self) -> str:  # type: ignore[override]
         return self.unescaped.encoding
 
     def write(self, text: str) -> int:
-        self.unescaped.write(printable(text))
+        moves = self._moves.match(text)
+        start = moves.end() if moves else 0
+        self.unescaped.write(text[:start] + printable(text[start:]))
         return len(text)
 
     def flush(self) -> None:
@@ -174,7 +183,7 @@ def _safe_streams() -> Iterator[None]:
         errors.write(f"warning: standard output: must take what is shown, got {reason}\n")
 
     output = Escaping(Tolerant(sys.stdout, warn))
-    with redirect_stdout(output), redirect_stderr(Escaping(errors)):
+    with redirect_stdout(output), redirect_stderr(Escaping(errors, bars=True)):
         try:
             yield
         finally:

@@ -149,7 +149,7 @@ def test_nothing_is_left_of_it():
     assert signal.set_wakeup_fd(wakeup) == wakeup
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_handlers_are_given_back(number):
     before = signal.getsignal(number)
     with signals_kept():

@@ -123,7 +123,7 @@ def atomic_directory(path: Path) -> Iterator[Path]:
 
 
 def _renamed(directory: Path, path: Path) -> bool:
-    """Whether the directory is now at `path`; not if a full one is there."""
+    """Move the directory to `path`; False if a directory with files is there."""
     try:
         os.replace(directory, path)
     except OSError as error:
@@ -134,13 +134,13 @@ def _renamed(directory: Path, path: Path) -> bool:
 
 
 def write_text(path: Path, text: str) -> None:
-    """`path` holds `text`, whole."""
+    """Write the text to `path`, whole or not at all."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def create_file(path: Path, content: bytes) -> bool:
-    """Whether `path` was absent, and now holds `content`, whole: of several writers one succeeds.
+    """Write `path` unless it is there; whether it was absent. Of several writers one succeeds.
 
     Raises:
         StoreError: the file system refuses; nothing is left behind.
@@ -159,7 +159,7 @@ def create_file(path: Path, content: bytes) -> bool:
 
 
 def _linked(temporary: Path, path: Path) -> bool:
-    """Whether `path` was absent, and is now the temporary file."""
+    """Move the temporary file to `path` unless that is there; whether it was absent."""
     try:
         # Unlike a rename, a link refuses a name that is taken.
         os.link(temporary, path)

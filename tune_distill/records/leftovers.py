@@ -1,5 +1,4 @@
-"""Temporary files are locked while their writers live, so that anyone can tell what a killed writer
-has left behind."""
+"""Locks on temporary files, which tell those of living writers from those of killed ones."""
 
 from __future__ import annotations
 
@@ -23,9 +22,9 @@ _TEMPORARY = f".*.{'[0-9a-f]' * 12}.tmp"
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yields an empty directory for what is on its way, which is gone after the block.
+    """Yields an empty temporary directory, which is removed after the block.
 
-    What killed processes have left of theirs is removed on the occasion.
+    Those of killed processes are removed on the occasion.
     """
     root = Path(tempfile.gettempdir())
     remove_abandoned(root, f"{_SCRATCH}*")
@@ -41,7 +40,7 @@ def scratch() -> Iterator[Path]:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
-    """Of all who name the same lock, on this machine, one is in the block."""
+    """Wait until no other process or thread of this machine is in a block with the same lock."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
@@ -63,7 +62,7 @@ def remove_abandoned(folder: Path, pattern: str = _TEMPORARY) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """The file or directory is not there any more, if it was."""
+    """Remove the file or directory, if it is there."""
     with explained(path), suppress(FileNotFoundError):
         if path.is_dir():
             shutil.rmtree(path)
@@ -73,7 +72,7 @@ def remove_tree(path: Path) -> None:
 
 @contextmanager
 def locked(path: Path, make: Callable[[Path], None]) -> Iterator[None]:
-    """`path` was made, and is locked until the block or the process ends."""
+    """Make `path` and keep it locked until the block or the process ends."""
     descriptor = make_locked(path, make)
     try:
         yield
@@ -82,7 +81,7 @@ def locked(path: Path, make: Callable[[Path], None]) -> Iterator[None]:
 
 
 def make_locked(path: Path, make: Callable[[Path], None]) -> int:
-    """The descriptor that holds the lock on `path`, which `make` has made."""
+    """Make `path` with `make` and lock it; the descriptor that holds the lock."""
     while True:
         make(path)
         # Until it is locked, somebody may take it for abandoned.

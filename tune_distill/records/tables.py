@@ -42,7 +42,7 @@ class Scored(Protocol):
 
 
 def write_predictions(path: Path, rows: Sequence[Scored]) -> None:
-    """`path` holds one row for each scored answer, as the store keeps them: without a trial."""
+    """Write a row for each scored answer, as the store keeps them: without a trial."""
     columns = {
         column.name: pa.array([getattr(row, column.name) for row in rows], column.type)
         for column in SCORED
@@ -62,12 +62,12 @@ def write_trials(
 
 
 def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """`history.parquet` holds these rows."""
+    """Write these rows to `history.parquet`."""
     _write(folder / "history.parquet", schema(HISTORY), _tables(rows, HISTORY))
 
 
 def write_examples(folder: Path, examples: Iterable[Example]) -> None:
-    """`examples.parquet` holds a row for each of these."""
+    """Write a row for each of these to `examples.parquet`."""
     rows = [
         {
             "example_id": example.example_id,
@@ -86,7 +86,7 @@ def write_all_predictions(
     parts: Iterable[tuple[str, str, AbstractContextManager[Path]]],
     names: Mapping[str, str],
 ) -> None:
-    """`predictions.parquet` holds the rows of every (trial_id, where, stored predictions).
+    """Write the rows of every (trial_id, where, stored predictions) to `predictions.parquet`.
 
     `names` gives the study's id of each example by its content id, under which the store has it.
     One part at a time: neither memory nor copies of files grow with the number of trials.
@@ -133,10 +133,10 @@ class _Renamed:
 
 
 def _write(path: Path, target: pa.Schema, tables: Iterable[pa.Table]) -> None:
-    """`path` holds the rows of these tables in order.
+    """Write the rows of these tables to `path` in order.
 
-    Gathered: a row group of a few rows takes as long to write, to keep account of and to read as
-    one of many; and a table of a few takes far more memory than its rows.
+    Small tables are gathered: a row group of a few rows takes as long to write and to read as one
+    of many, and a table of a few takes far more memory than its rows.
     """
     batches = (table.combine_chunks() for table in _gathered(tables, _BATCH_ROWS))
     with atomic_file(path) as temporary, pq.ParquetWriter(temporary, target) as writer:

@@ -6,11 +6,13 @@ import json
 import re
 from typing import Any
 
-# Control characters (C0 without tab and line end, DEL, C1), line and paragraph separators, marks
-# that reorder what follows, and lone surrogates, which no encoding can write.
+# Control characters (C0 without tab and line end, DEL, C1), marks that reorder what follows, and
+# lone surrogates, which no encoding can write.
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+_LINE_ENDS = re.compile("[\n\t\u2028\u2029]")
+_NAMED = {"\r": "\\r", "\n": "\\n", "\t": "\\t"}
 
 
 def printable(text: str) -> str:
@@ -23,7 +25,7 @@ def printable(text: str) -> str:
 
 def printable_line(text: str) -> str:
     """The text on one line: tabs and line ends are escaped too."""
-    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+    return _LINE_ENDS.sub(_escape, printable(text))
 
 
 def json_line(value: Any) -> str:
@@ -40,9 +42,9 @@ def json_line(value: Any) -> str:
 
 
 def _escape(found: re.Match[str]) -> str:
-    code = ord(found.group())
-    if code == ord("\r"):
-        return "\\r"
+    character, code = found.group(), ord(found.group())
+    if character in _NAMED:
+        return _NAMED[character]
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 

@@ -127,7 +127,7 @@ class _Tracking:
         return f"{trial.study} {trial.trial_id}" if self._num_studies > 1 else trial.trial_id
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing to give back."""
 
 
 class QuietDisplay(_Tracking):

@@ -12,7 +12,13 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+# Tune handles SIGUSR1 too, and leaves its handler behind.
+_KEPT = (*_SIGNALS, signal.SIGUSR1)
+
 _EXIT_ENDED = 1
+
+_NO_SIGNAL = 0
+"""Tells the counting thread that the block has ended; a child process may hold the pipe open."""
 
 _ONE_SIGNAL_S = 0.2
 """`timeout` and others send a signal to a process and again to its group: that is one signal."""
@@ -22,12 +28,12 @@ _LAST_WORDS_S = 0.5
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """After the block, Ctrl-C and SIGTERM do what they did before it."""
+    """After the block, Ctrl-C, SIGTERM and SIGUSR1 do what they did before it."""
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread may set handlers.
         yield
         return
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    before = {number: signal.getsignal(number) for number in _KEPT}
     try:
         yield
     finally:
@@ -79,15 +85,16 @@ def _second_one_ends(say_last: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         signal.set_wakeup_fd(before)
-        os.close(writing)
+        os.write(writing, bytes([_NO_SIGNAL]))
         counter.join()
+        os.close(writing)
         os.close(reading)
 
 
 def _count(reading: int, say_last: Callable[[], object]) -> None:
-    """Read signals until the pipe is closed; the second one ends the process."""
+    """Read signals until the block has ended; the second one ends the process."""
     first_s: float | None = None
-    while numbers := os.read(reading, 64):
+    while _NO_SIGNAL not in (numbers := os.read(reading, 64)):
         if not set(numbers) & set(_SIGNALS):
             continue
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""While the last trials run, a worker's CPU is free: time to get ready for what follows."""
+"""Preparation of what follows the trials, while the last of them run and a CPU is free."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tune_distill.tuning.events import Display, Report
 
 
 class TailDisplay:
-    """A display that shows what another one shows, and once runs `get_ready` beside the trials.
+    """Wraps a display, and calls `get_ready` once, in a thread beside the last trials.
 
-    That is when no trial waits any more, and some worker has none.
+    The thread starts when no trial waits any more and some worker has none.
     """
 
     def __init__(self, display: Display, get_ready: Callable[[], object]) -> None:

@@ -89,3 +89,14 @@ def test_no_text_becomes_markup(evil):
     assert "<img src=x" not in rendered
     assert "<b onclick" not in rendered
     assert "<!--" not in rendered
+
+
+HOSTILE = "a\x1b[2Jb \u202etxt \udcff \x07"
+
+
+def test_control_characters_are_shown():
+    """Who prints the file to a terminal is not at its writer's mercy."""
+    text = render_markdown(report(HOSTILE))
+    assert text.replace("\n", "").isprintable()
+    assert "\\u202etxt" in text
+    text.encode("utf-8")

@@ -149,3 +149,11 @@ def test_no_text_becomes_markup(evil):
 
 def test_the_same_page_gives_the_same_text():
     assert render_page(report()) == render_page(report())
+
+
+def test_control_characters_are_shown():
+    text = render_page(report("a\x1b[2Jb \u202etxt \udcff"))
+    body = re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.DOTALL)
+    assert r"a\x1b[2Jb \u202etxt \udcff" in body
+    assert not {"\x1b", "\u202e"} & set(text)
+    text.encode("utf-8")

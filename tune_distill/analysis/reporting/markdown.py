@@ -16,6 +16,7 @@ from tune_distill.analysis.reporting.page import (
     Paragraph,
     TableBlock,
 )
+from tune_distill.spec.printable import printable
 
 # GitHub's own: they have an icon and a colour there, and read as a quotation elsewhere.
 _ALERTS = {"clear": "TIP", "open": "NOTE", "warning": "WARNING"}
@@ -26,7 +27,7 @@ def render_markdown(page: Page) -> str:
     links = " · ".join(f"[{_escaped(text)}]({_target(target)})" for text, target in page.links)
     parts = [f"# {_line(page.title)}", _escaped(page.subtitle), links]
     parts += [_markdown(block) for block in page.blocks]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return printable("\n\n".join(part for part in parts if part)) + "\n"
 
 
 @singledispatch

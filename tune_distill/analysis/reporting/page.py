@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from tune_distill.analysis.drawing.charts import chart, chart_library, theme
 from tune_distill.analysis.drawing.panels import Figure
+from tune_distill.spec.printable import printable
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def render_page(page: Page) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -121,6 +123,11 @@ def render_page(page: Page) -> str:
         themes=_script_json({"light": theme("light"), "dark": theme("dark")}),
         library=chart_library() if figures else None,
     )
+
+
+def _shown(value: Any) -> Any:
+    """A text of the user's without control characters; what is marked as HTML stays as it is."""
+    return printable(value) if type(value) is str else value
 
 
 def _with_anchors(blocks: Sequence[Block]) -> list[tuple[str, str, Block]]:

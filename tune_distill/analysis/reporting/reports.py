@@ -1,4 +1,4 @@
-"""Reports are files beside the tables they tell of; one that would not change is not made again."""
+"""Reports are made beside their tables; one that would not change is not made again."""
 
 from __future__ import annotations
 
@@ -89,10 +89,10 @@ def verdict(study: str, *, results: str | Path = "results") -> Summary:
 
 
 def report_results(results: Path) -> tuple[list[Summary], dict[str, str]]:
-    """Every study's report is up to date, and the one over all of them.
+    """Bring every study's report and the one over all of them up to date.
 
     Returns the summaries, with the names of their folders, and why other folders could not be read.
-    Where there are no studies, nothing is written.
+    Without studies, nothing is written.
     """
     summaries: list[Summary] = []
     unread: dict[str, str] = {}
