@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -45,6 +46,26 @@ def test_products_go_through_onednn_here() -> None:
     if not torch.backends.mkldnn.is_available():
         pytest.skip("torch was built without oneDNN")
     assert kernels._ONEDNN is not None
+
+
+@pytest.mark.parametrize("operator", ["missing", "other arguments", "refusing", "wrong"])
+def test_without_its_operator_products_are_torchs_own(
+    operator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise RuntimeError("not implemented")
+
+    operators = {
+        "other arguments": lambda x, weight: x @ weight.T,
+        "refusing": refuse,
+        "wrong": lambda *arguments: torch.zeros(1, 1),
+    }
+    found = {} if operator == "missing" else {"_linear_pointwise": operators[operator]}
+    monkeypatch.setattr(kernels.torch.ops, "mkldnn", SimpleNamespace(**found))
+    assert kernels._onednn_operator() is None
+    monkeypatch.setattr(kernels, "_ONEDNN", kernels._onednn_operator())
+    x, weight = torch.randn(3, 4), torch.randn(2, 4)
+    assert torch.equal(product(x, weight), linear(x, weight))
 
 
 def test_half_of_the_gradients_may_be_unwanted() -> None:

@@ -12,11 +12,25 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
-# On x86, torch gives float32 products to MKL, which uses half of the vector units of a processor
-# that is not Intel's; oneDNN uses all of them. Inductor, torch's compiler, calls this operator too.
-_ONEDNN = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-if not torch.backends.mkldnn.is_available():
-    _ONEDNN = None
+
+def _onednn_operator() -> Any:
+    """oneDNN's product; None if this torch has none, or one that takes other arguments.
+
+    On x86, torch gives float32 products to MKL, which uses half of the vector units of a processor
+    that is not Intel's; oneDNN uses all of them. torch has no public name for it; Inductor, its
+    compiler, calls this operator too.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return None
+    operator: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    try:
+        product_11 = operator(torch.ones(1, 1), torch.ones(1, 1), None, "none", [], "")
+    except (TypeError, RuntimeError):
+        return None
+    return operator if product_11.tolist() == [[1.0]] else None
+
+
+_ONEDNN = _onednn_operator()
 
 
 def product(x_NK: torch.Tensor, weight_MK: torch.Tensor) -> torch.Tensor:
