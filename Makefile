@@ -7,7 +7,7 @@ PYTHON ?= python3
 STUDY ?= smoothing
 ARGS ?=
 DATA ?= mini-nli
-BENCHMARKS ?= study suite step decode overhead runner scale
+BENCHMARKS ?= study suite step decode overhead runner scale verify
 BIN := .venv/bin
 
 # torch first, at the pinned version: asked for as a range, pip may fetch another build of it.

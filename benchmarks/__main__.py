@@ -19,6 +19,7 @@ BENCHMARKS = {
     "step": "a step at flan-t5-small's shape, against HF's Trainer and the machine's limit",
     "suite": "all six studies, against Ray Tune where every trial trains",
     "study": "the smoothing study, against the notebook's loop and HF's Trainer in Ray Tune",
+    "verify": "what hashing and checking stored files takes of a trial at flan-t5-small's shape",
 }
 
 

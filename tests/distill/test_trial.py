@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs
 from tune_distill.distill.trial import Progress, run_trial
 from tune_distill.records.runs import HistoryRow
+from tune_distill.records.sealed import seal
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import NonFiniteLossError
 from tune_distill.spec.plan import Trial
@@ -117,6 +119,7 @@ def test_the_records_say_what_was_done(world: World, finished: Store) -> None:
     run, evaluation = finished.run(trial.run_key), finished.evaluation(trial.evaluation_key)
     assert run is not None
     assert evaluation is not None
+    assert run.instruction_set == torch.backends.cpu.get_cpu_capability()
     assert (run.num_train, run.num_steps, evaluation.num_validation) == (40, NUM_STEPS, 12)
     # To the last bit, though the evaluation reads the student from the store.
     assert run.eval_loss == evaluation.eval_loss == run.history[-1].eval_loss
@@ -210,6 +213,12 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
 
 
+def flip_one_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
 def spoil_random_state(path: Path) -> None:
     """Damage that shows only once the weights have been restored."""
     with safe_open(path, framework="pt") as file:
@@ -218,7 +227,15 @@ def spoil_random_state(path: Path) -> None:
     save_file(tensors, path, metadata)
 
 
-@pytest.mark.parametrize("damage", [cut, spoil_random_state])
+def another_runs(path: Path) -> None:
+    """The checkpoint of another run, which fits this one's model."""
+    with safe_open(path, framework="pt") as file:
+        record = json.loads(file.metadata()["record"])
+    sealed = seal("checkpoint", {"run": "f" * 64}, record["content"])
+    save_file(load_file(path), path, {"record": sealed.decode()})
+
+
+@pytest.mark.parametrize("damage", [cut, flip_one_bit, spoil_random_state, another_runs])
 def test_a_damaged_checkpoint_starts_the_training_again(
     world: World, finished: Store, store: Store, damage: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -419,13 +436,17 @@ def test_a_run_found_is_judged_by_its_own_validation_examples(
     assert {row.eval_loss for row in found.history} == {None}
 
 
+@pytest.mark.parametrize("damage", [cut, flip_one_bit])
 def test_a_student_damaged_in_the_store_is_reported_and_made_again(
-    world: World, store: Store, caplog: pytest.LogCaptureFixture
+    world: World,
+    store: Store,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], None],
 ) -> None:
     trial = world.trial()
     world.run(trial, store)
     before = weights(store, trial)
-    (store.student_dir(trial.run_key) / "model.safetensors").write_bytes(before[:1000])
+    damage(store.student_dir(trial.run_key) / "model.safetensors")
     beam = world.trial(decode={"strategy": "beam", "num_beams": 2})
     last = world.run(beam, store)[-1]
     assert last.done

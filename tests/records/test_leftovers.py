@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.records.made import LocalStore, finish_run, trials_of
+from tests.records.made import LocalStore, finish, finish_run, trials_of
 from tune_distill.records.files import atomic_directory
 from tune_distill.records.leftovers import alone, remove_abandoned, scratch
 from tune_distill.spec.errors import StoreError
@@ -86,6 +86,17 @@ def test_a_finished_run_has_nothing_of_killed_writers(tmp_path):
     finish_run(store, trial)
     (student,) = folder.glob("student-*")
     assert {path.name for path in folder.iterdir()} == {"identity.json", "run.json", student.name}
+
+
+def test_a_finished_evaluation_has_nothing_of_killed_writers(tmp_path):
+    store = LocalStore(tmp_path)
+    (trial, *_) = trials_of()
+    with writer("file", store.predictions_path(trial.evaluation_key)) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    finish(store, trial)
+    names = {path.name for path in store.evaluation_dir(trial.evaluation_key).iterdir()}
+    assert names == {"evaluation.json", "predictions.parquet"}
 
 
 def test_without_room_for_scratch_the_way_out_is_told(tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from tests.records.made import (
     trials_of,
 )
 from tests.records.places import write
+from tune_distill.records.digests import DamagedError
 from tune_distill.records.tables import write_predictions
 
 TRIAL = trials_of()[0]
@@ -62,6 +63,22 @@ class TestStore:
         write(place, f"evaluations/{EVALUATION}/predictions.parquet", b"PAR2")
         assert not store.has_evaluation(EVALUATION)
         assert place.names("evaluations") == [f"{EVALUATION}.damaged-1"]
+
+    def test_a_student_that_is_not_the_stored_one_is_not_used(self, store, place):
+        finish_run(store, TRIAL)
+        [student] = [name for name in place.names(f"runs/{KEY}") if name.startswith("student-")]
+        name = f"runs/{KEY}/{student}/weights"
+        write(place, name, KEY[::-1].encode())
+        # Of files that are elsewhere planning sees the sizes; whoever reads them sees the rest.
+        with pytest.raises(DamagedError, match="weights has another SHA-256"), store.student(KEY):
+            pytest.fail("other weights than were stored")
+        write(place, name, b"short")
+        assert not store.has_run(KEY)
+        assert place.names("runs") == [f"{KEY}.damaged-1"]
+        finish_run(store, TRIAL)
+        [student] = [name for name in place.names(f"runs/{KEY}") if name.startswith("student-")]
+        place.remove(f"runs/{KEY}/{student}/weights")
+        assert not store.has_run(KEY)
 
     def test_a_search_knows_its_pruned_runs_until_it_is_discarded(self, store, place):
         assert not store.is_pruned("search", KEY)

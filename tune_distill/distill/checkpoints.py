@@ -12,9 +12,11 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import ConfigDict
@@ -25,7 +27,7 @@ from tune_distill.records.digests import DamagedError
 from tune_distill.records.refusals import says_nothing_of_content
 from tune_distill.records.runs import HistoryRow
 from tune_distill.records.sealed import seal, unseal
-from tune_distill.spec.keys import canonical_json
+from tune_distill.spec.keys import key_of
 
 _RECORD = "record"
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
@@ -82,13 +84,20 @@ def save_checkpoint(
 
 
 def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 (hex) of the tensors' names, types, shapes and bytes; all are on the CPU."""
-    digest = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        digest.update(canonical_json([name, str(value.dtype), list(value.shape)]).encode())
-        # Flat first: a scalar cannot be viewed as bytes.
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    """SHA-256 (hex) of the tensors' names, types, shapes and bytes; all are on the CPU.
+
+    Each tensor is hashed by itself, on as many threads as the training has.
+    """
+    names = sorted(tensors)
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        hashed = list(pool.map(_tensor_digest, (tensors[name] for name in names)))
+    return key_of({"tensors": list(zip(names, hashed, strict=True))})
+
+
+def _tensor_digest(value: torch.Tensor) -> list[Any]:
+    # Flat first: a scalar cannot be viewed as bytes.
+    content = value.reshape(-1).view(torch.uint8).numpy().data
+    return [str(value.dtype), list(value.shape), hashlib.sha256(content).hexdigest()]
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from tune_distill.records.digests import DamagedError
+from tune_distill.records.refusals import explained_reading
 from tune_distill.records.runs import HistoryRow, PrunedRun
 from tune_distill.records.sealed import Sealed, seal
 from tune_distill.records.stored_evaluations import StoredEvaluations
@@ -84,8 +85,11 @@ class Store(StoredRuns, StoredEvaluations):
 
     def discard_search(self, search_key: str) -> None:
         """Set the search's folder aside, so that the search starts from nothing."""
-        if self.place.exists(self.search_folder(search_key)):
-            self.place.set_aside(self.search_folder(search_key), "old")
+        folder = self.search_folder(search_key)
+        with explained_reading(self.place.where(folder)):
+            exists = self.place.exists(folder)
+        if exists:
+            self.place.set_aside(folder, "old")
 
     def _stored_pruned(self, search_key: str, run_key: str) -> Sealed[PrunedRun] | None:
         keys = {"search": search_key, "run": run_key}

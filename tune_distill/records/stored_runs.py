@@ -153,7 +153,9 @@ class StoredRuns(Entries):
         Runs of no present study are among them, also those of other versions: what cannot be read
         is left out, and left as it is.
         """
-        for key in self.place.names("runs"):
+        with explained_reading(self.place.where("runs")):
+            keys = self.place.names("runs")
+        for key in keys:
             if _KEY.fullmatch(key):
                 identity = self._identity(key)
                 if identity is not None:
