@@ -63,6 +63,15 @@ def sharded_twice(folder: Path) -> None:
         save_file(own, folder / f"model-{number:05}-of-00002.safetensors", {"format": "pt"})
 
 
+def shards_of_other_names(folder: Path) -> None:
+    """The index may call its shards as it likes."""
+    sharded(folder)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace("model-0", "part-0"))
+    for path in folder.glob("model-0*"):
+        path.rename(folder / path.name.replace("model-0", "part-0"))
+
+
 def whole_beside_shards(folder: Path) -> None:
     """The whole file is newer than the shards and their index, and is what transformers reads."""
     content = (folder / WEIGHTS).read_bytes()
@@ -187,6 +196,7 @@ FORMS: Mapping[str, Callable[[Path], Any]] = {
     "as it is": lambda _: None,
     "sharded": sharded,
     "sharded twice": sharded_twice,
+    "shards of other names": shards_of_other_names,
     "whole beside shards": whole_beside_shards,
     "bf16": stored_as(torch.bfloat16),
     "fp16": stored_as(torch.float16),

@@ -221,6 +221,10 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     ),
     "shard outside": (point_shards_at("../x.safetensors"), r"beside it, got '\.\./x\.safetensors'"),
     "absolute shard": (point_shards_at("/etc/x.safetensors"), "must name safetensors files beside"),
+    "shards by pattern": (
+        point_shards_at("model*.safetensors"),
+        "must name safetensors files beside",
+    ),
     "pickled shard": (
         point_shards_at("model.bin"),
         "must name safetensors files beside it, got 'mo",

@@ -1,4 +1,4 @@
-"""What every trial of a study reads is prepared once: corpora, tokens, students, simulators."""
+"""What the trials of a study read, prepared once: corpora, tokens, students and simulators."""
 
 from __future__ import annotations
 
@@ -80,17 +80,18 @@ class Inputs:
         return self.corpora[data.source]
 
     def prepare(self, profiles: Iterable[Profile], store: Store) -> None:
-        """Students, tokens and simulators for these profiles are here.
+        """Read and make what trials of these profiles need.
 
         Raises:
-            StudentError: a student that does not load.
+            StudentError: a student that is not supported, or cannot be found.
             DataError: a training pool on which no simulator can be fitted.
             MetricError: an encoder for BERTScore that cannot be loaded.
         """
         needed: dict[tuple[Student, str], list[Data]] = {}
         profiles = list(profiles)
         for encoder in {profile.metrics.bertscore_model for profile in profiles} - {None}:
-            # Rather now than after hours of training; torch is imported only where it is asked for.
+            # A missing encoder is found now instead of after hours of training. Imported here,
+            # because it takes seconds and most studies do without it.
             from tune_distill.distill.bertscore import load_encoder
 
             load_encoder(str(encoder))

@@ -42,7 +42,7 @@ from tune_distill.spec.errors import StudentError
 
 CONFIG, GENERATION, ADAPTER = "config.json", "generation_config.json", "adapter_config.json"
 
-STUDENT_FILES = (CONFIG, GENERATION, INDEX, PATTERN, *TOKENIZER_FILES)
+STUDENT_FILES = (CONFIG, GENERATION, INDEX, "*.safetensors", *TOKENIZER_FILES)
 """What a student may be made of. No other file is read, and none of these runs code."""
 
 _MODELS = {"t5": "T5ForConditionalGeneration", "mt5": "MT5ForConditionalGeneration"}
