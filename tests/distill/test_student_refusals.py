@@ -181,6 +181,11 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "list as type": (config(model_type=["t5"]), r"must hold a T5, got model_type \['t5'\]"),
     "encoder alone": (config(is_encoder_decoder=False), "is_encoder_decoder must be true"),
     "quantised": (config(quantization_config={"load_in_8bit": True}), "quantised weights cannot"),
+    "compressed": (config(compression_config={"format": "x"}), "compressed weights cannot be tr"),
+    "cut from the left": (
+        tokenizer_config(truncation_side="left"),
+        "truncation_side must be right",
+    ),
     "elsewhere": (config(transformers_weights="x.safetensors"), "weights are read from model"),
     "deep config": (content("config.json", b"[" * 100_000), r"config\.json must be JSON: .*deeply"),
     "no text": (content("config.json", b"\xff\xfe{"), r"config\.json must be JSON: 'utf-8'"),

@@ -90,8 +90,7 @@ class Inputs:
         needed: dict[tuple[Student, str], list[Data]] = {}
         profiles = list(profiles)
         for encoder in {profile.metrics.bertscore_model for profile in profiles} - {None}:
-            # A missing encoder is found now instead of after hours of training. Imported here,
-            # because it takes seconds and most studies do without it.
+            # Rather now than after hours of training; torch is imported only where it is asked for.
             from tune_distill.distill.bertscore import load_encoder
 
             load_encoder(str(encoder))
