@@ -64,7 +64,8 @@ class Inputs:
 
     def _package(self, student: Student) -> StudentPackage:
         if student not in self.packages:
-            self.packages[student] = read_student(student)
+            package = self.packages[student] = read_student(student)
+            self.students[student] = package.identity
         return self.packages[student]
 
     def data_identity(self, data: Data) -> DataIdentity:
