@@ -200,6 +200,10 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "dangling extra": (dangling("extra.json"), r"extra\.json must be a file, got a link"),
     "folder extra": (make_folder("extra.json"), r"extra\.json must be a file, got a folder"),
     "folder weights": (make_folder(WEIGHTS), r"model\.safetensors must be a file, got a folder"),
+    "loop of links": (
+        lambda folder: (folder / "extra.json").symlink_to(folder / "extra.json"),
+        "must be readable, got Too many levels of symbolic links; check its files",
+    ),
     "pipe": (lambda folder: os.mkfifo(folder / "extra.json"), "must be a file, got a device or"),
     "pickled": (
         pickled,
@@ -323,6 +327,12 @@ def test_what_is_no_student_is_refused_with_the_reason(
     assert len(text.splitlines()) == 1
     with pytest.raises(StudentError, match=message):
         raise caught.value
+
+
+def test_a_student_that_went_away_is_one_error_when_it_is_measured(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(StudentError, match="has no weights"):
+        num_parameters(at(folder))
 
 
 def test_a_student_larger_than_memory_is_refused_by_its_headers(
