@@ -46,11 +46,11 @@ def edit_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any])
 
 
 def sharded(folder: Path) -> None:
-    """In four shards and an index."""
+    """In several shards and an index: four, with the tokenizer of these tests."""
     model = T5ForConditionalGeneration.from_pretrained(folder)
     (folder / WEIGHTS).unlink()
     model.save_pretrained(folder, max_shard_size="85KB")
-    assert (folder / "model-00004-of-00004.safetensors").exists()
+    assert len(list(folder.glob("model-0*"))) > 2
 
 
 def sharded_twice(folder: Path) -> None:
@@ -58,9 +58,18 @@ def sharded_twice(folder: Path) -> None:
     tensors = load_file(folder / WEIGHTS)
     sharded(folder)
     names = sorted(tensors)
-    for number in (1, 2, 3):
-        own = {name: torch.zeros_like(tensors[name]) for name in names[number - 1 :: 3]}
-        save_file(own, folder / f"model-{number:05}-of-00003.safetensors", {"format": "pt"})
+    for number in (1, 2):
+        own = {name: torch.zeros_like(tensors[name]) for name in names[number - 1 :: 2]}
+        save_file(own, folder / f"model-{number:05}-of-00002.safetensors", {"format": "pt"})
+
+
+def shards_of_other_names(folder: Path) -> None:
+    """The index may call its shards as it likes."""
+    sharded(folder)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(index.read_text().replace("model-0", "part-0"))
+    for path in folder.glob("model-0*"):
+        path.rename(folder / path.name.replace("model-0", "part-0"))
 
 
 def whole_beside_shards(folder: Path) -> None:
@@ -187,6 +196,7 @@ FORMS: Mapping[str, Callable[[Path], Any]] = {
     "as it is": lambda _: None,
     "sharded": sharded,
     "sharded twice": sharded_twice,
+    "shards of other names": shards_of_other_names,
     "whole beside shards": whole_beside_shards,
     "bf16": stored_as(torch.bfloat16),
     "fp16": stored_as(torch.float16),

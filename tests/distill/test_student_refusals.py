@@ -181,6 +181,11 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "list as type": (config(model_type=["t5"]), r"must hold a T5, got model_type \['t5'\]"),
     "encoder alone": (config(is_encoder_decoder=False), "is_encoder_decoder must be true"),
     "quantised": (config(quantization_config={"load_in_8bit": True}), "quantised weights cannot"),
+    "compressed": (config(compression_config={"format": "x"}), "compressed weights cannot be tr"),
+    "cut from the left": (
+        tokenizer_config(truncation_side="left"),
+        "truncation_side must be right",
+    ),
     "elsewhere": (config(transformers_weights="x.safetensors"), "weights are read from model"),
     "deep config": (content("config.json", b"[" * 100_000), r"config\.json must be JSON: .*deeply"),
     "no text": (content("config.json", b"\xff\xfe{"), r"config\.json must be JSON: 'utf-8'"),
@@ -195,6 +200,10 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     "dangling extra": (dangling("extra.json"), r"extra\.json must be a file, got a link"),
     "folder extra": (make_folder("extra.json"), r"extra\.json must be a file, got a folder"),
     "folder weights": (make_folder(WEIGHTS), r"model\.safetensors must be a file, got a folder"),
+    "loop of links": (
+        lambda folder: (folder / "extra.json").symlink_to(folder / "extra.json"),
+        "must be readable, got Too many levels of symbolic links; check its files",
+    ),
     "pipe": (lambda folder: os.mkfifo(folder / "extra.json"), "must be a file, got a device or"),
     "pickled": (
         pickled,
@@ -221,6 +230,10 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     ),
     "shard outside": (point_shards_at("../x.safetensors"), r"beside it, got '\.\./x\.safetensors'"),
     "absolute shard": (point_shards_at("/etc/x.safetensors"), "must name safetensors files beside"),
+    "shards by pattern": (
+        point_shards_at("model*.safetensors"),
+        "must name safetensors files beside",
+    ),
     "pickled shard": (
         point_shards_at("model.bin"),
         "must name safetensors files beside it, got 'mo",
@@ -314,6 +327,12 @@ def test_what_is_no_student_is_refused_with_the_reason(
     assert len(text.splitlines()) == 1
     with pytest.raises(StudentError, match=message):
         raise caught.value
+
+
+def test_a_student_that_went_away_is_one_error_when_it_is_measured(folder: Path) -> None:
+    (folder / WEIGHTS).unlink()
+    with pytest.raises(StudentError, match="has no weights"):
+        num_parameters(at(folder))
 
 
 def test_a_student_larger_than_memory_is_refused_by_its_headers(

@@ -277,6 +277,20 @@ def test_a_loss_that_is_not_finite_names_its_step(make: Make, logging_steps: int
     assert math.isnan(caught.value.loss)
 
 
+def test_a_student_that_overflows_by_itself_is_told_apart_from_a_training_that_diverges(
+    make: Make,
+) -> None:
+    overflowing = make()
+    poison(overflowing)
+    with pytest.raises(NonFiniteLossError, match="at step 1; the student itself overflows"):
+        list(overflowing.run())
+    # A first update may ruin it: what is evaluated after step 1 was changed by the training.
+    training = make(eval_steps=1)
+    training.optimizer.register_step_post_hook(lambda *_: poison(training))
+    with pytest.raises(NonFiniteLossError, match="at step 1; try a lower learning rate"):
+        list(training.run())
+
+
 def test_weights_ruined_by_the_last_step_are_noticed(make: Make) -> None:
     # The last step's loss is still finite, and no later one would tell.
     training = make(eval_steps=100)

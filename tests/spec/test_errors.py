@@ -10,3 +10,11 @@ def test_a_non_finite_loss_survives_the_way_from_a_worker():
         "train.loss: must be finite, got nan at step 7; "
         "try a lower learning rate, more warm-up or stronger clipping"
     )
+
+
+def test_a_loss_that_no_update_can_have_caused_gets_no_remedy_for_updates():
+    error = pickle.loads(pickle.dumps(NonFiniteLossError(1, float("inf"), updates=0)))
+    assert str(error) == (
+        "train.loss: must be finite, got inf at step 1; "
+        "the student itself overflows on these examples, so use another student"
+    )

@@ -21,7 +21,7 @@ Token = Annotated[int, Field(ge=0)]
 # The fields that change answers whatever the decode section says, with the value that does not.
 # Fields that are not here are the decode section's own (num_beams, temperature, max_length ...),
 # or change no answer (use_cache, output_scores ...).
-_WITHOUT_EFFECT: Mapping[str, Any] = {
+WITHOUT_EFFECT: Mapping[str, Any] = {
     "begin_suppress_tokens": [],
     "bad_words_ids": [],
     "constraints": [],
@@ -116,7 +116,7 @@ def generation_rules(
 
 
 def _require_without_effect(source: str, raw: Mapping[str, Any]) -> None:
-    for name, neutral in _WITHOUT_EFFECT.items():
+    for name, neutral in WITHOUT_EFFECT.items():
         value = raw.get(name)
         # A boolean equals a number in Python, but not in the meaning of these fields.
         same = value == neutral and isinstance(value, bool) == isinstance(neutral, bool)

@@ -1,4 +1,4 @@
-"""What every trial of a study reads is prepared once: corpora, tokens, students, simulators."""
+"""What the trials of a study read, prepared once: corpora, tokens, students and simulators."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ class Inputs:
 
     def _package(self, student: Student) -> StudentPackage:
         if student not in self.packages:
-            self.packages[student] = read_student(student)
+            package = self.packages[student] = read_student(student)
+            self.students[student] = package.identity
         return self.packages[student]
 
     def data_identity(self, data: Data) -> DataIdentity:
@@ -104,10 +105,10 @@ class Inputs:
         return self.corpora[data.source]
 
     def prepare(self, profiles: Iterable[Profile], store: Store) -> None:
-        """Students, tokens and simulators for these profiles are here.
+        """Read and make what trials of these profiles need.
 
         Raises:
-            StudentError: a student that does not load.
+            StudentError: a student that is not supported, or cannot be found.
             DataError: a training pool on which no simulator can be fitted.
             MetricError: an encoder for BERTScore that cannot be loaded.
         """

@@ -28,6 +28,7 @@ _ALIASES = {
 # What from_pretrained would do beyond reading a T5's weights, each with the reason for a refusal.
 _REFUSED = {
     "quantization_config": "quantised weights cannot be trained; use the original student",
+    "compression_config": "compressed weights cannot be trained; use the original student",
     "transformers_weights": "weights are read from model.safetensors or its index alone",
     "tie_encoder_decoder": "an encoder and a decoder of the same weights are not supported",
     "per_layer_config": "all layers must have the same sizes",

@@ -7,7 +7,8 @@ with the reason; what it accepts has the logits of `from_pretrained` and the ans
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ from tune_distill.spec.errors import StudentError
 
 CONFIG, GENERATION, ADAPTER = "config.json", "generation_config.json", "adapter_config.json"
 
-STUDENT_FILES = (CONFIG, GENERATION, INDEX, PATTERN, *TOKENIZER_FILES)
+STUDENT_FILES = (CONFIG, GENERATION, INDEX, "*.safetensors", *TOKENIZER_FILES)
 """What a student may be made of. No other file is read, and none of these runs code."""
 
 _MODELS = {"t5": "T5ForConditionalGeneration", "mt5": "MT5ForConditionalGeneration"}
@@ -71,8 +72,15 @@ def read_student_package(folder: Path) -> StudentPackage:
         StudentError: it is no T5 that is supported, its files contradict each other or are damaged,
             or the folder changed meanwhile.
     """
-    try:
+    with student_errors(folder):
         return _read(folder)
+
+
+@contextmanager
+def student_errors(folder: Path) -> Iterator[None]:
+    """Turn what reading the student in a folder raises into a StudentError."""
+    try:
+        yield
     except PackageError as error:
         says_where = str(error).startswith(str(folder))
         place = "" if says_where else f"{folder} " if str(error)[:5] == "must " else f"{folder}: "

@@ -109,8 +109,8 @@ def _require_vocabulary(tokenizer: Any, names: list[str]) -> None:
 
 
 def require_tokens_fit(tokenizer: Any, vocab_size: int) -> None:
-    """Raise PackageError if the tokenizer has tokens without an embedding, or adds more to a text
-    than one token at its end."""
+    """Raise PackageError if the tokenizer has tokens without an embedding, adds more behind a text
+    than its end token, or cuts texts at their beginning."""
     token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if largest >= vocab_size:
         raise PackageError(
@@ -125,6 +125,11 @@ def require_tokens_fit(tokenizer: Any, vocab_size: int) -> None:
         raise PackageError(
             "its tokenizer must put nothing but the end token behind a text, got "
             f"{whole!r:.80} for {plain!r:.80}; use another tokenizer"
+        )
+    if tokenizer.truncation_side != "right":
+        raise PackageError(
+            "tokenizer_config.json: truncation_side must be right, as studies cut long texts at "
+            f"their end, got {tokenizer.truncation_side!r:.80}; correct it"
         )
 
 

@@ -75,7 +75,7 @@ def _indexed(folder: Path, present: Iterable[str]) -> list[str]:
         raise PackageError(f"{INDEX} must have a weight_map of file names; save the student again")
     for name in listed.values():
         # The index is not trusted to name anything but a file beside it.
-        plain = isinstance(name, str) and not re.search(r"[/\\\0]", name)
+        plain = isinstance(name, str) and not re.search(r"[/\\\0*?\[\]]", name)
         if not plain or not name.endswith(".safetensors"):
             raise PackageError(
                 f"{INDEX} must name safetensors files beside it, got {name!r:.80}; save the "

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from tune_distill.distill import student_weights
-from tune_distill.distill.package_files import PackageError
 from tune_distill.distill.student_package import (
     STUDENT_FILES,
     StudentPackage,
     read_student_package,
     saved_files,
+    student_errors,
 )
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import MINI_STUDENT, Student
@@ -68,10 +68,9 @@ def num_parameters(student: Student) -> float:
     """About how many parameters the student has, from the headers of its files alone."""
     if student.source == MINI_STUDENT:
         return _MINI_PARAMETERS
-    try:
-        return student_weights.num_parameters(_folder(student))
-    except PackageError as error:
-        raise StudentError(f"student.source: {student.source}: {error}") from error
+    folder = _folder(student)
+    with student_errors(folder):
+        return student_weights.num_parameters(folder)
 
 
 def _mini_package(student: Student) -> StudentPackage:

@@ -134,9 +134,8 @@ class Training:
         bad = (~torch.isfinite(losses)).nonzero().flatten()
         if len(bad):
             first = int(bad[0])
-            raise NonFiniteLossError(
-                self.position.step - len(losses) + first + 1, float(losses[first])
-            )
+            step = self.position.step - len(losses) + first + 1
+            raise NonFiniteLossError(step, float(losses[first]), updates=step - 1)
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._started

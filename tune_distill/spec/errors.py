@@ -56,14 +56,17 @@ class TrialError(Exception):
 class NonFiniteLossError(TrialError):
     """The training loss became NaN or infinite at `step`."""
 
-    def __init__(self, step: int, loss: float) -> None:
-        # Both arguments go to Exception: it is pickled on its way from a worker to the driver.
-        super().__init__(step, loss)
+    def __init__(self, step: int, loss: float, updates: int = 1) -> None:
+        # All arguments go to Exception: it is pickled on its way from a worker to the driver.
+        super().__init__(step, loss, updates)
         self.step = step
         self.loss = loss
+        self.updates = updates
+        """How often the weights were updated before, at least."""
 
     def __str__(self) -> str:
-        return (
-            f"train.loss: must be finite, got {self.loss} at step {self.step}; "
-            "try a lower learning rate, more warm-up or stronger clipping"
-        )
+        remedy = "try a lower learning rate, more warm-up or stronger clipping"
+        if not self.updates:
+            # Nothing that training does has had an effect yet.
+            remedy = "the student itself overflows on these examples, so use another student"
+        return f"train.loss: must be finite, got {self.loss} at step {self.step}; {remedy}"
