@@ -155,6 +155,28 @@ def test_the_same_trial_gives_the_same_numbers_anywhere(
     assert weights(store, other) != weights(store, trial)
 
 
+def test_a_bf16_trial_is_another_run_in_the_same_precision_throughout(
+    world: World, finished: Store, store: Store
+) -> None:
+    trial = world.trial(train={"precision": "bf16"})
+    assert trial.run_key != world.trial().run_key
+    metrics = world.run(trial, store)[-1].metrics
+    run, exact = store.run(trial.run_key), finished.run(world.trial().run_key)
+    assert run is not None
+    assert exact is not None
+    assert run.eval_loss != exact.eval_loss
+    assert run.eval_loss == pytest.approx(exact.eval_loss, rel=0.02)
+    # What reads the student from the store computes as what trained it, to the last bit.
+    path = store.predictions_path(trial.evaluation_key)
+    answers = pd.read_parquet(path)
+    store.discard_evaluation(trial.evaluation_key)
+    (progress,) = world.run(trial, store)
+    assert not progress.trained
+    assert progress.metrics == metrics
+    pd.testing.assert_frame_equal(pd.read_parquet(path), answers, check_exact=True)
+    assert progress.final_eval_loss == run.eval_loss
+
+
 def test_another_decoding_reuses_the_run(world: World, finished: Store) -> None:
     trial = world.trial(decode={"strategy": "sample", "num_samples": 3, "temperature": 1.5})
     assert trial.run_key == world.trial().run_key

@@ -151,7 +151,7 @@ def _training(
 
     def fresh() -> Training:
         torch.manual_seed(trial.seed)
-        model = _on_device(student.model())
+        model = _on_device(student.model(), trial.profile)
         training = Training(model, train, validation, trial.profile.train, trial.seed)
         training.position = replace(training.position, validation_digest=digest)
         return training
@@ -177,7 +177,8 @@ def _stored_student(trial: Trial, inputs: Inputs, store: Store) -> T5 | None:
     """The run's student, or None. A damaged one is reported, and its run set aside."""
     try:
         with store.student(trial.run_key) as folder:
-            return _on_device(inputs.untrained[trial.profile.student].load(folder))
+            model = inputs.untrained[trial.profile.student].load(folder)
+            return _on_device(model, trial.profile)
     except (FileNotFoundError, StudentError) as error:
         store.set_run_aside(trial.run_key, error)
         return None
@@ -251,7 +252,9 @@ def _checkpoint_writer(training: Training) -> Callable[[Path], None]:
     return write
 
 
-def _on_device(model: T5) -> T5:
+def _on_device(model: T5, profile: Profile) -> T5:
+    """The model where and as the profile's trials compute."""
+    model.precision = profile.train.precision
     return model.cuda() if torch.cuda.is_available() else model
 
 
