@@ -180,6 +180,8 @@ def _run(trial: Trial) -> RunRecord:
         source_truncated_fraction=0.0,
         target_truncated_fraction=0.0,
         device="cpu",
+        instruction_set="",
+        precision="fp32",
         history=_HISTORY,
     )
 

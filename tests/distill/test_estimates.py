@@ -33,7 +33,9 @@ def mini_trial(student: str = "mini", num_train: int = 300, num_epochs: int = 2)
 
 
 def add_run(store: Store, key: str, student: Mapping[str, Any], examples_per_s: float) -> None:
-    record = RunRecord(300, 10, 1.0, 1.0, "v", 1.0, examples_per_s, 0.0, 0.0, "cpu", ())
+    record = RunRecord(
+        300, 10, 1.0, 1.0, "v", 1.0, examples_per_s, 0.0, 0.0, "cpu", "AVX2", "fp32", ()
+    )
     store.begin_run(key, {"student": student})
     store.finish_run(key, record, lambda path: (path / "model").touch())
 

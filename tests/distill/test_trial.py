@@ -22,6 +22,7 @@ from tests.tiny import mini_examples, trial_of, write_csv
 from tune_distill.distill.encoders import Encoder
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs
+from tune_distill.distill.machine import device_name, instruction_set
 from tune_distill.distill.trial import Progress, run_trial
 from tune_distill.records.runs import HistoryRow
 from tune_distill.records.store import Store
@@ -122,6 +123,8 @@ def test_the_records_say_what_was_done(world: World, finished: Store) -> None:
     assert run.eval_loss == evaluation.eval_loss == run.history[-1].eval_loss
     assert run.final_train_loss == run.history[-1].train_loss
     assert run.examples_per_s == pytest.approx(80 / run.training_time_s)
+    on = (run.device, run.instruction_set, run.precision)
+    assert on == (device_name(), instruction_set(), "fp32")
     assert (run.source_truncated_fraction, run.target_truncated_fraction) == (0.0, 0.0)
     assert dict(finished.identities()) == {trial.run_key: trial.run_identity}
     assert not finished.checkpoint_path(trial.run_key).exists()

@@ -158,6 +158,8 @@ def run_record(trial: Trial, **changes: Any) -> RunRecord:
         source_truncated_fraction=0.0,
         target_truncated_fraction=0.1,
         device="cpu",
+        instruction_set="AVX2",
+        precision="fp32",
         history=history(None, 1.25),
     )
     return replace(record, **changes)

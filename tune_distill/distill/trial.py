@@ -23,6 +23,7 @@ from tune_distill.distill.encoders import Encoder
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs, Tokens
 from tune_distill.distill.losses import ExampleLoss, example_losses, mean_loss
+from tune_distill.distill.machine import device_name, instruction_set
 from tune_distill.distill.scoring import PredictionRow, score_predictions, summarize
 from tune_distill.distill.t5 import T5
 from tune_distill.distill.tensors import Pairs
@@ -136,7 +137,9 @@ def _train(
         target_truncated_fraction=tokens.train.targets.truncated_fraction(
             data.num_train, lengths.max_target_length
         ),
-        device=_device_name(),
+        device=device_name(),
+        instruction_set=instruction_set(),
+        precision=profile.train.precision,
         history=training.position.history,
     )
     store.finish_run(trial.run_key, record, lambda path: student.save(path, training.model))
@@ -256,7 +259,3 @@ def _on_device(model: T5, profile: Profile) -> T5:
     """The model where and as the profile's trials compute."""
     model.precision = profile.train.precision
     return model.cuda() if torch.cuda.is_available() else model
-
-
-def _device_name() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

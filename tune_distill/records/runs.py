@@ -31,6 +31,8 @@ class RunRecord:
     """What a finished training leaves beside its student.
 
     `eval_loss` and those of `history` were measured on the examples of `validation_digest`.
+    `device` is "cpu" or the GPU's name, `instruction_set` that of the device with its processor,
+    and `precision` the arithmetic's: what the last digits depend on.
     """
 
     num_train: int
@@ -43,6 +45,8 @@ class RunRecord:
     source_truncated_fraction: float
     target_truncated_fraction: float
     device: str
+    instruction_set: str
+    precision: str
     history: tuple[HistoryRow, ...]
 
 
