@@ -7,9 +7,10 @@ the package reads plain attributes. The models are strict: "16" is not a number.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
@@ -17,6 +18,11 @@ from tune_distill.spec.effect import ByContent, Keyed, Neutral, OnlyIf
 
 MINI_STUDENT = "mini"
 MINI_CORPUS = "mini-nli"
+
+SOURCES = frozenset(
+    {"student.source", "student.revision", "data.source", "metrics.bertscore_model"}
+)
+"""Fields that name files, whose content may change under the same name."""
 
 Strategy = Literal["greedy", "beam", "sample"]
 Precision = Literal["fp32", "bf16"]
@@ -165,6 +171,21 @@ def field_paths() -> tuple[str, ...]:
         assert issubclass(model, Section)
         paths += [f"{section}.{name}" for name in model.model_fields]
     return tuple(paths)
+
+
+@cache
+def neutral_values() -> Mapping[str, Any]:
+    """The neutral value of each dotted field that has one."""
+    values = {}
+    for path in field_paths():
+        section, name = path.split(".")
+        model = Profile.model_fields[section].annotation
+        assert isinstance(model, type)
+        assert issubclass(model, Section)
+        for mark in model.model_fields[name].metadata:
+            if isinstance(mark, Neutral):
+                values[path] = mark.value
+    return values
 
 
 def column_name(path: str) -> str:
