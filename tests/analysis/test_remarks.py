@@ -2,12 +2,15 @@
 
 import re
 
+import pandas as pd
 import pytest
 
 from tests.analysis.made_studies import PLANTS, SEARCH, ended, rates, verdict_on
-from tests.analysis.planted import Plant
+from tests.analysis.planted import Plant, plant
 from tests.records.made import study_of
 from tune_distill.analysis.remarks import findings, notes
+from tune_distill.analysis.results import read_results
+from tune_distill.analysis.verdict import judge
 
 NUMBER = r"[+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\]"
 ERROR = "loss: must be finite, got nan at step 4"
@@ -21,6 +24,36 @@ def searched(*loss, **plan):
 
 def test_there_is_nothing_to_note_where_all_was_compared(tmp_path):
     assert notes(verdict_on(tmp_path, Plant())) == []
+
+
+def trained_on(tmp_path, *machines):
+    """The notes on a study whose trials were trained on these in turn, one after the other."""
+    folder = plant(tmp_path, Plant())
+    path = folder / "trials.parquet"
+    trials = pd.read_parquet(path)
+    chosen = [machines[number % len(machines)] for number in range(len(trials))]
+    trials["device"], trials["instruction_set"] = zip(*chosen, strict=True)
+    trials.to_parquet(path)
+    return notes(judge(read_results(folder)))
+
+
+def test_a_study_that_mixes_instruction_sets_says_so(tmp_path):
+    one, other = ("cpu", "AVX512 on AMD EPYC"), ("cpu", "DEFAULT on AMD EPYC")
+    assert trained_on(tmp_path, one) == []
+    assert trained_on(tmp_path, one, other) == [
+        "Trained on different processors: 5 on cpu (AVX512 on AMD EPYC), 4 on cpu (DEFAULT on AMD "
+        "EPYC); losses agree to about six digits across them, and single answers may differ."
+    ]
+
+
+def test_a_study_that_mixes_devices_says_so(tmp_path):
+    notes = trained_on(
+        tmp_path, ("cpu", "AVX2 on X"), ("NVIDIA H100", "sm_90"), ("cpu", "AVX2 on X")
+    )
+    assert notes == [
+        "Trained on different devices: 6 on cpu (AVX2 on X), 3 on NVIDIA H100 (sm_90); on another "
+        "device chance moves a training as another seed does."
+    ]
 
 
 def test_one_seed_is_warned_of(tmp_path):

@@ -5,12 +5,15 @@ import pytest
 
 from tests.analysis.planted import Plant, plant, planted_settings
 from tests.records.made import study_of
+from tune_distill.analysis.remarks import notes
 from tune_distill.analysis.results import (
     read_results,
     setting_name,
     setting_phrase,
     short_name,
 )
+from tune_distill.analysis.tables import load
+from tune_distill.analysis.verdict import judge
 from tune_distill.spec.errors import StoreError, StudyFileError
 
 ALL_FAILED = {(1, seed): "failed" for seed in range(3)}
@@ -160,11 +163,14 @@ def test_a_table_of_another_study_is_an_error(tmp_path):
         read_results(folder)
 
 
-def test_a_table_from_before_workers_were_replaced_is_read(tmp_path):
+def test_tables_of_earlier_versions_are_read(tmp_path):
     folder = plant(tmp_path, Plant(num_examples=20))
     path = folder / "trials.parquet"
-    pd.read_parquet(path).drop(columns="num_retries").to_parquet(path)
-    assert len(read_results(folder).trials) == 9
+    later = ["num_retries", "device", "instruction_set", "precision"]
+    pd.read_parquet(path).drop(columns=later).to_parquet(path)
+    results = read_results(folder)
+    assert len(results.trials) == len(load(folder.name, results=tmp_path)) == 9
+    assert notes(judge(results)) == []
 
 
 def test_a_study_file_with_a_fault_says_which(tmp_path):

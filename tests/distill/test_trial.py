@@ -23,6 +23,7 @@ from tests.tiny import mini_examples, trial_of, write_csv
 from tune_distill.distill.encoders import Encoder
 from tune_distill.distill.examples import Example
 from tune_distill.distill.inputs import Inputs
+from tune_distill.distill.machine import device_name, instruction_set
 from tune_distill.distill.trial import Progress, run_trial
 from tune_distill.records.runs import HistoryRow
 from tune_distill.records.sealed import seal
@@ -125,6 +126,8 @@ def test_the_records_say_what_was_done(world: World, finished: Store) -> None:
     assert run.eval_loss == evaluation.eval_loss == run.history[-1].eval_loss
     assert run.final_train_loss == run.history[-1].train_loss
     assert run.examples_per_s == pytest.approx(80 / run.training_time_s)
+    on = (run.device, run.instruction_set, run.precision)
+    assert on == (device_name(), instruction_set(), "fp32")
     assert (run.source_truncated_fraction, run.target_truncated_fraction) == (0.0, 0.0)
     assert dict(finished.identities()) == {trial.run_key: trial.run_identity}
     assert not finished.checkpoint_path(trial.run_key).exists()
@@ -156,6 +159,28 @@ def test_the_same_trial_gives_the_same_numbers_anywhere(
     assert weights(store, trial) == weights(finished, trial)
     world.run(other, store)
     assert weights(store, other) != weights(store, trial)
+
+
+def test_a_bf16_trial_is_another_run_in_the_same_precision_throughout(
+    world: World, finished: Store, store: Store
+) -> None:
+    trial = world.trial(train={"precision": "bf16"})
+    assert trial.run_key != world.trial().run_key
+    metrics = world.run(trial, store)[-1].metrics
+    run, exact = store.run(trial.run_key), finished.run(world.trial().run_key)
+    assert run is not None
+    assert exact is not None
+    assert run.eval_loss != exact.eval_loss
+    assert run.eval_loss == pytest.approx(exact.eval_loss, rel=0.02)
+    # What reads the student from the store computes as what trained it, to the last bit.
+    path = store.predictions_path(trial.evaluation_key)
+    answers = pd.read_parquet(path)
+    store.discard_evaluation(trial.evaluation_key)
+    (progress,) = world.run(trial, store)
+    assert not progress.trained
+    assert progress.metrics == metrics
+    pd.testing.assert_frame_equal(pd.read_parquet(path), answers, check_exact=True)
+    assert progress.final_eval_loss == run.eval_loss
 
 
 def test_another_decoding_reuses_the_run(world: World, finished: Store) -> None:

@@ -103,6 +103,22 @@ def test_differences_stand_in_the_wanted_order_then_those_only_stored():
     ]
 
 
+def test_a_field_that_is_left_out_differs_by_its_neutral_value():
+    wanted = run_of(make_profile(train={"precision": "bf16", "label_smoothing": 0.0}))
+    assert differences(wanted, run_of(make_profile())) == [
+        Difference("train.precision", "bf16", "fp32"),
+        Difference("train.label_smoothing", 0.0, 0.1),
+    ]
+
+
+def run_of(profile):
+    """The run's identity."""
+    fakes = FakeIdentities()
+    return run_identity(
+        profile, 0, fakes.student_identity(profile.student), fakes.data_identity(profile.data)
+    )
+
+
 def test_flatten_dots_every_level():
     assert flatten({"a": {"b": {"c": 1}, "d": [2]}, "e": None}) == {
         "a.b.c": 1,

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import settings as examples
@@ -174,6 +176,39 @@ def test_a_widened_search_is_the_same_search():
 )
 def test_a_search_with_another_space_or_baseline_is_another(changes):
     assert search_key(**changes) != search_key()
+
+
+class Changed(FakeIdentities):
+    """What `b` names, be it a student, data or an encoder, has changed since."""
+
+    def student_identity(self, student):
+        found = super().student_identity(student)
+        return {**found, "revision": "changed"} if student.source == "b" else found
+
+    def data_identity(self, data):
+        found = super().data_identity(data)
+        return replace(found, validation_digest="changed") if data.source == "b" else found
+
+    def encoder_identity(self, metrics):
+        return "changed" if metrics.bertscore_model == "b" else metrics.bertscore_model
+
+
+@pytest.mark.parametrize(
+    ("vary", "differs"),
+    [
+        ({"student.source": ["a", "b"]}, True),
+        ({"data.source": ["a", "b"]}, True),
+        ({"metrics.bertscore_model": ["a", "b"]}, True),
+        ({"which": {"type": "cases", "cases": {"one": {"student.source": "b"}}}}, True),
+        ({"student.source": ["a", "c"]}, False),
+    ],
+)
+def test_a_search_over_sources_is_another_once_their_files_change(vary, differs):
+    study = make_study(vary, search=search(num_samples=2))
+    before, after = (
+        resolved(study, make_profile()).search_key(identities) for identities in (FAKES, Changed())
+    )
+    assert (before != after) == differs
 
 
 def test_factors_and_values_that_mean_the_same_are_the_same_search():

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
+import pandas as pd
+
 from tune_distill.analysis.results import words
 from tune_distill.analysis.scores import LOWER_IS_BETTER
 from tune_distill.analysis.statistics.scaling import LARGEST_EXPONENT, Scaling
@@ -50,7 +54,7 @@ def notes(verdict: Verdict) -> list[str]:
         f"Not compared: {listed(verdict, settings)} ({reason.rstrip('.')})."
         for reason, settings in reasons.items()
     ]
-    return [*found, *_smaller(verdict)]
+    return [*found, *_smaller(verdict), *_mixed_machines(verdict.results.complete)]
 
 
 def _smaller(verdict: Verdict) -> list[str]:
@@ -71,6 +75,24 @@ def _smaller(verdict: Verdict) -> list[str]:
                 f"{name}, which shares no more with the baseline."
             )
     return found
+
+
+def _mixed_machines(complete: pd.DataFrame) -> list[str]:
+    """On what the complete trials were trained, if it was not the same for all of them."""
+    # Tables of earlier versions do not say.
+    if not {"device", "instruction_set"} <= set(complete.columns):
+        return []
+    counts = Counter(zip(complete["device"], complete["instruction_set"], strict=True))
+    if len(counts) < 2:
+        return []
+    several = len({device for device, _ in counts}) > 1
+    differ = (
+        "on another device chance moves a training as another seed does"
+        if several
+        else "losses agree to about six digits across them, and single answers may differ"
+    )
+    machines = ", ".join(f"{count} on {d} ({which})" for (d, which), count in counts.items())
+    return [f"Trained on different {'devices' if several else 'processors'}: {machines}; {differ}."]
 
 
 def law_text(verdict: Verdict) -> str:

@@ -24,6 +24,9 @@ from tune_distill.spec.settings import baseline
 from tune_distill.spec.study import Study
 from tune_distill.spec.yaml_files import load_study
 
+_LATER_COLUMNS = ("num_retries", "device", "instruction_set", "precision")
+"""Columns of trials that earlier versions did not write."""
+
 SettingValues = dict[str, Scalar]
 """A setting as tables show it: each varied column and its value."""
 
@@ -117,9 +120,8 @@ def read_results(folder: Path) -> StudyResults:
     trials = load(folder.name, results=folder.parent)
     columns = list(study.columns.values())
     written = [column.name for column in (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING)]
-    # Tables of the first version lack it, and nothing here reads it.
-    written.remove("num_retries")
-    _require_columns(folder, "trials", trials, [*columns, *written])
+    required = [name for name in written if name not in _LATER_COLUMNS]
+    _require_columns(folder, "trials", trials, [*columns, *required])
     settings, numbers = _settings(trials, columns)
     trials = trials.assign(setting=numbers)
     chosen, note = _baseline(study, profile, trials, settings)

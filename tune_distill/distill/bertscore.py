@@ -23,6 +23,7 @@ from torch.nn.functional import normalize
 from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from tune_distill.distill.encoders import Encoder, unusable
+from tune_distill.distill.precision import exact_products
 
 BATCH_SIZE = 64
 
@@ -83,6 +84,7 @@ def load_encoder(files: Encoder) -> tuple[PreTrainedTokenizerBase, PreTrainedMod
     return tokenizer, encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@exact_products()
 @torch.inference_mode()
 def _embed(
     texts: set[str], tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel

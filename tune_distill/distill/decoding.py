@@ -18,6 +18,7 @@ from tune_distill.distill.architecture import Architecture
 from tune_distill.distill.batches import length_sorted
 from tune_distill.distill.beams import beam_search
 from tune_distill.distill.incremental import Answers, IncrementalDecoder
+from tune_distill.distill.precision import exact_products, products_in
 from tune_distill.distill.sampling import draw, uniforms
 from tune_distill.distill.t5 import T5
 from tune_distill.distill.tokens import Ints
@@ -44,20 +45,23 @@ def samples_per_example(settings: Decode) -> int:
     return settings.num_samples if settings.strategy == "sample" else 1
 
 
+@exact_products()
 @torch.inference_mode()
 def decode(model: T5, spell: Spell, sources: Sequence[Ints], settings: Decode) -> list[list[str]]:
     """`texts[i][k]` is sample k of the answer to source i, as `spell` spells its tokens.
 
-    The same call gives the same texts, and a source's texts do not depend on the others.
+    The same call gives the same texts, and a source's texts do not depend on the others. They are
+    computed in the model's precision.
     """
     model.eval()
-    decoder = IncrementalDecoder(model)
     texts: list[list[str]] = [[] for _ in sources]
     lengths = [len(row) for row in sources]
-    for indices in length_sorted(lengths, _batch_size(model.config, settings, lengths)):
-        answers_BWL = _answers(decoder, [sources[index] for index in indices], settings)
-        for index, answers_WL in zip(indices, answers_BWL, strict=True):
-            texts[index] = spell(answers_WL.tolist())
+    with products_in(model.precision, model.device):
+        decoder = IncrementalDecoder(model)
+        for indices in length_sorted(lengths, _batch_size(model.config, settings, lengths)):
+            answers_BWL = _answers(decoder, [sources[index] for index in indices], settings)
+            for index, answers_WL in zip(indices, answers_BWL, strict=True):
+                texts[index] = spell(answers_WL.tolist())
     return texts
 
 

@@ -35,9 +35,9 @@ _MASKED = float("-inf")
 class _Cache:
     """Keys or values (N, H, T, D) of the tokens so far; the positions to come hold any numbers."""
 
-    def __init__(self, num_rows: int, heads: int, like: torch.Tensor) -> None:
-        self.rows = like.new_zeros(num_rows, heads, 0, like.shape[-1] // heads)
-        self._spare = self.rows
+    def __init__(self, rows: torch.Tensor) -> None:
+        self.rows = rows
+        self._spare = rows
 
     def grow(self) -> None:
         # Zeros, as what is masked must not be NaN.
@@ -89,7 +89,9 @@ class IncrementalDecoder:
         self._start_token = config.decoder_start_token_id
         self.pad_token = config.pad_token_id
         self.eos_tokens = torch.tensor(config.eos_token_ids, dtype=torch.long, device=model.device)
-        self._layers = [_Layer(block, config.num_heads) for block in model.decoder.block]
+        # What is cast at each step otherwise.
+        dtype = torch.bfloat16 if model.precision == "bf16" else torch.float32
+        self._layers = [_Layer(block, config.num_heads, dtype) for block in model.decoder.block]
 
     def padding(self, *shape: int) -> torch.Tensor:
         """Tokens of that shape, none of them written yet."""
@@ -133,7 +135,7 @@ class IncrementalDecoder:
         answers.length += 1
         if rows_M is not None:
             x_NK = x_NK[rows_M]
-        return self._model.logits(self._model.decoder.final_layer_norm(x_NK))
+        return self._model.logits(self._model.decoder.final_layer_norm(x_NK)).float()
 
     def _encode(self, sources: Sequence[Ints], layout: Layout) -> torch.Tensor:
         """The encoder's states (B, S, K), zeros for padding."""
@@ -150,12 +152,13 @@ class IncrementalDecoder:
 class _Layer:
     """One layer's three parts: each computes what is added to the answers' states."""
 
-    def __init__(self, block: Any, heads: int) -> None:
+    def __init__(self, block: Any, heads: int, dtype: torch.dtype) -> None:
         back, source, forward = block.layer
         self._heads = heads
         self._norms = [part.layer_norm for part in (back, source)]
         self._back, self._source = back.SelfAttention, source.EncDecAttention
-        self._qkv = torch.cat([part.weight for part in (self._back.q, self._back.k, self._back.v)])
+        parts = (self._back.q, self._back.k, self._back.v)
+        self._qkv = torch.cat([part.weight for part in parts]).to(dtype)
         self._feed_forward = forward
 
     def source(self, states_BSK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -167,8 +170,9 @@ class _Layer:
         return keys.contiguous(), values.contiguous()
 
     def caches(self, num_rows: int) -> tuple[_Cache, _Cache]:
-        like = self._back.o.weight
-        return _Cache(num_rows, self._heads, like), _Cache(num_rows, self._heads, like)
+        width = len(self._qkv) // 3 // self._heads
+        keys, values = self._qkv.new_zeros(2, num_rows, self._heads, 0, width)
+        return _Cache(keys), _Cache(values)
 
     def look_back(
         self, x_NK: torch.Tensor, caches: tuple[_Cache, _Cache], at: int, bias_HT: torch.Tensor
@@ -181,7 +185,7 @@ class _Layer:
                 cache.grow()
             cache.rows[:, :, at] = new.view(rows, heads, -1)
         keys, values = (cache.rows.flatten(0, 1) for cache in caches)
-        scores = torch.bmm(query.reshape(rows * heads, 1, -1), keys.transpose(1, 2))
+        scores = torch.bmm(query.reshape(rows * heads, 1, -1), keys.transpose(1, 2)).float()
         scores.view(rows, heads, -1).add_(bias_HT)
         mixed = torch.bmm(scores.softmax(-1), values)
         return product(mixed.view(rows, -1), self._back.o.weight)
@@ -197,7 +201,7 @@ class _Layer:
         shape_BWHD = len(mask_B11S), -1, self._heads, keys_BHSD.shape[-1]
         query_NK = product(self._norms[1](x_NK), self._source.q.weight)
         scores = query_NK.view(shape_BWHD).transpose(1, 2) @ keys_BHSD.transpose(2, 3)
-        mixed = scores.add_(mask_B11S).softmax(-1) @ values_BHSD
+        mixed = scores.float().add_(mask_B11S).softmax(-1) @ values_BHSD
         return product(mixed.transpose(1, 2).reshape(len(x_NK), -1), self._source.o.weight)
 
     def feed_forward(self, x_NK: torch.Tensor) -> torch.Tensor:

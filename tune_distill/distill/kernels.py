@@ -34,13 +34,25 @@ _ONEDNN = _onednn_operator()
 
 
 def product(x_NK: torch.Tensor, weight_MK: torch.Tensor) -> torch.Tensor:
-    """`x @ weight.T`, shape (N, M), with gradients for both."""
-    if _ONEDNN is None or x_NK.device.type != "cpu" or x_NK.dtype != torch.float32:
+    """`x @ weight.T`, shape (N, M), with gradients for both; bfloat16 under autocast."""
+    device = x_NK.device.type
+    if _ONEDNN is None or device != "cpu" or torch.is_autocast_enabled(device):
         return linear(x_NK, weight_MK)
     if torch.is_grad_enabled() and (x_NK.requires_grad or weight_MK.requires_grad):
         result_NM: torch.Tensor = _Product.apply(x_NK, weight_MK)
         return result_NM
     return _onednn(x_NK, weight_MK)
+
+
+def attention_scores(
+    bias_GQK: torch.Tensor, q_GQE: torch.Tensor, k_GKE: torch.Tensor
+) -> torch.Tensor:
+    """`bias + q @ k.T`, float32 (G, Q, K); `bias` is float32, or broadcasts to it."""
+    k_GEK = k_GKE.transpose(1, 2)
+    if q_GQE.dtype == torch.float32:
+        return torch.baddbmm(bias_GQK, q_GQE, k_GEK)
+    # In bfloat16 the bias would lose most of its digits, and what hides padding be infinite.
+    return torch.bmm(q_GQE, k_GEK).float() + bias_GQK
 
 
 def rms_norm(x_NK: torch.Tensor, weight_K: torch.Tensor, epsilon: float) -> torch.Tensor:

@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import log_softmax
 
 from tune_distill.distill.batches import length_sorted
+from tune_distill.distill.precision import exact_products, products_in
 from tune_distill.distill.t5 import T5
 from tune_distill.distill.tensors import Batch, Pairs, collate
 
@@ -45,6 +46,7 @@ class ExampleLoss:
         return self.total / self.num_tokens
 
 
+@exact_products()
 @torch.no_grad()
 def example_losses(model: T5, pairs: Pairs) -> list[ExampleLoss]:
     """The loss of each pair, in the order of the pairs, without smoothing or dropout."""
@@ -76,10 +78,8 @@ def evaluation_loss(model: T5, pairs: Pairs) -> float:
 
 
 def _logits(model: T5, batch: Batch) -> torch.Tensor:
-    """The model's logits at each label, float32 (N, V)."""
-    device_type = batch.labels_M.device.type
-    bf16 = device_type == "cuda" and torch.cuda.is_bf16_supported()
-    with torch.autocast(device_type, torch.bfloat16, enabled=bf16):
+    """The model's logits at each label, float32 (N, V), computed in the model's precision."""
+    with products_in(model.precision, model.device):
         hidden_ND = model(batch.source_ids_N, batch.sources, batch.decoder_ids_N, batch.targets)
         logits_NV = model.logits(hidden_ND)[: len(batch.labels_M)]
     return logits_NV.float()

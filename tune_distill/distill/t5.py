@@ -25,7 +25,8 @@ from torch import nn
 from torch.nn.functional import dropout, embedding, gelu, relu, silu
 
 from tune_distill.distill.architecture import Architecture
-from tune_distill.distill.kernels import gather, product, rms_norm, spread
+from tune_distill.distill.kernels import attention_scores, gather, product, rms_norm, spread
+from tune_distill.spec.profile import Precision
 
 # oneDNN makes code for each size of a product that it meets: the fewer sizes, the better.
 _ROUND = 32
@@ -39,7 +40,12 @@ _FUNCTIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 class T5(nn.Module):
-    """An encoder and a decoder over one table of embeddings."""
+    """An encoder and a decoder over one table of embeddings.
+
+    `precision` is what its losses and answers are computed in; its weights are float32.
+    """
+
+    precision: Precision = "fp32"
 
     def __init__(self, config: Architecture) -> None:
         super().__init__()
@@ -154,11 +160,15 @@ class Layout:
         return mask_P.index_fill_(0, self.places_M, True).view(self.num_rows, self.longest)
 
     def dropout(self, x_NK: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
-        """As torch's dropout of padded rows: it draws for padding too, and so do we, for the same
-        numbers."""
+        """Drop what torch's dropout of padded rows drops; float32.
+
+        torch draws numbers for padding too, and so does this, to draw the same ones.
+        """
         if not training or rate == 0:
             return x_NK
-        noise = x_NK.new_empty(self.num_rows * self.longest, x_NK.shape[1])
+        noise = torch.empty(
+            self.num_rows * self.longest, x_NK.shape[1], dtype=torch.float32, device=x_NK.device
+        )
         noise_NK = gather(noise.bernoulli_(1 - rate), self.places_M, self.num_tokens)
         return x_NK * noise_NK.div_(1 - rate)
 
@@ -215,7 +225,7 @@ class Attention(nn.Module):
         layout: Layout,
     ) -> torch.Tensor:
         """What the heads read, (N, D)."""
-        scores_GQK = torch.baddbmm(bias_GQK, q_GQE, k_GKE.transpose(1, 2))
+        scores_GQK = attention_scores(bias_GQK, q_GQE, k_GKE)
         shares_GQK = dropout(scores_GQK.softmax(-1), self.config.dropout_rate, self.training)
         read_BHQE = torch.bmm(shares_GQK, v_GKE).view(layout.num_rows, -1, *q_GQE.shape[1:])
         return product(layout.unpad(read_BHQE.transpose(1, 2).flatten(2)), self.o.weight)

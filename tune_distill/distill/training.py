@@ -12,6 +12,7 @@ import torch
 from tune_distill.distill.batches import length_grouped, num_batches, num_steps
 from tune_distill.distill.checkpoints import Position
 from tune_distill.distill.losses import ExampleLoss, example_losses, mean_loss, token_losses
+from tune_distill.distill.precision import exact_products
 from tune_distill.distill.t5 import T5
 from tune_distill.distill.tensors import Pairs, collate
 from tune_distill.records.runs import HistoryRow
@@ -42,6 +43,7 @@ class Training:
         seed: int,
     ) -> None:
         self.model = model
+        model.precision = settings.precision
         self.optimizer = _optimizer(model, settings)
         self.total_steps = num_steps(len(train.sources), settings)
         self.position = Position(0, 0.0, ())
@@ -88,6 +90,7 @@ class Training:
             batches = length_grouped(lengths, batch_size, self._seed, epoch)
             yield from batches[done_batches if epoch == done_epochs else 0 :]
 
+    @exact_products()
     def _step(self, indices: Sequence[int], rate: float) -> None:
         batch = collate(self._train, indices, self.model)
         loss, unsmoothed = token_losses(self.model, batch, self._settings.label_smoothing)

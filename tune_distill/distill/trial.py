@@ -19,6 +19,7 @@ from tune_distill.distill.encoders import Encoder
 from tune_distill.distill.examples import Example, content_ids
 from tune_distill.distill.inputs import Inputs, Tokens
 from tune_distill.distill.losses import ExampleLoss, example_losses, mean_loss
+from tune_distill.distill.machine import device_name, instruction_set
 from tune_distill.distill.scoring import PredictionRow, score_predictions, summarize
 from tune_distill.distill.t5 import T5
 from tune_distill.distill.tensors import Pairs
@@ -140,9 +141,9 @@ def _train(
         target_truncated_fraction=tokens.train.targets.truncated_fraction(
             data.num_train, lengths.max_target_length
         ),
-        device=_device_name(),
-        instruction_set=torch.backends.cpu.get_cpu_capability(),
-        precision="fp32",
+        device=device_name(),
+        instruction_set=instruction_set(),
+        precision=profile.train.precision,
         history=training.position.history,
     )
     store.finish_run(
@@ -162,7 +163,7 @@ def _training(
 
     def fresh() -> Training:
         torch.manual_seed(trial.seed)
-        model = _on_device(student.model())
+        model = _on_device(student.model(), trial.profile)
         training = Training(model, train, validation, trial.profile.train, trial.seed)
         training.position = replace(training.position, validation_digest=digest)
         return training
@@ -188,7 +189,8 @@ def _stored_student(trial: Trial, inputs: Inputs, store: Store) -> T5 | None:
     """The run's student, or None. A damaged one is reported, and its run set aside."""
     try:
         with store.student(trial.run_key) as folder:
-            return _on_device(inputs.untrained[trial.profile.student].load(folder))
+            model = inputs.untrained[trial.profile.student].load(folder)
+            return _on_device(model, trial.profile)
     except (DamagedError, FileNotFoundError, StudentError) as error:
         store.set_run_aside(trial.run_key, error)
         return None
@@ -268,9 +270,7 @@ def _checkpoint_writer(training: Training, run_key: str) -> Callable[[Path], Non
     return write
 
 
-def _on_device(model: T5) -> T5:
+def _on_device(model: T5, profile: Profile) -> T5:
+    """The model where and as the profile's trials compute."""
+    model.precision = profile.train.precision
     return model.cuda() if torch.cuda.is_available() else model
-
-
-def _device_name() -> str:
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

@@ -39,8 +39,8 @@ class RunRecord:
     """What a finished training leaves beside its student.
 
     `eval_loss` and those of `history` were measured on the examples of `validation_digest`.
-    `device` is "cpu" or the GPU's name, `instruction_set` that of the CPU as torch names it, and
-    `precision` the arithmetic's: what the last digits depend on.
+    `device` is "cpu" or the GPU's name, `instruction_set` that of the device with its processor,
+    and `precision` the arithmetic's: what the last digits depend on.
     """
 
     __pydantic_config__ = _STRICT

@@ -72,6 +72,13 @@ TRIALS_AFTER_SETTING = (
     Column(
         "target_truncated_fraction", _REAL, "Share of training targets cut to the maximum length"
     ),
+    Column("device", _TEXT, "What trained it: `cpu`, or the name of the GPU"),
+    Column(
+        "instruction_set",
+        _TEXT,
+        "The CPU's instruction set and model, with limits of the environment; a GPU's architecture",
+    ),
+    Column("precision", _TEXT, "Arithmetic of training and decoding: `fp32` or `bf16`"),
     Column("run_key", _TEXT, "Identity of the training; trials that share it share the student"),
     Column("evaluation_key", _TEXT, "Identity of the decoding and scoring"),
     Column("reused", _TRUTH, "Whether the trial's run was in the store already when its turn came"),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tune_distill.spec.profile import Profile
+from tune_distill.spec.profile import Profile, neutral_values
 
 RECIPE_VERSION = 4
 """Raise it when training code changes its results: stored runs are then not found any more."""
@@ -113,10 +113,17 @@ class Difference:
 
 
 def differences(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> list[Difference]:
-    """The fields that differ, in the wanted identity's order."""
+    """The fields that differ, in the wanted identity's order.
+
+    A field that an identity leaves out has its neutral value there, if it has one.
+    """
     left, right = flatten(wanted), flatten(stored)
     return [
-        Difference(name, left.get(name), right.get(name))
+        Difference(
+            name,
+            left.get(name, neutral_values().get(name)),
+            right.get(name, neutral_values().get(name)),
+        )
         for name in dict.fromkeys((*left, *right))
         # A field that is missing differs from one that is null.
         if (name in left, left.get(name)) != (name in right, right.get(name))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, Protocol
 
+from tune_distill.spec.domains import Scalar
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.keys import (
     DataIdentity,
@@ -18,9 +19,9 @@ from tune_distill.spec.keys import (
     run_identity,
 )
 from tune_distill.spec.profile import Data, Metrics, Profile, Student
+from tune_distill.spec.search_identity import search_identity
 from tune_distill.spec.settings import (
     Setting,
-    baseline,
     domains,
     extremes,
     require_bounded,
@@ -138,24 +139,14 @@ class ResolvedStudy:
         return trials
 
     def search_key(self, identities: Identities) -> str:
-        """The identity of the search: what earlier decisions of Optuna and ASHA are valid for.
+        """The key of the search: see `search_identity`."""
 
-        The number of samples is left out, so that a widened search goes on. The baseline is part
-        of it: Optuna chooses its points after that one, and ASHA spares it.
-        """
-        space = domains(self.study, self.profile)
-        spared = baseline(self.study, self.profile)
-        own = self.trial(Setting({}, {}), self.study.search.seed, identities)
-        return key_of(
-            {
-                "vary": {name: domain.in_effect() for name, domain in space.items()},
-                "search": {**self.study.search.in_effect(), "num_samples": None},
-                "scheduler": self.study.scheduler and self.study.scheduler.in_effect(),
-                "metric": self.study.metric.in_effect(),
-                "baseline": spared and spared.values,
-                "profile": own.evaluation_identity | {"run_key": own.run_key},
-            }
-        )
+        def identity_at(point: Mapping[str, Scalar]) -> dict[str, Any]:
+            space = domains(self.study, self.profile)
+            alone = setting(self.study, space, point)
+            return self.trial(alone, self.study.search.seed, identities).evaluation_identity
+
+        return key_of(search_identity(self.study, self.profile, identity_at))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,11 @@ the package reads plain attributes. The models are strict: "16" is not a number.
 from __future__ import annotations
 
 import os
+<<<<<<< HEAD
 from collections.abc import Iterable, Mapping
+=======
+from collections.abc import Mapping
+>>>>>>> w-keys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +24,11 @@ from tune_distill.spec.section import Section, single_field
 
 MINI_STUDENT = "mini"
 MINI_CORPUS = "mini-nli"
+
+SOURCES = frozenset(
+    {"student.source", "student.revision", "data.source", "metrics.bertscore_model"}
+)
+"""Fields that name files, whose content may change under the same name."""
 
 Strategy = Literal["greedy", "beam", "sample"]
 Precision = Literal["fp32", "bf16"]
@@ -180,6 +189,21 @@ def value_faults(where: str, path: str, value: Any) -> list[str]:
     except ValidationError as error:
         return [line.replace(f": {name}: ", ": ", 1) for line in describe(error, model, where)]
     return []
+
+
+@cache
+def neutral_values() -> Mapping[str, Any]:
+    """The neutral value of each dotted field that has one."""
+    values = {}
+    for path in field_paths():
+        section, name = path.split(".")
+        model = Profile.model_fields[section].annotation
+        assert isinstance(model, type)
+        assert issubclass(model, Section)
+        for mark in model.model_fields[name].metadata:
+            if isinstance(mark, Neutral):
+                values[path] = mark.value
+    return values
 
 
 def column_name(path: str) -> str:

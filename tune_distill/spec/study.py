@@ -29,7 +29,8 @@ FIXED_COLUMNS = frozenset({
     "rouge2", "rougeL", "faithfulness", "faithfulness_ceiling", "grounding", "bertscore",
     "eval_loss", "final_train_loss", "training_time_s", "decode_time_s", "examples_per_s",
     "num_steps", "num_train", "num_validation", "source_truncated_fraction",
-    "target_truncated_fraction", "run_key", "evaluation_key", "reused", "num_retries", "config",
+    "target_truncated_fraction", "device", "instruction_set", "precision", "run_key",
+    "evaluation_key", "reused", "num_retries", "config",
 })
 # fmt: on
 """Columns that every trials table has (records/schemas.py); cases of such a name would hide one."""
