@@ -156,7 +156,9 @@ def state():
     loggers = [logging.getLogger(name).level for name in ("ray.tune", "tune_distill")]
     handlers = [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM)]
     collector = gc.isenabled(), gc.get_freeze_count()
-    return dict(os.environ), loggers, handlers, collector, str(sys.excepthook)
+    # scikit-learn sets KMP_ variables when it is imported.
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "KMP_"}
+    return environment, loggers, handlers, collector, str(sys.excepthook)
 
 states = [state()]
 for name in ("one", "two"):
