@@ -106,9 +106,6 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--no-reuse", action="store_true", help="make everything again")
     cluster = add_scheduling(parser)
     cluster.add_argument("--address", help="join a Ray cluster ('auto', or HOST:PORT)")
-    cluster.add_argument(
-        "--nice", type=_niceness, metavar="N", help="niceness of trials on this machine, to 19 (0)"
-    )
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--dry-run", action="store_true", help="show the plan, and stop")
     shown.add_argument(
@@ -161,6 +158,12 @@ def add_scheduling(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         type=_positive_real,
         metavar="SECONDS",
         help="an attempt at a trial is ended and retried after so long (never)",
+    )
+    cluster.add_argument(
+        "--nice",
+        type=_niceness,
+        metavar="N",
+        help="niceness of trials where Ray is started here (0)",
     )
     return cluster
 

@@ -9,7 +9,7 @@ import resource
 import signal
 import sys
 
-from tune_distill.tuning.guest import environment_kept, process_kept
+from tune_distill.tuning.guest import environment_kept, loggers_kept, process_kept
 
 
 def test_variables_are_there_in_the_block_and_as_before_after_it(monkeypatch):
@@ -45,7 +45,7 @@ def test_signals_hooks_loggers_and_limits_are_as_before():
     try:
         faulthandler.disable()
         before = state()
-        with process_kept():
+        with process_kept(), loggers_kept():
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             sys.excepthook = print
             faulthandler.enable()

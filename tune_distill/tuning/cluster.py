@@ -17,7 +17,7 @@ from typing import Any
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning.access import let_in
 from tune_distill.tuning.alive import Head, OwnProcesses, Watch, begin_watch, end_watch
-from tune_distill.tuning.guest import environment_kept, process_kept
+from tune_distill.tuning.guest import environment_kept, loggers_kept, process_kept
 from tune_distill.tuning.keeper import StartError, kept
 from tune_distill.tuning.own_ray import private_options
 
@@ -66,15 +66,17 @@ def running_ray(address: str | None, nice: int | None = None) -> Iterator[Nodes]
         if line := compat.missing_line(compat.JOINED if address else compat.STARTED_HERE):
             logger.warning("%s", line)
         if address is None:
-            os.environ |= compat.niceness(_effective(nice or 0))
+            for name, value in compat.niceness(_effective(nice or 0)).items():
+                if nice is not None or name not in os.environ:
+                    os.environ[name] = value
         elif nice is not None:
             logger.warning(
                 "--nice does not apply to a cluster that is joined: its nodes set the niceness of "
                 "their workers when they start"
             )
-        # A failed trial is a row with its reason; its traceback is not news.
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        with compat.quiet_about_workers(), _joined(address) as nodes:
+        with loggers_kept(), compat.quiet_about_workers(), _joined(address) as nodes:
+            # A failed trial is a row with its reason; its traceback is not news.
+            logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
             yield nodes
 
 

@@ -33,25 +33,30 @@ def environment_kept(defaults: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def process_kept() -> Iterator[None]:
-    """After the block, signals, Ray's loggers, hooks and limits are as they were before it.
-
-    A logger that Ray makes in the block, when it is first imported, stays as Ray makes it.
-    """
+    """After the block, signals, hooks and limits are as they were before it."""
     hook, had_faulthandler = sys.excepthook, faulthandler.is_enabled()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with signals_kept():
-        loggers = {name: _state(logging.getLogger(name)) for name in _ray_loggers()}
         try:
             yield
         finally:
-            for name, (level, propagate, handlers) in loggers.items():
-                logger = logging.getLogger(name)
-                logger.setLevel(level)
-                logger.propagate, logger.handlers[:] = propagate, handlers
             sys.excepthook = hook
             if not had_faulthandler:
                 faulthandler.disable()
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@contextmanager
+def loggers_kept() -> Iterator[None]:
+    """After the block, the loggers that Ray made when it was imported are as before it."""
+    loggers = {name: _state(logging.getLogger(name)) for name in _ray_loggers()}
+    try:
+        yield
+    finally:
+        for name, (level, propagate, handlers) in loggers.items():
+            logger = logging.getLogger(name)
+            logger.setLevel(level)
+            logger.propagate, logger.handlers[:] = propagate, handlers
 
 
 def _variables() -> dict[str, str]:
