@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import fsspec
 
 from tune_distill.spec.errors import StoreError
-from tune_distill.spec.redaction import redacted
+from tune_distill.spec.redaction import keep_secrets_of, redacted
 
 # Here an upload appears in one piece once it has ended, and renames are copies.
 WHOLE_UPLOADS = {"s3", "s3a", "gs", "gcs"}
@@ -45,6 +45,7 @@ def open_system(uri: str, flag: str) -> tuple[fsspec.AbstractFileSystem, str]:
     Raises:
         StoreError: no such protocol, its package is not installed, or it takes other URIs.
     """
+    keep_secrets_of(uri)
     try:
         # An instance of our own, whose listings are not kept: other processes write there too.
         system, root = fsspec.core.url_to_fs(
