@@ -13,6 +13,7 @@ import pytest
 
 from tests.tiny import mini_examples, write_csv
 from tune_distill import bundle as bundles
+from tune_distill import packing
 from tune_distill.bundle import package_bundle, study_bundle
 from tune_distill.distill import data_folder
 from tune_distill.distill.corpus import Corpus
@@ -341,7 +342,7 @@ class TestSize:
     @pytest.fixture(autouse=True)
     def small_limit(self, monkeypatch):
         """A limit that the package is below."""
-        monkeypatch.setattr(bundles, "LIMIT_BYTES", 2**20)
+        monkeypatch.setattr(packing, "LIMIT_BYTES", 2**20)
 
     @pytest.fixture
     def large(self, laptop):

@@ -7,26 +7,22 @@ every node. Packing the same files again gives the same archive, which Ray need 
 from __future__ import annotations
 
 import re
-import shutil
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import tune_distill
+from tune_distill import packing
 from tune_distill.distill.students import STUDENT_FILES, student_identity
 from tune_distill.options import Options
+from tune_distill.packing import REMEDY, Bundle, fits, mib, size
 from tune_distill.records.environment import environment
-from tune_distill.records.leftovers import scratch
 from tune_distill.records.names import require_name
 from tune_distill.spec.domains import Cases, Scalar, Values
 from tune_distill.spec.errors import DataError, StudyFileError
 from tune_distill.spec.plan import ResolvedStudy
 from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
 from tune_distill.spec.yaml_files import search_spaces_dir, shipped_profiles, shipped_studies
-
-LIMIT_BYTES = 100 * 2**20
-"""What a head's dashboard takes in one upload."""
 
 DATA_FILES = ("*.csv", "*.jsonl", "*.parquet")
 
@@ -37,30 +33,6 @@ _SECRET_FILE = re.compile(
     r"(^|[._-])((auth_?)?token|secrets?|credentials?|passwords?|api_?key|service_?account)([._-]|$)",
     re.IGNORECASE,
 )
-# Compressed already, or numbers that look like noise.
-_STORED = (".safetensors", ".parquet", ".png")
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-
-
-@dataclass
-class Bundle:
-    """What travels, by its place in the archive; `notes` are for the user."""
-
-    files: dict[str, Path | bytes]
-    notes: list[str] = field(default_factory=list)
-
-    def write(self, archive: Path) -> None:
-        """Write a zip of the files to `archive`.
-
-        Raises:
-            StudyFileError: it would be larger than a head takes.
-        """
-        if not _packs(self.files, archive):
-            largest, size = _largest(self.files)
-            raise StudyFileError(
-                f"submit: what travels must pack into {_mib(LIMIT_BYTES)}, got more, of which "
-                f"{largest} has {_mib(size)}; {_REMEDY}"
-            )
 
 
 def package_bundle() -> Bundle:
@@ -99,7 +71,6 @@ def study_bundle(options: Options, studies: Sequence[ResolvedStudy]) -> tuple[Bu
 
 
 _SEARCH_SPACES = "tune_distill/search_spaces"
-_REMEDY = "put it on the cluster's head and name it by its absolute path there, or use a hub id"
 
 
 def _sources(root: Path) -> Iterator[Path]:
@@ -143,14 +114,14 @@ def _add_source(
         student_identity(fixed[0].profile.student)
     files = _source_files(section, folder)
     given = options.sources().get(section)
-    if not _fits(files):
+    if not fits(files):
         if given is None or not Path(given).expanduser().is_absolute():
             raise StudyFileError(
-                f"{name}: must pack into {_mib(LIMIT_BYTES)} to travel, got {folder} with "
-                f"{_mib(_size(files))}; {_REMEDY}"
+                f"{name}: must pack into {mib(packing.LIMIT_BYTES)} to travel, got {folder} with "
+                f"{mib(size(files))}; {REMEDY}"
             )
         bundle.notes.append(
-            f"{folder} is too large to travel ({_mib(_size(files))}): expected on the cluster's "
+            f"{folder} is too large to travel ({mib(size(files))}): expected on the cluster's "
             "head under the same path"
         )
         return options
@@ -214,57 +185,5 @@ def _require_no_other_directory(resolved: ResolvedStudy) -> None:
         path = Path(value)
         if not path.is_absolute() and path.is_dir() and value not in (MINI_STUDENT, MINI_CORPUS):
             raise StudyFileError(
-                f"study {study.name}: {name}: this directory does not travel, got {value}; "
-                f"{_REMEDY}"
+                f"study {study.name}: {name}: this directory does not travel, got {value}; {REMEDY}"
             )
-
-
-def _fits(files: Mapping[str, Path | bytes]) -> bool:
-    if _size(files) <= LIMIT_BYTES:
-        return True
-    with scratch() as folder:
-        return _packs(files, folder / "fits.zip")
-
-
-def _packs(files: Mapping[str, Path | bytes], archive: Path) -> bool:
-    """Whether the files fit into an archive that a head takes, which is then at `archive`."""
-    with archive.open("wb") as stream, zipfile.ZipFile(stream, "w") as packed:
-        for place in sorted(files):
-            content = files[place]
-            member = zipfile.ZipInfo(place, _EPOCH)
-            member.external_attr = 0o644 << 16
-            stored = place.endswith(_STORED)
-            member.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
-            if stored and stream.tell() + _bytes(content) > LIMIT_BYTES:
-                return False
-            if isinstance(content, bytes):
-                packed.writestr(member, content)
-            else:
-                member.file_size = content.stat().st_size
-                with content.open("rb") as source, packed.open(member, "w") as target:
-                    shutil.copyfileobj(source, target, 1 << 20)
-            if stream.tell() > LIMIT_BYTES:
-                return False
-    return archive.stat().st_size <= LIMIT_BYTES
-
-
-def _largest(files: Mapping[str, Path | bytes]) -> tuple[str, int]:
-    """The directory with the most bytes, and how many."""
-    sizes: dict[str, int] = {}
-    for content in files.values():
-        if isinstance(content, Path):
-            folder = str(content.parent)
-            sizes[folder] = sizes.get(folder, 0) + _bytes(content)
-    return max(sizes.items(), key=lambda item: item[1])
-
-
-def _size(files: Mapping[str, Path | bytes]) -> int:
-    return sum(_bytes(content) for content in files.values())
-
-
-def _bytes(content: Path | bytes) -> int:
-    return content.stat().st_size if isinstance(content, Path) else len(content)
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:.0f} MiB"

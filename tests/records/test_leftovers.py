@@ -152,3 +152,15 @@ def test_one_is_alone(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(enter, range(200)))
     assert most == 1
+
+
+def test_a_link_is_not_taken_for_what_a_killed_writer_left(tmp_path):
+    """In a folder that others share, it may lead to what is nobody's to remove."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "file").touch()
+    for target in ("mine", "mine/file"):
+        link = tmp_path / f".{target.replace('/', '-')}.0123456789ab.tmp"
+        link.symlink_to(tmp_path / target)
+        remove_abandoned(tmp_path)
+        assert link.is_symlink()
+    assert (tmp_path / "mine" / "file").exists()

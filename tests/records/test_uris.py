@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
 from tests.records.places import write
+from tune_distill.records.clouds import quiet
 from tune_distill.records.objects import ObjectStore
 from tune_distill.records.places import Folder
 from tune_distill.records.uris import local_path, open_place
+from tune_distill.spec import redaction
 from tune_distill.spec.errors import StoreError
+
+
+@pytest.fixture(autouse=True)
+def forgotten(monkeypatch):
+    """What this process was told to hide is of no matter to other tests."""
+    monkeypatch.setattr(redaction, "_told", set())
 
 
 class TestRefusals:
@@ -99,6 +110,44 @@ class TestRefusals:
         place = ObjectStore.open("memory://user:secret@host/store", "--store")
         assert place.where("a") == "memory://user:***@host/store/a"
 
+    @pytest.mark.parametrize("uri", ["nowhere://user:secret@host/x", "s3://k:secret@"])
+    def test_a_refusal_shows_no_password(self, uri):
+        assert "secret" not in self.refused(uri)
+
+    def test_what_a_client_says_of_its_keys_is_not_shown(self, monkeypatch):
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMIK7MDENG")
+        place = ObjectStore.open("memory://store", "--store")
+
+        def refuse(*arguments, **options):
+            raise OSError("signed with wJalrXUtnFEMIK7MDENG")
+
+        monkeypatch.setattr(place._system, "cat_file", refuse)
+        with pytest.raises(StoreError, match=r"signed with \*\*\*"):
+            place.read("a")
+
+    def test_loggers_are_as_they_were(self):
+        """A file system may log while others use it, but not what is raised to our callers."""
+        gcsfs = logging.getLogger("gcsfs")
+        gcsfs.setLevel(logging.INFO)
+        place = ObjectStore.open("memory://store", "--store")
+        with quiet():
+            assert place.names("a") == []
+            assert gcsfs.level == logging.CRITICAL
+        assert gcsfs.level == logging.INFO
+        gcsfs.setLevel(logging.NOTSET)
+
+    def test_loggers_are_as_they_were_after_threads(self):
+        barrier = Barrier(8)
+
+        def use(_):
+            barrier.wait(60)
+            with quiet():
+                pass
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(use, range(8)))
+        assert logging.getLogger("gcsfs").level == logging.NOTSET
+
 
 class TestOpenPlace:
     def test_a_path_and_a_file_uri_are_folders_of_this_machine(self, tmp_path):
@@ -110,6 +159,10 @@ class TestOpenPlace:
     def test_another_machine_has_no_local_path(self):
         with pytest.raises(StoreError, match="file:///absolute/path"):
             local_path("file://host/path", "--store")
+
+    def test_a_path_has_no_nul(self):
+        with pytest.raises(StoreError, match="must be without NUL"):
+            local_path("file:///a%00b", "--store")
 
     def test_a_relative_path_is_made_absolute(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -79,6 +79,11 @@ def test_what_was_read_from_a_file_is_hidden():
     assert redacted(SECRET) == "***"
 
 
+def test_what_a_uri_holds_is_hidden_wherever_it_is_quoted():
+    redaction.keep_secrets_of("sftp://user:p%40ssword@host/x?sig=abcdef")
+    assert redacted('bucket "user:p@ssword" of abcdef') == 'bucket "user:***" of ***'
+
+
 def test_an_error_never_holds_a_secret(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", SECRET)
     error = StoreError(f"s3://user:{SECRET}@bucket: got {SECRET}")

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tune_distill.bundle import Bundle
+from tune_distill.packing import Bundle
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning import job_client
 from tune_distill.tuning.jobs import STUDY, Jobs, Purpose

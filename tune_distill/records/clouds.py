@@ -6,13 +6,14 @@ import glob
 import logging
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import fsspec
 
 from tune_distill.spec.errors import StoreError
-from tune_distill.spec.redaction import redacted
+from tune_distill.spec.redaction import keep_secrets_of, redacted
 
 # Here an upload appears in one piece once it has ended, and renames are copies.
 WHOLE_UPLOADS = {"s3", "s3a", "gs", "gcs"}
@@ -20,7 +21,7 @@ WHOLE_UPLOADS = {"s3", "s3a", "gs", "gcs"}
 # What pip installs for a protocol; for others fsspec names the package.
 CLOUDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 
-CREDENTIALS = {
+_CREDENTIALS = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role that may list, "
     "read, write and delete there",
     "gs": "run gcloud auth application-default login, or set GOOGLE_APPLICATION_CREDENTIALS, as "
@@ -34,6 +35,9 @@ PUT_OPTIONS: dict[str, dict[str, int]] = {
     "gs": {"chunksize": _PIECE_BYTES},
 }
 
+# How often S3 is asked again while it is undecided which of two writers came first.
+_NUM_CREATE_TRIES = 10
+
 
 def open_system(uri: str, flag: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """Return the file system of `uri` and the path in it, which nothing has asked yet.
@@ -41,6 +45,7 @@ def open_system(uri: str, flag: str) -> tuple[fsspec.AbstractFileSystem, str]:
     Raises:
         StoreError: no such protocol, its package is not installed, or it takes other URIs.
     """
+    keep_secrets_of(uri)
     try:
         # An instance of our own, whose listings are not kept: other processes write there too.
         system, root = fsspec.core.url_to_fs(
@@ -75,18 +80,39 @@ def protocol(uri: str) -> str:
     return uri.partition("://")[0]
 
 
-def is_about_access(error: Exception) -> bool:
-    """Return whether credentials are missing or do not suffice."""
-    # botocore, google.auth and the others share no base; gcsfs says Forbidden in an OSError.
-    return isinstance(error, PermissionError) or bool(
-        re.search(r"credential|forbidden|anonymous|denied", said(error), re.IGNORECASE)
+def create_object(system: fsspec.AbstractFileSystem, path: str, content: bytes) -> bool:
+    """Write an object that is not there yet; return whether this call wrote it."""
+    for attempt in range(_NUM_CREATE_TRIES):
+        try:
+            system.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return False
+        except OSError as error:
+            code = _error_code(error)
+            # Not every server says which of the conditions failed; there is only one.
+            if code == "PreconditionFailed":
+                return False
+            # S3 asks for another attempt where two writers come at the same moment.
+            if code != "ConditionalRequestConflict":
+                raise
+            time.sleep(0.1 * (attempt + 1))
+        else:
+            return True
+    raise TimeoutError(f"conflicts with other writers {_NUM_CREATE_TRIES} times")
+
+
+def remedy(error: Exception, cloud: str | None, flag: str) -> str:
+    """Return what a user can do about an error of a file system."""
+    if isinstance(error, FileNotFoundError) and cloud:
+        return f"make the bucket first, or choose another with {flag}"
+    if _is_about_access(error):
+        return _CREDENTIALS.get(cloud or "", "ask for access there") + (
+            f", or choose another place with {flag}"
+        )
+    return (
+        "check the network and the URI, and give the same command again, "
+        f"or choose another place with {flag}"
     )
-
-
-def error_code(error: BaseException) -> str:
-    """Return what S3 calls the error that s3fs has put into Python's terms."""
-    response = getattr(error.__cause__, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
 
 
 def said(error: Exception) -> str:
@@ -94,6 +120,20 @@ def said(error: Exception) -> str:
     text = redacted(" ".join(str(error).split()))
     text = text if len(text) <= 400 else f"{text[:400]}..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _is_about_access(error: Exception) -> bool:
+    """Whether credentials are missing or do not suffice."""
+    # botocore, google.auth and the others share no base; gcsfs says Forbidden in an OSError.
+    return isinstance(error, PermissionError) or bool(
+        re.search(r"credential|forbidden|anonymous|denied", said(error), re.IGNORECASE)
+    )
+
+
+def _error_code(error: BaseException) -> str:
+    """What S3 calls the error that s3fs has put into Python's terms."""
+    response = getattr(error.__cause__, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
 
 
 # gcsfs logs, with a traceback, what it then raises.

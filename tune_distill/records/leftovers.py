@@ -98,5 +98,6 @@ def make_locked(path: Path, make: Callable[[Path], None]) -> int:
 
 
 def _open(path: Path) -> int:
-    # Over NFS a lock needs a file that may be written.
-    return os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    # Over NFS a lock needs a file that may be written. Links are not followed, because others
+    # may put them into a folder for temporary files.
+    return os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | os.O_NOFOLLOW)

@@ -6,7 +6,6 @@ import errno
 import glob
 import tempfile
 import threading
-import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,14 +17,13 @@ from fsspec.implementations.local import LocalFileSystem
 
 from tune_distill.records.clouds import (
     CLOUDS,
-    CREDENTIALS,
     PUT_OPTIONS,
     WHOLE_UPLOADS,
-    error_code,
-    is_about_access,
+    create_object,
     open_system,
     protocol,
     quiet,
+    remedy,
     said,
 )
 from tune_distill.records.copies import Copies
@@ -36,9 +34,6 @@ from tune_distill.spec.redaction import redacted
 
 # What no bucket answers, but the disk of this machine where files lie on their way.
 _OWN_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-
-# How often S3 is asked again while it is undecided which of two writers came first.
-_NUM_CREATE_TRIES = 10
 
 # Of two threads that create the same file one must see the other's.
 _creating = threading.Lock()
@@ -105,7 +100,7 @@ class ObjectStore(Copies):
     def create(self, name: str, content: bytes) -> bool:
         if self._whole_uploads:
             with self._explained(name, writes=True):
-                return self._create_object(self._path(name), content)
+                return create_object(self._system, self._path(name), content)
         # What these file systems have in common has no way to let one of two writers win; within
         # this process the lock does.
         with _creating:
@@ -114,25 +109,6 @@ class ObjectStore(Copies):
             with self.writing(name) as path:
                 path.write_bytes(content)
             return True
-
-    def _create_object(self, path: str, content: bytes) -> bool:
-        for attempt in range(_NUM_CREATE_TRIES):
-            try:
-                self._system.pipe_file(path, content, mode="create")
-            except FileExistsError:
-                return False
-            except OSError as error:
-                code = error_code(error)
-                # Not every server says which of the conditions failed; there is only one.
-                if code == "PreconditionFailed":
-                    return False
-                # S3 asks for another attempt where two writers come at the same moment.
-                if code != "ConditionalRequestConflict":
-                    raise
-                time.sleep(0.1 * (attempt + 1))
-            else:
-                return True
-        raise TimeoutError(f"conflicts with other writers {_NUM_CREATE_TRIES} times")
 
     def names(self, folder: str) -> list[str]:
         try:
@@ -271,20 +247,8 @@ class ObjectStore(Copies):
     def _refuse(self, name: str, error: Exception) -> NoReturn:
         raise StoreError(
             f"{self.where(name)}: must be readable and writable, got {said(error)}; "
-            f"{self._remedy(error)}"
+            f"{remedy(error, self._cloud, self._flag)}"
         ) from error
-
-    def _remedy(self, error: Exception) -> str:
-        if isinstance(error, FileNotFoundError) and self._cloud:
-            return f"make the bucket first, or choose another with {self._flag}"
-        if is_about_access(error):
-            return CREDENTIALS.get(self._cloud or "", "ask for access there") + (
-                f", or choose another place with {self._flag}"
-            )
-        return (
-            "check the network and the URI, and give the same command again, "
-            f"or choose another place with {self._flag}"
-        )
 
 
 def _relative(path: str, root: str) -> str:

@@ -10,31 +10,33 @@ from tune_distill.spec.errors import StoreError
 
 
 def open_place(uri: str, flag: str) -> Place:
-    """The place that `uri` names: a path, file://..., or any other fsspec URI.
+    """Return the place that `uri` names: a path, file://..., or any other fsspec URI.
 
     Raises:
         StoreError: fsspec does not know the protocol, or its package is not installed.
     """
     if not is_remote(uri):
         return Folder(local_path(uri, flag))
-    # fsspec and its clouds take their time: only where they are asked for.
+    # fsspec and its clouds take long to import.
     from tune_distill.records.objects import ObjectStore
 
     return ObjectStore.open(uri, flag)
 
 
 def is_remote(uri: str) -> bool:
-    """Whether `uri` names no path of this machine."""
+    """Return whether `uri` names something else than a path of this machine."""
     return "://" in uri and not uri.startswith("file:")
 
 
 def local_path(uri: str, flag: str) -> Path:
-    """The folder that `uri` (a path, or file://...) names.
+    """Return the folder that `uri` (a path, or file://...) names.
 
     Raises:
         StoreError: another kind of URI.
     """
     parsed = _parsed(uri, flag)
+    if "\0" in unquote(uri):
+        raise StoreError(f"{flag}: a path must be without NUL, got {uri!r}; choose another")
     if parsed.scheme == "file" and parsed.netloc in ("", "localhost"):
         return Path(unquote(parsed.path)).absolute()
     if parsed.scheme == "file":

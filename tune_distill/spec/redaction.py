@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+from urllib.parse import unquote
 
 _HIDDEN = "***"
 
-# Shorter values would blank out ordinary words, and are no secrets.
-_LEAST_LENGTH = 8
+# Shorter values would blank out ordinary words.
+_LEAST_LENGTH, _LEAST_IN_URI = 8, 6
 
 _NAME = re.compile(
     r"(TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?|ACCESS_KEY(_ID)?|API_?KEY|"
@@ -22,18 +23,18 @@ _NAME = re.compile(
 
 _PATTERNS = (
     # scheme://user:password@host
-    (re.compile(r"(://[^/@:\s]*):[^/\s]*@"), rf"\1:{_HIDDEN}@"),
+    (re.compile(r"(://[^/@:\s]*:)([^/\s]*)(?=@)"), rf"\1{_HIDDEN}"),
     # ?signature=...; a name such as X-Amz-Security-Token too
     (
         re.compile(
             r"([?&][^=&\s]*(?:token|secret|passw|signature|sig|credential|api_?key|access_?key)"
-            r"[^=&\s]*=)[^&\s'\"]+",
+            r"[^=&\s]*=)([^&\s'\"]+)",
             re.IGNORECASE,
         ),
         rf"\1{_HIDDEN}",
     ),
     # Authorization: Bearer ...
-    (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{8,}", re.IGNORECASE), rf"\1 {_HIDDEN}"),
+    (re.compile(r"\b((?:Bearer|Basic)\s+)([\w.~+/=-]{8,})", re.IGNORECASE), rf"\1{_HIDDEN}"),
 )
 
 _told: set[str] = set()
@@ -42,6 +43,13 @@ _told: set[str] = set()
 def keep_secret(text: str) -> None:
     """Hide this secret of the process, which was read from a file, in all messages to come."""
     _told.update(_pieces(text))
+
+
+def keep_secrets_of(uri: str) -> None:
+    """Hide the passwords in this URI, which those who are asked there may quote by themselves."""
+    for pattern, _ in _PATTERNS:
+        for _, secret in pattern.findall(uri):
+            _told.update(_pieces(unquote(secret), _LEAST_IN_URI))
 
 
 def redacted(text: str) -> str:
@@ -56,6 +64,6 @@ def redacted(text: str) -> str:
     return text
 
 
-def _pieces(secret: str) -> list[str]:
+def _pieces(secret: str, least: int = _LEAST_LENGTH) -> list[str]:
     """The secret as a message may quote it: by lines, because quoting escapes line ends."""
-    return [piece for piece in secret.split() if len(piece) >= _LEAST_LENGTH]
+    return [piece for piece in secret.split() if len(piece) >= least]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tune_distill.spec.errors import ClusterError
+from tune_distill.spec.redaction import keep_secrets_of
 from tune_distill.tuning.cluster_token import COPY, Token, find_token
 
 _TIMEOUT_S = 10.0
@@ -33,6 +34,7 @@ def dashboard_headers(url: str) -> dict[str, str]:
     Raises:
         ClusterError: no dashboard of Ray answers there, or it asks for a token that is not here.
     """
+    keep_secrets_of(url)
     status, content = _get(url, {})
     headers: dict[str, str] = {}
     if status in _REFUSED:
