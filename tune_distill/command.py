@@ -120,7 +120,7 @@ class Command:
             self.console.print(Group(*lines), crop=False)
 
     def tell_dropped(self) -> None:
-        """Show a line for each split that lost rows, and why; once for each source."""
+        """One line for each split that lost rows, and why; each source is told of once."""
         for source, splits in self.inputs.dropped.items():
             for split, reasons in splits.items():
                 lost = ", ".join(f"{count} {reason}" for reason, count in reasons.items())

@@ -100,7 +100,7 @@ def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_examples(folder: Path, examples: Iterable[ExampleTexts]) -> None:
-    """Write a row for each of these to `examples.parquet`."""
+    """`examples.parquet` holds a row for each of these."""
     rows = [
         {
             "example_id": example.example_id,
