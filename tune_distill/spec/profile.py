@@ -7,11 +7,7 @@ the package reads plain attributes. The models are strict: "16" is not a number.
 from __future__ import annotations
 
 import os
-<<<<<<< HEAD
 from collections.abc import Iterable, Mapping
-=======
-from collections.abc import Mapping
->>>>>>> w-keys
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -197,10 +193,7 @@ def neutral_values() -> Mapping[str, Any]:
     values = {}
     for path in field_paths():
         section, name = path.split(".")
-        model = Profile.model_fields[section].annotation
-        assert isinstance(model, type)
-        assert issubclass(model, Section)
-        for mark in model.model_fields[name].metadata:
+        for mark in section_model(section).model_fields[name].metadata:
             if isinstance(mark, Neutral):
                 values[path] = mark.value
     return values
