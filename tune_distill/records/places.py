@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from tune_distill.records.digests import DamagedError, open_regular
+from tune_distill.records.digests import read_regular, require_regular
 from tune_distill.records.files import (
     atomic_directory,
     atomic_file,
@@ -120,16 +120,12 @@ class Folder:
 
     def read(self, name: str) -> bytes:
         # A path would be taken apart first, which takes longer than to read a small file.
-        with open_regular(f"{self.root}/{name}") as stream:
-            content = stream.read(MOST_READ_BYTES + 1)
-        if len(content) > MOST_READ_BYTES:
-            raise DamagedError(f"{name} has more than {MOST_READ_BYTES} bytes")
-        return content
+        return read_regular(f"{self.root}/{name}", MOST_READ_BYTES)
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
         path = self.path(name)
-        open_regular(path).close()
+        require_regular(path)
         yield path
 
     @contextmanager
