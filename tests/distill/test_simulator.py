@@ -131,6 +131,7 @@ def test_bytes_give_the_simulator_back():
 
 
 @given(st.data())
+@settings(deadline=None)
 def test_a_changed_byte_is_refused_or_harmless(data):
     content = bytearray(hand_made().to_bytes("pool"))
     position = data.draw(st.integers(0, len(content) - 1))
@@ -144,6 +145,7 @@ def test_a_changed_byte_is_refused_or_harmless(data):
 
 
 @given(st.integers(0, len(hand_made().to_bytes("pool")) - 1))
+@settings(deadline=None)
 def test_a_cut_file_is_refused(length):
     with pytest.raises(DamagedError):
         Simulator.from_bytes(hand_made().to_bytes("pool")[:length], "pool")

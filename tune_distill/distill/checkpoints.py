@@ -126,7 +126,7 @@ def load_checkpoint(
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             record = file.metadata()[_RECORD].encode()
-        state = unseal(record, "checkpoint", {"run": run_key}, _State, str(path)).content
+        state = unseal(record, "checkpoint", {"run": run_key}, _State).content
         if _digest(tensors) != state.tensors:
             raise DamagedError("its tensors are not those that were saved")
         _restore(model, optimizer, tensors)

@@ -197,4 +197,4 @@ def _description(data: bytes, name: str) -> _Description:
     """The record beside the tensors: 8 bytes hold the header's length, then comes the header."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     record = header["__metadata__"][_METADATA_KEY].encode()
-    return unseal(record, "simulator", {"simulator": name}, _Description, "simulator").content
+    return unseal(record, "simulator", {"simulator": name}, _Description).content

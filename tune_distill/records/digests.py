@@ -67,7 +67,7 @@ def digests_in(folder: Path) -> dict[str, FileDigest]:
     return {path.relative_to(folder).as_posix(): digest_of(path) for path in files}
 
 
-def require(path: Path, expected: FileDigest) -> None:
+def require(path: str | Path, expected: FileDigest) -> None:
     """Check that the file holds what was stored.
 
     Raises:
@@ -85,7 +85,7 @@ def verified(path: Path, expected: FileDigest) -> Iterator[None]:
     """
     before = _require(path, expected)
     yield
-    if _version(os.stat(path, follow_symlinks=False)) != before:
+    if _version(os.lstat(path)) != before:
         raise DamagedError(f"{path.name} changed while it was read")
 
 
@@ -107,18 +107,34 @@ def open_regular(path: str | Path, dir_fd: int | None = None) -> BufferedReader:
     return os.fdopen(descriptor, "rb")
 
 
+def require_regular(path: Path) -> None:
+    """Check that a regular file lies there.
+
+    Raises:
+        DamagedError: something else does.
+        FileNotFoundError: nothing does.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except NotADirectoryError as error:
+        raise _irregular(path) from error
+    if not stat.S_ISREG(mode):
+        raise _irregular(path)
+
+
 def _irregular(path: str | Path) -> DamagedError:
     return DamagedError(f"{os.path.basename(path)} is no regular file")
 
 
-def _require(path: Path, expected: FileDigest) -> Version:
+def _require(path: str | Path, expected: FileDigest) -> Version:
     try:
         found, version = _measured(path)
     except FileNotFoundError as error:
-        raise DamagedError(f"{path.name} is missing") from error
-    require_size(path.name, found.size, expected)
-    if found.sha256 != expected.sha256:
-        raise DamagedError(f"{path.name} has another SHA-256 than its record names")
+        raise DamagedError(f"{os.path.basename(path)} is missing") from error
+    if found != expected:
+        name = os.path.basename(path)
+        require_size(name, found.size, expected)
+        raise DamagedError(f"{name} has another SHA-256 than its record names")
     return version
 
 
@@ -132,15 +148,16 @@ def require_size(name: str, size: int, expected: FileDigest) -> None:
         raise DamagedError(f"{name} has {size} bytes, and {expected.size} by its record")
 
 
-def _measured(path: Path) -> tuple[FileDigest, Version]:
+def _measured(path: str | Path) -> tuple[FileDigest, Version]:
     with open_regular(path) as stream:
         version = _version(os.fstat(stream.fileno()))
+        if version[2] < _REMEMBERED_BYTES:
+            return digest_of_bytes(stream.read()), version
         known = _hashed.get(str(path))
         if known is not None and known[0] == version:
             return FileDigest(version[2], known[1]), version
         sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-    if version[2] >= _REMEMBERED_BYTES:
-        _hashed[str(path)] = version, sha256
+    _hashed[str(path)] = version, sha256
     return FileDigest(version[2], sha256), version
 
 

@@ -16,6 +16,9 @@ from pathlib import Path
 from tune_distill.records.digests import DamagedError, open_regular
 from tune_distill.spec.errors import StoreError
 
+MOST_READ_BYTES = 256 * 1024 * 1024
+"""What is read into memory at once; larger files are handed over as paths."""
+
 MAX_NAME_BYTES = 1024
 """As S3 limits its keys."""
 
@@ -72,16 +75,19 @@ def entry(folder: Path, name: str) -> Path:
     return path / last
 
 
-def read_file(folder: Path, name: str, most_bytes: int = -1) -> bytes:
-    """Return the file `name` below `folder`, at most `most_bytes` of it, without following links.
+def read_file(folder: Path, name: str, most_bytes: int = MOST_READ_BYTES) -> bytes:
+    """Return the content of the file `name` below `folder`, without following links.
 
     Raises:
         FileNotFoundError: there is no such file.
         StoreError: as `joined`.
-        DamagedError: it is no regular file.
+        DamagedError: it is no regular file, or has more than `most_bytes`.
     """
     with _opened(folder, name) as stream:
-        return stream.read(most_bytes)
+        size = os.fstat(stream.fileno()).st_size
+        if size > most_bytes:
+            raise DamagedError(f"{name} has {size} bytes, and may have {most_bytes}")
+        return stream.read()
 
 
 def require_no_links(folder: Path) -> None:

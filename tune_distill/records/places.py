@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from tune_distill.records.digests import DamagedError, open_regular
+from tune_distill.records.digests import require_regular
 from tune_distill.records.files import (
     atomic_directory,
     atomic_file,
@@ -25,9 +25,6 @@ from tune_distill.records.files import (
 from tune_distill.records.leftovers import remove_abandoned, remove_tree
 from tune_distill.records.names import entry, joined, read_file, require_no_links
 from tune_distill.records.refusals import explained
-
-MOST_READ_BYTES = 256 * 1024 * 1024
-"""What is read into memory at once; larger files are handed over as paths."""
 
 
 class Place(Protocol):
@@ -116,15 +113,12 @@ class Folder:
         return joined(self.root, name) if name else self.root
 
     def read(self, name: str) -> bytes:
-        content = read_file(self.root, name, MOST_READ_BYTES + 1)
-        if len(content) > MOST_READ_BYTES:
-            raise DamagedError(f"{name} has more than {MOST_READ_BYTES} bytes")
-        return content
+        return read_file(self.root, name)
 
     @contextmanager
     def reading(self, name: str) -> Iterator[Path]:
         path = self.path(name)
-        open_regular(path).close()
+        require_regular(path)
         yield path
 
     @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,8 +35,10 @@ def explained(path: Path, chosen_with: str = "--results or --store") -> Iterator
 
 
 @contextmanager
-def explained_reading(where: str) -> Iterator[None]:
+def explained_reading(where: Callable[[str], str], name: str = "") -> Iterator[None]:
     """Turn the system's refusals to read in the block into a StoreError that says what to do.
+
+    Where the system does not name a file, `where` says where the one of this name lies.
 
     FileNotFoundError passes: that a file is absent is an answer.
     """
@@ -48,8 +50,8 @@ def explained_reading(where: str) -> Iterator[None]:
         refused = error.errno in (errno.EACCES, errno.EPERM)
         remedy = "allow yourself to read it" if refused else "check the disk and try again"
         raise StoreError(
-            f"{where}: must be readable, got {error.strerror or error}; {remedy}, or choose "
-            "another folder with --results or --store"
+            f"{error.filename or where(name)}: must be readable, got {error.strerror or error}; "
+            f"{remedy}, or choose another folder with --results or --store"
         ) from error
 
 

@@ -68,7 +68,7 @@ def seal(
 
 
 def unseal(
-    raw: bytes, kind: str, keys: Mapping[str, str], content: type[Content], where: str
+    raw: bytes, kind: str, keys: Mapping[str, str], content: type[Content]
 ) -> Sealed[Content]:
     """The record that `seal` made, whose `keys` include these.
 
@@ -83,12 +83,12 @@ def unseal(
     try:
         record = Sealed[content].model_validate_json(raw)  # type: ignore[valid-type]
     except ValidationError as error:
-        _require_known_format(raw, where)
+        _require_known_format(raw)
         first = error.errors(include_url=False, include_input=False)[0]
         field = ".".join(map(str, first["loc"]))
         raise DamagedError(f"{field}: {first['msg']}"[:200]) from error
     if record.format > FORMAT:
-        _refuse_newer(record.format, where)
+        _refuse_newer(record.format)
     if record.kind != kind or any(record.keys.get(name) != key for name, key in keys.items()):
         owner = ", ".join(f"{name} {key[:12]}" for name, key in record.keys.items())
         raise DamagedError(f"the record is of another entry: {record.kind} of {owner}"[:200])
@@ -100,17 +100,17 @@ def _tail(head: bytes) -> bytes:
     return b',"sha256":"%s"}' % hashlib.sha256(head + b"}").hexdigest().encode()
 
 
-def _require_known_format(raw: bytes, where: str) -> None:
+def _require_known_format(raw: bytes) -> None:
     try:
         found = _Format.model_validate_json(raw).format
     except ValidationError:
         return
     if found > FORMAT:
-        _refuse_newer(found, where)
+        _refuse_newer(found)
 
 
-def _refuse_newer(found: int, where: str) -> NoReturn:
+def _refuse_newer(found: int) -> NoReturn:
     raise NewerRecordError(
-        f"{where}: must be a record of format {FORMAT}, got {found}, which a newer version of "
+        f"must be a record of format {FORMAT}, got {found}, which a newer version of "
         "tune_distill wrote; update tune_distill, or choose another folder with --store"
     )

@@ -86,7 +86,7 @@ class Store(StoredRuns, StoredEvaluations):
     def discard_search(self, search_key: str) -> None:
         """Set the search's folder aside, so that the search starts from nothing."""
         folder = self.search_folder(search_key)
-        with explained_reading(self.place.where(folder)):
+        with explained_reading(self.place.where, folder):
             exists = self.place.exists(folder)
         if exists:
             self.place.set_aside(folder, "old")

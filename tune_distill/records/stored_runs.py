@@ -73,7 +73,7 @@ class StoredRuns(Entries):
 
     def has_checkpoint(self, run_key: str) -> bool:
         """Whether an unfinished training can go on."""
-        with explained_reading(self.place.where(_run(run_key))):
+        with explained_reading(self.place.where, _run(run_key)):
             return self.place.exists(_checkpoint(run_key))
 
     @contextmanager
@@ -86,7 +86,7 @@ class StoredRuns(Entries):
         """
         name = _checkpoint(run_key)
         with ExitStack() as stack:
-            with explained_reading(self.place.where(name)):
+            with explained_reading(self.place.where, name):
                 path = stack.enter_context(self.place.reading(name))
             yield path
 
@@ -153,7 +153,7 @@ class StoredRuns(Entries):
         Runs of no present study are among them, also those of other versions: what cannot be read
         is left out, and left as it is.
         """
-        with explained_reading(self.place.where("runs")):
+        with explained_reading(self.place.where, "runs"):
             keys = self.place.names("runs")
         for key in keys:
             if _KEY.fullmatch(key):

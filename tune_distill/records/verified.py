@@ -16,7 +16,7 @@ from tune_distill.records.digests import (
 )
 from tune_distill.records.places import Folder, Place
 from tune_distill.records.refusals import explained_reading
-from tune_distill.records.sealed import Content, Sealed, unseal
+from tune_distill.records.sealed import Content, NewerRecordError, Sealed, unseal
 
 
 def read_bytes(place: Place, name: str) -> bytes | None:
@@ -27,7 +27,7 @@ def read_bytes(place: Place, name: str) -> bytes | None:
         StoreError: it may not or cannot be read.
     """
     try:
-        with explained_reading(place.where(name)):
+        with explained_reading(place.where, name):
             return place.read(name)
     except FileNotFoundError:
         return None
@@ -45,7 +45,10 @@ def read_sealed(
     raw = read_bytes(place, name)
     if raw is None:
         return None
-    return unseal(raw, kind, keys, content, place.where(name))
+    try:
+        return unseal(raw, kind, keys, content)
+    except NewerRecordError as error:
+        raise NewerRecordError(f"{place.where(name)}: {error}") from error
 
 
 def require_files(place: Place, folder: str, files: Mapping[str, FileDigest]) -> None:
@@ -64,10 +67,11 @@ def require_files(place: Place, folder: str, files: Mapping[str, FileDigest]) ->
             require_size(name, sizes[name], digest)
         return
     assert isinstance(place, Folder)
-    for name, digest in files.items():
-        path = f"{folder}/{name}"
-        with explained_reading(place.where(path)):
-            require(place.path(path), digest)
+    root = place.path(folder)
+    with explained_reading(place.where, folder):
+        for name, digest in files.items():
+            # Records name files below their folder only.
+            require(f"{root}/{name}", digest)
 
 
 @contextmanager
@@ -79,7 +83,7 @@ def reading_verified(place: Place, name: str, digest: FileDigest) -> Iterator[Pa
         StoreError: it may not be read.
     """
     with ExitStack() as stack:
-        with _missing_is_damage(place.where(name)):
+        with _missing_is_damage(place, name):
             path = stack.enter_context(place.reading(name))
             stack.enter_context(verified(path, digest))
         yield path
@@ -96,7 +100,7 @@ def reading_verified_folder(
         StoreError: one may not be read.
     """
     with ExitStack() as stack:
-        with _missing_is_damage(place.where(name)):
+        with _missing_is_damage(place, name):
             folder = stack.enter_context(place.reading_folder(name))
             for file, digest in files.items():
                 stack.enter_context(verified(folder / file, digest))
@@ -104,9 +108,9 @@ def reading_verified_folder(
 
 
 @contextmanager
-def _missing_is_damage(where: str) -> Iterator[None]:
+def _missing_is_damage(place: Place, name: str) -> Iterator[None]:
     try:
-        with explained_reading(where):
+        with explained_reading(place.where, name):
             yield
     except FileNotFoundError as error:
-        raise DamagedError(f"{Path(where).name} is missing") from error
+        raise DamagedError(f"{Path(name).name} is missing") from error
