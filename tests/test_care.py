@@ -60,6 +60,8 @@ def test_two_signals_end_a_study_whose_output_nobody_reads_and_its_ray(tmp_path:
         wait_until(lambda: not of_session(study), "the end of its Ray", 60)
     finally:
         study.kill()
+        assert study.stderr is not None
+        study.stderr.close()
         kill_all(lambda: of_session(study))
         os.close(reading)
         os.close(writing)

@@ -11,6 +11,7 @@ import time
 
 import pytest
 
+from tests.processes import processes, wait_until
 from tune_distill.tuning.signals import ended_by_signals, signals_kept
 
 PROGRAM = """
@@ -113,6 +114,34 @@ def test_the_second_one_ends_a_command_that_hangs(where, numbers, tmp_path):
             assert process.wait(timeout=10) == 1
         finally:
             process.kill()
+
+
+def test_what_it_has_started_ends_with_it(tmp_path):
+    """Ray's processes would go on, and keep their CPUs and memory."""
+    block = """
+        import os, subprocess
+        script = "setsid sleep 1000 & echo $! > pid; wait"
+        subprocess.Popen(["sh", "-c", script], cwd=sys.argv[1], stdout=subprocess.DEVNULL)
+        told = []
+        while True:
+            try:
+                told or told.append(print("ready", flush=True))
+                time.sleep(1000)
+            except KeyboardInterrupt:
+                pass
+    """.strip()
+    program = [sys.executable, "-c", PROGRAM.format(before="", block=block), str(tmp_path)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        path = tmp_path / "pid"
+        wait_until(lambda: path.exists() and path.read_text().strip() != "", "the grandchild")
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+        assert process.wait(timeout=10) == 1
+    pid = int(path.read_text())
+    wait_until(lambda: pid not in {each.pid for each in processes()}, "the grandchild's end", 30)
 
 
 def test_last_words_are_not_waited_for_long():

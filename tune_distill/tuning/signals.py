@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -47,8 +48,8 @@ def ended_by_signals(say_last: Callable[[], object] = lambda: None) -> Iterator[
 
     Batch systems send SIGTERM first and SIGKILL later: the time between is for tables. The second
     signal ends the process whatever it does or waits for. `say_last` is called before that, and
-    given up if its output is blocked. What the process has started sees its death as that by
-    SIGKILL: a Ray of its own ends, and files that were half written are removed by the next one.
+    given up if its output is blocked. All processes that this one has started are killed, so that
+    a Ray of its own ends with it; files that were half written are removed by the next run.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -108,7 +109,28 @@ def _end(say_last: Callable[[], object]) -> None:
     words = threading.Thread(target=_say, args=(say_last,), daemon=True)
     words.start()
     words.join(_LAST_WORDS_S)
+    for pid in _descendants(os.getpid()):
+        with suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
     os._exit(_EXIT_ENDED)
+
+
+def _descendants(pid: int) -> list[int]:
+    """The processes that this one has started, and those that they have, parents first.
+
+    Read from /proc; none where the system has no such folder.
+    """
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        # One that ends meanwhile.
+        with suppress(OSError):
+            # After the name, which may hold anything: the state and the parent.
+            parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found[1:]
 
 
 def _say(say_last: Callable[[], object]) -> None:
