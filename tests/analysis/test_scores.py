@@ -225,6 +225,33 @@ def test_a_missing_table_is_an_error_that_says_so(folder):
         scores_of(folder)
 
 
+@pytest.mark.parametrize("column", ["rougeL", "faithful"])
+def test_answers_without_a_value_count_in_no_mean(folder, column):
+    def sparse(table):
+        present = pa.array([number % 3 > 0 for number in range(table.num_rows)])
+        position = table.schema.get_field_index(column)
+        cells = pc.if_else(present, table.column(column), None)
+        return table.set_column(position, table.schema.field(position), cells)
+
+    rewritten(folder, sparse)
+    rows = load(folder.name, results=folder.parent, table="predictions")
+    means = rows.astype({column: float}).groupby("trial_id")[column].mean()
+    scores = scores_of(folder)
+    metric = "faithfulness" if column == "faithful" else column
+    found = np.nanmean(scores.values[metric], axis=1)
+    assert found == pytest.approx(means[scores.trial_ids].to_numpy())
+
+
+def test_a_metric_without_any_value_is_absent(folder):
+    def without(table):
+        position = table.schema.get_field_index("rougeL")
+        return table.set_column(position, "rougeL", pa.nulls(table.num_rows, pa.float64()))
+
+    rewritten(folder, without)
+    assert "rougeL" not in scores_of(folder).values
+    assert "rouge1" in scores_of(folder).values
+
+
 def test_a_file_of_another_kind_is_an_error(folder):
     (folder / "predictions.parquet").write_text("trial_id,correct\n")
     with pytest.raises(StoreError, match="must be a predictions table, got Parquet magic"):

@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from tune_distill.analysis.summary import Counts, count, failures, setting_text, summary_table
+from tune_distill.analysis.summary import (
+    Counts,
+    count,
+    failures,
+    footnotes,
+    setting_text,
+    summary_table,
+)
 
 METRICS = {
     "label_accuracy": 0.5124,
@@ -168,3 +175,19 @@ def test_a_study_without_trials_has_headings_only():
     lines = rendered(["label_smoothing"], [], 80)
     assert headings(lines) == ["label", "smoothing", "state", *MEASURED]
     assert body(lines) == []
+
+
+def test_metrics_without_meaning_are_said_to_be_absent():
+    row = {"state": "complete", "reused": False, "faithfulness_ceiling": 0.9}
+    row |= {"rougeL": 0.5, "faithfulness": 0.5, "grounding": 0.5}
+    failed = dict.fromkeys(row) | {"state": "failed", "reused": False}
+    (ceiling,) = footnotes([row, failed])
+    assert ceiling.startswith("faithful has a ceiling of 0.900")
+    absent = dict.fromkeys(("rougeL", "faithfulness", "faithfulness_ceiling", "grounding"))
+    told = footnotes([row | absent, failed])
+    assert [line.split(" is absent: ")[0] for line in told] == [
+        "rougeL",
+        "faithfulness",
+        "grounding",
+    ]
+    assert footnotes([failed]) == []

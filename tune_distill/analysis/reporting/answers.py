@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -21,10 +22,12 @@ def example_blocks(verdict: Verdict) -> Iterator[Block]:
     results = verdict.results
     [(seed, row), *_] = sorted(results.trials_of(verdict.best).items())
     answers = _answers(verdict, results.complete["trial_id"][row])
+    # Null, neither true nor false, where the simulator could judge nothing.
+    unfaithful = answers["faithful"].eq(False)
     kinds = {
-        "Right": answers[answers["correct"] & answers["faithful"]],
+        "Right": answers[answers["correct"] & ~unfaithful],
         "Wrong": answers[~answers["correct"]],
-        "Unfaithful": answers[~answers["faithful"] & answers["predicted_label"].notna()],
+        "Unfaithful": answers[unfaithful & answers["predicted_label"].notna()],
     }
     yield Heading("Examples")
     yield Paragraph(
@@ -57,7 +60,7 @@ def _answers(verdict: Verdict, trial_id: str) -> pd.DataFrame:
     )
 
 
-def _example(answer: dict[str, object]) -> ExampleBlock:
+def _example(answer: dict[str, Any]) -> ExampleBlock:
     fields = [
         (name, str(answer[column]))
         for name, column in (
@@ -68,6 +71,9 @@ def _example(answer: dict[str, object]) -> ExampleBlock:
         )
         if answer[column]
     ]
-    faithful = "faithful" if answer["faithful"] else "unfaithful"
-    tags = ("right" if answer["correct"] else "wrong", faithful, f"ROUGE-L {answer['rougeL']:.2f}")
-    return ExampleBlock(str(answer["example_id"]), tuple(fields), tags)
+    tags = ["right" if answer["correct"] else "wrong"]
+    if pd.notna(answer["faithful"]):
+        tags.append("faithful" if answer["faithful"] else "unfaithful")
+    if pd.notna(answer["rougeL"]):
+        tags.append(f"ROUGE-L {answer['rougeL']:.2f}")
+    return ExampleBlock(str(answer["example_id"]), tuple(fields), tuple(tags))
