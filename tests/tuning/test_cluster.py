@@ -97,7 +97,7 @@ def test_a_ray_that_cannot_start_is_one_message(variable: str, value: str, tmp_p
 @pytest.mark.parametrize("name", ["gcs_server", "raylet"])
 def test_a_ray_that_dies_at_its_start_is_told_at_once(name: str, tmp_path: Path) -> None:
     with StudyProcess(tmp_path, "smoothing", *SMALL) as study:
-        wait_until(lambda: bool(_of_ray(study, name)), f"a {name}")
+        wait_until(lambda: _has_begun(study, name), f"a {name}")
         os.kill(_of_ray(study, name)[0].pid, signal.SIGKILL)
         killed_s = time.monotonic()
         assert study.wait() == 2, study.report()
@@ -126,6 +126,11 @@ def test_a_ray_that_dies_in_the_middle_ends_the_study_with_what_is_complete(
     (line,) = [line for line in study.errors.splitlines() if line.startswith("ERROR: ")]
     assert re.search(rf"got: its process {name} .*; give the same command again to go on", line)
     assert (tmp_path / "results" / "smoothing" / "trials.parquet").is_file()
+
+
+def _has_begun(study: StudyProcess, name: str) -> bool:
+    assert study.process.poll() is None, study.report()
+    return bool(_of_ray(study, name))
 
 
 def _of_ray(study: StudyProcess, name: str) -> list[Process]:
