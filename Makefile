@@ -13,7 +13,7 @@ BIN := .venv/bin
 # torch first, at the pinned version: asked for as a range, pip may fetch another build of it.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: study test test-quick test-faults test-all bench lint schema clean
+.PHONY: study test test-quick test-faults test-lowest test-all bench lint schema clean
 
 study: .venv/installed
 	$(BIN)/python -m tune_distill.study $(STUDY) $(ARGS)
@@ -33,6 +33,15 @@ test-faults: .venv/installed-dev
 # The whole suite with its long proofs: each undocumented name of Ray missing in turn, every kill.
 test-all: .venv/installed-dev
 	TUNE_DISTILL_PROOFS=all TUNE_DISTILL_KILLS=5 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The quick tests and one study with the oldest versions that pyproject.toml allows, in an environment
+# of their own. torch stays at its pin: other versions bring gigabytes of libraries for GPUs. Old
+# packages warn of what newer ones beside them will change, so warnings are no errors here.
+LOWEST := .venv-lowest
+test-lowest: $(LOWEST)/installed
+	$(LOWEST)/bin/python -m pytest -m "not slow" -W default
+	rm -rf $(LOWEST)/results
+	$(LOWEST)/bin/python -m tune_distill.study smoothing --results $(LOWEST)/results
 
 # Measures everything that docs/performance.md tells; DATA is mini-nli, or e-SNLI's folder.
 bench: .venv/installed-dev
@@ -59,5 +68,13 @@ schema: .venv/installed
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+$(LOWEST)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet uv $(TORCH)
+	echo "$(TORCH)" > $(LOWEST)/torch.txt
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct \
+		--constraint $(LOWEST)/torch.txt --editable '.[dev]'
+	touch $@
+
 clean:
-	rm -rf .venv build dist
+	rm -rf .venv $(LOWEST) build dist
