@@ -244,10 +244,15 @@ class TestSources:
     def test_a_secret_beside_a_student_is_not_packed(self, laptop, tiny_student, name):
         shutil.copytree(tiny_student, laptop / "flan")
         (laptop / "flan" / "added_tokens.json").write_text("{}")
-        bundled("smoothing", "--student", "./flan")
         (laptop / "flan" / name).write_text("{}")
-        with pytest.raises(StudyFileError, match="must hold no secrets, .* got .*" + name):
-            bundled("smoothing", "--student", "./flan")
+        bundle, _ = bundled("smoothing", "--student", "./flan")
+        assert not [file for file in bundle.files if file.endswith(name)]
+
+    def test_a_secret_among_data_is_refused(self, data, laptop):
+        shutil.copytree(data, laptop / "own")
+        (laptop / "own" / "api_key.csv").write_text("mine")
+        with pytest.raises(StudyFileError, match=r"must hold no secrets, .* got .*api_key\.csv"):
+            bundled("smoothing", "--data", "own")
 
     def test_hidden_files_are_not_packed(self, data, laptop, tmp_path):
         shutil.copytree(data, laptop / "own")

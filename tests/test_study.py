@@ -124,7 +124,7 @@ class TestUsage:
             (tmp_path / f"{split}.csv").touch()
         arguments = ["smoothing", "--data", str(tmp_path), "--results", str(tmp_path / "results")]
         assert main(arguments) == 2
-        assert "train.csv: must be readable csv" in capsys.readouterr().err
+        assert "train.csv: must be a CSV file with a header" in capsys.readouterr().err
 
     def test_results_below_a_file_leave_nothing(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -144,10 +144,10 @@ def test_a_bf16_training_repeats_itself_and_goes_on_from_a_checkpoint(
     stopped = make("bf16", eval_steps=2)
     next(stopped.run())
     path = tmp_path / "checkpoint.safetensors"
-    save_checkpoint(path, stopped.model, stopped.optimizer, stopped.position)
+    save_checkpoint(path, stopped.model, stopped.optimizer, stopped.position, "run")
     resumed = make("bf16", eval_steps=2)
     torch.manual_seed(99)
-    resumed.position = load_checkpoint(path, resumed.model, resumed.optimizer)
+    resumed.position = load_checkpoint(path, resumed.model, resumed.optimizer, "run")
     assert train_losses(resumed) == expected
     for ours, theirs in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
         assert torch.equal(ours, theirs)

@@ -111,7 +111,7 @@ def test_without_a_word_in_common_it_is_blind():
     simulator = fit_simulator(["yes", "no"], ["entailment", "contradiction"])
     assert simulator.is_blind
     assert not hand_made().is_blind
-    assert Simulator.from_bytes(simulator.to_bytes()).is_blind
+    assert Simulator.from_bytes(simulator.to_bytes("pool"), "pool").is_blind
 
 
 def test_it_learns_from_words_of_any_script():

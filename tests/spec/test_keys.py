@@ -182,27 +182,27 @@ GOLDEN = {
     "plain": (
         {},
         "9ea29aa9cc1aef07f2e3ce1cb22c55475f07d9048bf149b2e4dda84f3261895a",
-        "eae95c144010e22a3bea0d8d2f319cde5451f06413cdf4679f353c72c9626ef3",
+        "8e21573fcb67dd4c1144ebd3f5377a172f1d925168f60b421e1e8484b2e39e0e",
     ),
     "beam": (
         {"decode": {"strategy": "beam", "num_beams": 2}},
         "9ea29aa9cc1aef07f2e3ce1cb22c55475f07d9048bf149b2e4dda84f3261895a",
-        "9adb2791e9f181531c7ae829e3a38faaa2eeac4342f71dcf830eaa3f05967a36",
+        "b9719256549f9b6e8d32dcbcf4452ea0714231f47862332c5c0351698889e0b5",
     ),
     "sample": (
         {"decode": {"strategy": "sample", "temperature": 0.7, "num_samples": 2}},
         "9ea29aa9cc1aef07f2e3ce1cb22c55475f07d9048bf149b2e4dda84f3261895a",
-        "74ec59acd3d6e73d334a57263d8d261ee78562bb6c7ad85a47c7a1563e179b38",
+        "65f868f7b67d4f841763e0d39d5961d75ce79b7404cf3e104ea6aac9ba1614c9",
     ),
     "bf16": (
         {"train": {"precision": "bf16"}},
         "e863aef4f250b44d53dda8075b12e55ccc89e0b607033ea1be3c5e65093628f1",
-        "8c908d74957a3361e7d58f8067ef364bd240ace1e1765d6c5f588cbd6401e1bc",
+        "a0f1e8187f19051d87f92fb0baa9174e4cefba231b7456b9ee0c317a79585aac",
     ),
     "encoder": (
         {"metrics": {"bertscore_model": "an encoder"}},
         "9ea29aa9cc1aef07f2e3ce1cb22c55475f07d9048bf149b2e4dda84f3261895a",
-        "393c31cb03630e63a89c501236536adf6a3d7c6cdf66cfd2c485dd85bb193ecb",
+        "42c5548d50232f8e205a1eec9f28203093bfacef02b0fe1b926eee945dd9f106",
     ),
 }
 

@@ -34,6 +34,10 @@ GROUP_ROWS = 2**16
 _BATCH_ROWS = 2**10
 
 
+_FORMULA = "^[-=+@\t\r]"
+"""Texts that a spreadsheet takes for a formula, though CSV quotes them."""
+
+
 class Scored(Protocol):
     """A scored answer with an attribute for each column of SCORED."""
 
@@ -53,12 +57,23 @@ def write_predictions(path: Path, rows: Sequence[Scored]) -> None:
 def write_trials(
     folder: Path, rows: Sequence[Mapping[str, Any]], columns: tuple[Column, ...]
 ) -> None:
-    """`trials.parquet` and `trials.csv` hold these rows."""
+    """Write these rows to `trials.parquet` and `trials.csv`."""
     target = schema(columns)
     _write(folder / TRIALS_FILE, target, _tables(rows, columns))
     with atomic_file(folder / "trials.csv") as temporary, pacsv.CSVWriter(temporary, target) as csv:
         for table in _tables(rows, columns):
-            csv.write_table(table)
+            csv.write_table(_without_formulas(table))
+
+
+def _without_formulas(table: pa.Table) -> pa.Table:
+    """The table with an apostrophe before each text that a spreadsheet would run as a formula."""
+    for number, field in enumerate(table.schema):
+        if pa.types.is_string(field.type):
+            texts = table.column(number)
+            is_formula = pc.match_substring_regex(texts, _FORMULA)
+            quoted = pc.binary_join_element_wise("'", texts, "")
+            table = table.set_column(number, field, pc.if_else(is_formula, quoted, texts))
+    return table
 
 
 def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -86,9 +86,8 @@ class Porter:
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the bytes of each of these files, by its name below the folder."""
-        root = self._folder.path("")
         return {
-            name.removeprefix(f"{folder}/"): (root / name).stat().st_size
+            name.removeprefix(f"{folder}/"): self._folder.path(name).stat().st_size
             for name in self.files(folder)
         }
 
