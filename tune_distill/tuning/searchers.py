@@ -90,10 +90,6 @@ class StoredOptunaSearch(Searcher):  # type: ignore[misc]
         for number, point in log.points().items():
             self._meet(number, point)
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its searchers to restore them some day; the store resumes studies.
-        return {}
-
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next point, or None while another worker trains the very run that it needs."""
         trial = self._held or self._next()

@@ -20,6 +20,10 @@ class SearchTogether(Searcher):  # type: ignore[misc]
         self._searches = list(searches)
         self._search_of: dict[str, Searcher] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles searches to restore them some day; the store resumes studies.
+        return {}
+
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         for search in list(self._searches):
             config: dict[str, Any] | str | None = search.suggest(trial_id)
@@ -51,6 +55,10 @@ class ScheduleTogether(FIFOScheduler):  # type: ignore[misc]
     def __init__(self, schedulers: Mapping[str, TrialScheduler]) -> None:
         super().__init__()
         self._schedulers, self._none = schedulers, FIFOScheduler()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As above; and what schedulers refer to, such as a terminal, may not be picklable.
+        return {}
 
     def on_trial_add(self, controller: Any, trial: Any) -> None:
         self._of(trial).on_trial_add(controller, trial)
