@@ -51,6 +51,10 @@ def test_tags_are_refused_by_name(text):
     assert told(f"a: {text}").startswith(f"tags such as tag:yaml.org,2002:{text[2:].split()[0]} ")
 
 
+def test_a_text_that_no_file_can_hold_is_refused():
+    assert told('a: "\\ud800"').startswith("a text must be Unicode, without lone surrogates")
+
+
 def test_a_text_may_be_marked_as_one():
     assert parse_yaml("a: !!str 12\nb: 12") == {"a": "12", "b": 12}
 

@@ -35,6 +35,10 @@ _REAL = re.compile(
 )
 
 
+# An escape such as "\\ud800" makes one, and no file can hold it.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def parse_yaml(text: str) -> Any:
     """The content of the text.
 
@@ -77,6 +81,8 @@ class _Loader(yaml.SafeLoader):
         node = super().compose_node(parent, index)
         self._depth -= 1
         assert node is not None
+        if isinstance(node, yaml.ScalarNode) and _SURROGATE.search(node.value):
+            raise _refusal("a text must be Unicode, without lone surrogates", node.start_mark)
         self._count(node)
         return node
 
