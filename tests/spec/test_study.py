@@ -4,7 +4,8 @@ import pytest
 
 from tests.spec.fakes import SMOOTHING, faults, make_study, study_faults
 from tune_distill.records.schemas import TRIALS_AFTER_SETTING, TRIALS_BEFORE_SETTING
-from tune_distill.spec.study import FIXED_COLUMNS, MetricName, Study
+from tune_distill.spec.study import MetricName, Study
+from tune_distill.spec.varied import FIXED_COLUMNS
 
 CASES = {
     "type": "cases",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -14,29 +13,21 @@ from pydantic import (
     field_validator,
 )
 
-from tune_distill.spec.domains import Cases, Domain, IntRange, Range, Scalar, Values, outside
-from tune_distill.spec.faults import nearest, raise_value_faults
-from tune_distill.spec.profile import column_name, field_paths, value_faults
+from tune_distill.spec.domains import Domain, Scalar
+from tune_distill.spec.faults import raise_value_faults
 from tune_distill.spec.section import Section
 from tune_distill.spec.shown import plain, shown
+from tune_distill.spec.varied import (
+    baseline_faults,
+    columns_of,
+    field_faults,
+    fields_of,
+    search_faults,
+    vary_faults,
+)
 
 PROGRESS_METRICS = ("eval_loss",)
 """Metrics that a trial reports while it trains; a scheduler can only prune by one of these."""
-
-# fmt: off
-FIXED_COLUMNS = frozenset({
-    "study", "trial_id", "state", "error", "seed", "label_accuracy", "parse_rate", "rouge1",
-    "rouge2", "rougeL", "faithfulness", "faithfulness_ceiling", "grounding", "bertscore",
-    "eval_loss", "final_train_loss", "training_time_s", "decode_time_s", "examples_per_s",
-    "num_steps", "num_train", "num_validation", "source_truncated_fraction",
-    "target_truncated_fraction", "device", "instruction_set", "precision", "run_key",
-    "evaluation_key", "reused", "num_retries", "config",
-})
-# fmt: on
-"""Columns that every trials table has (records/schemas.py); cases of such a name would hide one."""
-
-MAX_NAME = 200
-"""Longest name of a case, which trials' names and tables repeat, in characters."""
 
 MetricName = Literal[
     "label_accuracy",
@@ -158,22 +149,22 @@ class Study(Section):
     @property
     def columns(self) -> dict[str, str]:
         """The table column of each varied name."""
-        return _columns(self.vary)
+        return columns_of(self.vary)
 
     def varied_fields(self) -> set[str]:
         """Every dotted field that some setting changes, the fields of cases included."""
-        return {path for name, domain in self.vary.items() for path in _fields(name, domain)}
+        return {path for name, domain in self.vary.items() for path in fields_of(name, domain)}
 
     @field_validator("vary")
     @classmethod
     def _varied_fields_exist(cls, vary: dict[str, Domain]) -> dict[str, Domain]:
-        raise_value_faults(_vary_faults(vary))
+        raise_value_faults(vary_faults(vary))
         return vary
 
     @field_validator("overrides")
     @classmethod
     def _overridden_fields_exist(cls, overrides: dict[str, Scalar]) -> dict[str, Scalar]:
-        raise_value_faults(_field_faults("overrides", overrides))
+        raise_value_faults(field_faults("overrides", overrides))
         return overrides
 
     @field_validator("profile_overrides")
@@ -184,7 +175,7 @@ class Study(Section):
         raise_value_faults(
             fault
             for profile, fields in overrides.items()
-            for fault in _field_faults(f"profile_overrides.{plain(profile)}", fields)
+            for fault in field_faults(f"profile_overrides.{plain(profile)}", fields)
         )
         return overrides
 
@@ -192,7 +183,7 @@ class Study(Section):
     def cross_faults(cls, parts: Mapping[str, Any]) -> Iterable[str]:
         """Faults of sections that do not fit together."""
         if {"vary", "search"} <= parts.keys():
-            yield from _search_faults(parts["search"].method, parts["vary"])
+            yield from search_faults(parts["search"].method, parts["vary"])
         if {"scheduler", "metric"} <= parts.keys() and parts["scheduler"] is not None:
             metric = parts["metric"].name
             if metric not in PROGRESS_METRICS:
@@ -202,107 +193,4 @@ class Study(Section):
                     "change it, or remove the scheduler"
                 )
         if {"vary", "baseline"} <= parts.keys():
-            yield from _baseline_faults(parts["baseline"], parts["vary"])
-
-
-def _search_faults(method: str, vary: Mapping[str, Domain]) -> Iterator[str]:
-    """Faults of domains that the search's method cannot choose from."""
-    for name, domain in vary.items():
-        if method == "grid" and not isinstance(domain, Values | Cases | IntRange):
-            yield (
-                f"vary.{plain(name)}: a grid needs listed values, got {domain.type}; "
-                "list them, or use search.method random or optuna"
-            )
-    if method == "optuna" and isinstance(vary.get("data.num_train"), IntRange):
-        # The simulator belongs to the pool, and is fitted before the search chooses.
-        yield (
-            "vary.data.num_train: optuna needs listed values here, got int; "
-            "list them, or vary data.train_fraction"
-        )
-
-
-def _baseline_faults(baseline: Mapping[str, Scalar], vary: Mapping[str, Domain]) -> Iterator[str]:
-    """A fault for each name that is not varied, and each value that its domain does not hold.
-
-    Factors on the profile's own value are left to `settings.domains`, which knows the profile.
-    """
-    for name, value in baseline.items():
-        where = f"baseline.{plain(name)}"
-        if name not in vary:
-            hint = nearest(name, list(vary))
-            yield f"{where}: must be a name under vary, got {shown(name)}{hint}"
-        elif not isinstance(domain := vary[name], Range) or not domain.times_default:
-            yield from outside(where, domain, value)
-
-
-def _vary_faults(vary: Mapping[str, Domain]) -> Iterator[str]:
-    """Faults of names, fields and values; of fields set twice where there are no others."""
-    faultless = True
-    for name, domain in vary.items():
-        for fault in _domain_faults(name, domain):
-            faultless = False
-            yield fault
-    if faultless:
-        yield from _shared(vary)
-
-
-def _domain_faults(name: str, domain: Domain) -> Iterator[str]:
-    where = f"vary.{plain(name)}"
-    if isinstance(domain, Cases):
-        if not name.isidentifier() or len(name) > MAX_NAME:
-            yield (
-                f"{where}: the name of cases must be a plain word of at most {MAX_NAME} letters, "
-                f"got {shown(name)}"
-            )
-        if name in FIXED_COLUMNS:
-            yield (
-                f"{where}: the name of cases must not be a column that every table has, "
-                f"got {shown(name)}; rename it"
-            )
-        for case, fields in domain.cases.items():
-            if len(case) > MAX_NAME:
-                yield f"{where}: a case's name may have {MAX_NAME} characters, got {shown(case)}"
-            yield from _field_faults(f"{where}.{plain(case)}", fields)
-    elif name not in field_paths():
-        yield f"{where}: unknown field {shown(name)}{nearest(name, field_paths())}"
-    elif not isinstance(domain, Range) or not domain.times_default:
-        ends = domain.values if isinstance(domain, Values) else [domain.low, domain.high]
-        for value in ends:
-            yield from value_faults(where, name, value)
-
-
-def _columns(vary: Mapping[str, Domain]) -> dict[str, str]:
-    return {
-        name: name if isinstance(domain, Cases) else column_name(name)
-        for name, domain in vary.items()
-    }
-
-
-def _shared(vary: Mapping[str, Domain]) -> Iterator[str]:
-    """A fault for each column and each field that two varied names would set."""
-    columns = Counter(_columns(vary).values())
-    fields = Counter(path for name, domain in vary.items() for path in _fields(name, domain))
-    for column, times in columns.items():
-        if times > 1:
-            yield f"vary: two fields share the column {column!r}; vary one of them"
-    for path, times in fields.items():
-        if times > 1:
-            yield f"vary: two names set the field {path!r}; vary it once"
-
-
-def _fields(name: str, domain: Domain) -> set[str]:
-    """The dotted fields that the domain's values set."""
-    if isinstance(domain, Cases):
-        return {path for case in domain.cases.values() for path in case}
-    return {name}
-
-
-def _field_faults(where: str, fields: Mapping[str, Scalar]) -> Iterator[str]:
-    """A fault for each unknown dotted field, and each value outside its field's rule."""
-    known = field_paths()
-    for path, value in fields.items():
-        place = f"{where}.{plain(path)}"
-        if path not in known:
-            yield f"{place}: unknown field {shown(path)}{nearest(path, known)}"
-        else:
-            yield from value_faults(place, path, value)
+            yield from baseline_faults(parts["baseline"], parts["vary"])

@@ -35,7 +35,7 @@ _REAL = re.compile(
 )
 
 
-# An escape such as "\\ud800" makes one, and no file can hold it.
+# An escape such as "\ud800" makes one, and no file can hold it.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
