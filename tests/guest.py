@@ -25,6 +25,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1] / "tune_distill"
 
+# Small enough that Ray's start is most of the time, large enough to evaluate more than once.
 SMALL = [
     f"--set={field}"
     for field in (

@@ -18,6 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from rouge_score.rouge_scorer import RougeScorer
 
 import tune_distill
+from tests.guest import SMALL
 from tests.records.made import LocalStore
 from tests.tiny import mini_examples, write_csv
 from tune_distill.distill.inputs import Inputs
@@ -29,18 +30,6 @@ from tune_distill.records.store import Store
 from tune_distill.spec.plan import planned_trials
 from tune_distill.spec.yaml_files import shipped_studies
 from tune_distill.study import main, resolve
-
-# Small enough that Ray's start is most of the time, large enough to evaluate more than once.
-SMALL = [
-    f"--set={field}"
-    for field in (
-        "data.num_train=48",
-        "data.num_validation=24",
-        "train.num_epochs=1",
-        "train.eval_steps=2",
-        "decode.max_new_tokens=12",
-    )
-]
 
 NOT_IN_A_RESULT = ["training_time_s", "decode_time_s", "examples_per_s", "reused"]
 

@@ -11,10 +11,11 @@ import pytest
 from tune_distill.records import environment as module
 from tune_distill.records.environment import (
     environment,
+    environment_text,
     is_damaged,
     read_environment,
-    write_environment,
 )
+from tune_distill.records.files import write_text
 from tune_distill.spec.errors import StoreError
 
 
@@ -35,7 +36,9 @@ def test_a_package_that_is_missing_has_no_version(monkeypatch):
 
 
 def test_the_file_holds_it_all_and_what_the_caller_adds(tmp_path):
-    write_environment(tmp_path / "smoothing", {"nodes": [{"CPU": 2.0}]})
+    write_text(
+        tmp_path / "smoothing" / "environment.json", environment_text({"nodes": [{"CPU": 2.0}]})
+    )
     content = json.loads((tmp_path / "smoothing" / "environment.json").read_text())
     assert content == environment() | {"nodes": [{"CPU": 2.0}]}
 
@@ -43,7 +46,7 @@ def test_the_file_holds_it_all_and_what_the_caller_adds(tmp_path):
 def test_a_file_of_ours_is_read_back_and_none_is_no_damage(tmp_path):
     path = tmp_path / "environment.json"
     assert not is_damaged(path)
-    write_environment(tmp_path, {"nodes": []})
+    write_text(tmp_path / "environment.json", environment_text({"nodes": []}))
     assert not is_damaged(path)
     assert read_environment(path).packages == environment()["packages"]
 

@@ -13,28 +13,14 @@ from contextlib import contextmanager, suppress
 import grpc
 import pytest
 
+from tests.tuning.dashboards import serving
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning import access
 from tune_distill.tuning.access import dashboard_headers, let_in
 
+pytestmark = pytest.mark.usefixtures("home")
+
 SECRET = "c0ffee" * 8
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """A home without a token, in an environment that says nothing of Ray."""
-    for name in os.environ:
-        if name.startswith("RAY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def default(home):
-    """Where a copied token lies."""
-    (home / ".ray").mkdir()
-    return home / ".ray" / "auth_token"
 
 
 @contextmanager
@@ -59,14 +45,8 @@ def dashboard(secret=None, status=200, content=b'{"ray_version": "2.60.0"}', loc
         def log_message(self, *arguments):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", shown
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Answers) as url:
+        yield url, shown
 
 
 @contextmanager

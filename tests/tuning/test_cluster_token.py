@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import stat
 import traceback
 
@@ -11,24 +10,9 @@ import pytest
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning.cluster_token import Token, find_token
 
+pytestmark = pytest.mark.usefixtures("home")
+
 SECRET = "c0ffee" * 8
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    """A home without a token, in an environment that says nothing of Ray."""
-    for name in os.environ:
-        if name.startswith("RAY_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def default(home):
-    """Where a copied token lies."""
-    (home / ".ray").mkdir()
-    return home / ".ray" / "auth_token"
 
 
 def test_there_may_be_none():

@@ -5,11 +5,11 @@ from __future__ import annotations
 import http.server
 import json
 import os
-import threading
 from contextlib import contextmanager
 
 import pytest
 
+from tests.tuning.dashboards import serving
 from tune_distill.packing import Bundle
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning import job_client
@@ -52,14 +52,8 @@ def dashboard(status=200, content=b"", location=None, chunks=1):
         def log_message(self, *arguments):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answers) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}", requests
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Answers) as url:
+        yield url, requests
 
 
 @pytest.fixture(autouse=True)

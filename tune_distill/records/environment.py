@@ -12,7 +12,6 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from tune_distill.records.files import write_text
 from tune_distill.spec.errors import StoreError
 
 ENVIRONMENT_FILE = "environment.json"
@@ -58,11 +57,6 @@ def environment() -> dict[str, Any]:
 def environment_text(hardware: dict[str, Any]) -> str:
     """The content of `environment.json`; `hardware` adds what only the caller knows."""
     return json.dumps(environment() | hardware, indent=2) + "\n"
-
-
-def write_environment(folder: Path, hardware: dict[str, Any]) -> None:
-    """Write `environment.json`, which says where the study ran."""
-    write_text(folder / ENVIRONMENT_FILE, environment_text(hardware))
 
 
 def read_environment(path: Path) -> Environment:
