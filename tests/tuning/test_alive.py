@@ -118,3 +118,36 @@ def test_what_start_raises_is_raised_and_what_it_started_is_kept_and_ended(tmp_p
     with kept(lambda: append("start"), lambda: append("end"), processes, Silent()):
         order.append("block")
     assert order == [("start", "ray"), "block", ("end", "ray")]
+
+
+HELD = """
+import gc
+from tune_distill.tuning.alive import RayLostError
+
+class Group:
+    def __del__(self):
+        print("asks Ray")
+
+def lose():
+    group = Group()
+    group.cycle = group
+    raise RayLostError("lost")
+
+try:
+    lose()
+except RayLostError as error:
+    if {keeps}:
+        error.keep_all()
+gc.collect()
+print("collected")
+"""
+
+
+@pytest.mark.parametrize(
+    ("keeps", "lines"), [(True, ["collected"]), (False, ["asks Ray", "collected"])]
+)
+def test_what_refers_to_a_lost_ray_is_not_destroyed(keeps, lines):
+    # Else the command waits for a dead gcs_server for ever, wherever garbage is collected.
+    script = HELD.format(keeps=keeps)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.stdout.split("\n")[:-1], done.stderr) == (lines, "")

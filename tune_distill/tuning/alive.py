@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -17,6 +18,15 @@ class RayLostError(BaseException):
 
     Not an Exception: Tune would clean up after one, and wait a minute for a Ray that is gone.
     """
+
+    def keep_all(self) -> None:
+        """Keep alive all objects that refer to the lost Ray, as long as the process runs.
+
+        Tune's placement groups ask Ray to remove them when they are destroyed, and wait for ever.
+        """
+        # The traceback holds them, and a frozen cycle is never collected.
+        self._myself = self
+        gc.freeze()
 
 
 _ESSENTIAL = ("gcs_server", "raylet")

@@ -7,13 +7,15 @@ the machine may write to, and writes its token to a file in the home folder that
 from __future__ import annotations
 
 import os
+import random
 import secrets
 import shutil
+import socket
 import sys
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,9 @@ _TOKEN = secrets.token_hex(32)
 # servers then listen there; for any other address they listen on all interfaces.
 _SINGLE_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
+# Where nobody else is given a port by chance: above those of Ray's workers, below the ephemeral.
+_HEAD_PORTS = range(20_000, 32_768)
+
 
 @contextmanager
 def private_options() -> Iterator[dict[str, Any]]:
@@ -57,7 +62,13 @@ def private_options() -> Iterator[dict[str, Any]]:
             token = folder / "auth_token"
             token.touch(mode=0o600)
             token.write_text(_TOKEN, encoding="ascii")
-            environment = {"RAY_AUTH_TOKEN_PATH": str(token), **_SINGLE_MACHINE}
+            environment = {
+                "RAY_AUTH_TOKEN_PATH": str(token),
+                # If Ray chose it, it would wait 30 s to be told, with all threads stopped, though
+                # its gcs_server has ended.
+                "RAY_GCS_SERVER_PORT": str(_free_port()),
+                **_SINGLE_MACHINE,
+            }
             with _environment(environment):
                 yield {"_temp_dir": str(folder / "r"), "include_dashboard": False}
         except ClusterError:
@@ -74,6 +85,16 @@ def _root() -> Path:
     chosen = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir())
     longest = f"{chosen}/{_PREFIX}{'x' * 8}/{_SOCKET}"
     return chosen if len(os.fsencode(longest)) <= _MOST_BYTES else Path("/tmp")
+
+
+def _free_port() -> int:
+    """Return a port of loopback on which nothing listens."""
+    for port in random.sample(_HEAD_PORTS, 100):
+        with socket.socket() as tried, suppress(OSError):
+            tried.bind(("127.0.0.1", port))
+            return port
+    # Let Ray choose, and say what is wrong.
+    return 0
 
 
 @contextmanager

@@ -98,6 +98,7 @@ def run_plans(
             # Tune took the first Ctrl-C for itself, and was still ending.
             logger.debug("interrupted once more")
         except RayLostError as error:
+            error.keep_all()
             why_left = str(error)
             logger.error("%s: %s", " ".join(context.studies), why_left)
         except Exception as error:
