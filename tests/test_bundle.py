@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import subprocess
@@ -252,6 +253,13 @@ class TestSources:
         shutil.copytree(data, laptop / "own")
         (laptop / "own" / "api_key.csv").write_text("mine")
         with pytest.raises(StudyFileError, match=r"must hold no secrets, .* got .*api_key\.csv"):
+            bundled("smoothing", "--data", "own")
+
+    def test_a_pipe_among_data_is_refused(self, data, laptop):
+        # Left out, the study would have other examples there than here.
+        shutil.copytree(data, laptop / "own")
+        os.mkfifo(laptop / "own" / "more_train.csv")
+        with pytest.raises(DataError, match=r"must hold files only .* got .*more_train\.csv"):
             bundled("smoothing", "--data", "own")
 
     def test_hidden_files_are_not_packed(self, data, laptop, tmp_path):

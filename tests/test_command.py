@@ -41,3 +41,14 @@ def test_programs_are_told_of_the_verdict_alone(
 def test_the_quiet_are_told_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told(tmp_path, "--quiet")
     assert capsys.readouterr().out == ""
+
+
+def test_what_libraries_print_is_not_among_the_lines_for_programs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Command.open(parse_arguments(["smoothing", f"--results={tmp_path}", "--json"])) as command:
+        print("a library says so")
+        command.tell([], SUMMARY)
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["event"] == "verdict"
+    assert shown.err == "a library says so\n"

@@ -150,8 +150,13 @@ def _is_here(source: str, name: str) -> bool:
 def _source_files(section: str, folder: Path) -> dict[str, Path | bytes]:
     place = _source_place(section, folder)
     matching = {path for pattern in _SOURCE_FILES[section] for path in folder.glob(pattern)}
-    found = {path for path in matching if path.is_file() and not path.name.startswith(".")}
+    found = {path for path in matching if not path.name.startswith(".")}
     for path in found:
+        if not path.is_file():
+            raise DataError(
+                f"{section}.source: must hold files only under the names that are read, got "
+                f"{path}, which is none; remove it"
+            )
         require_name(f"{place}/{path.name}", f"{section}.source")
         if _SECRET_FILE.search(path.name):
             raise StudyFileError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -52,12 +52,15 @@ class Command:
     @classmethod
     @contextmanager
     def open(cls, options: Options) -> Iterator[Command]:
-        """Yields the state of a command; a Ray that it started ends with the block."""
+        """Yield the state of a command; a Ray that it started ends with the block.
+
+        In the block, what libraries print goes to the standard error stream.
+        """
         store_uri = options.store or f"{options.results.rstrip('/')}/.store"
         store = Store(open_place(store_uri, "--store"))
         # A pipe has no width of its own, and rich would take it for a narrow terminal.
         console = TextConsole(width=None if sys.stdout.isatty() else _LOG_WIDTH)
-        with ExitStack() as resources:
+        with redirect_stdout(sys.stderr), ExitStack() as resources:
             mirror = None
             if is_remote(options.results):
                 place = open_place(options.results, "--results")
@@ -128,15 +131,23 @@ class Command:
     def tell(self, shown: Sequence[Any], summary: Mapping[str, Any]) -> None:
         """Show what became of a study, and in three lines what the statistics say of it."""
         if self.options.json:
-            self.console.out(json_line({"event": "verdict", **summary}))
+            self.emit({"event": "verdict", **summary})
         self.say(*shown, *summary["lines"])
+
+    def say_last(self, line: str) -> None:
+        """Show a line that --quiet leaves."""
+        self.console.print(_line(line), crop=False)
+
+    def emit(self, event: Mapping[str, Any]) -> None:
+        """Print the event as a line of JSON."""
+        self.console.out(json_line(event), highlight=False)
 
     def conclude(self, total: Counts, elapsed_s: float) -> None:
         """Show the last line: what was run, and how many trials needed no training."""
         if self.options.json:
-            print(json_line({"event": "end", **asdict(total), "elapsed_s": elapsed_s}))
+            self.emit({"event": "end", **asdict(total), "elapsed_s": elapsed_s})
         else:
-            print(
+            self.say_last(
                 f"{total.sentence()}; {duration_text(elapsed_s)}; "
                 f"report in {redacted(self.options.results.rstrip('/'))}/report.html"
             )

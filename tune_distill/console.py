@@ -24,7 +24,7 @@ class TextConsole(Console):
     ) -> None:
         # A console moves the cursor itself, so its own output must not be escaped.
         super().__init__(
-            file=file or getattr(sys.stdout, "unescaped", None),
+            file=file or getattr(sys.stdout, "unescaped", sys.stdout),
             width=width,
             force_terminal=force_terminal,
             highlight=False,

@@ -11,7 +11,7 @@ from tune_distill.distill.estimates import measured_examples_per_s, training_est
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
-from tune_distill.spec.printable import json_line, printable_line
+from tune_distill.spec.printable import printable_line
 from tune_distill.spec.settings import Setting
 from tune_distill.tuning.conduct import place
 from tune_distill.tuning.planning import exhaustion, explanations, plans
@@ -133,8 +133,10 @@ def show(previews: Sequence[Preview], command: Command) -> None:
     }
     if command.options.json:
         for preview in previews:
-            print(json_line({"event": "plan", **asdict(preview)}))
+            command.emit({"event": "plan", **asdict(preview)})
         return
     for preview in previews:
         command.say(preview.text())
-    print(f"{totals['trials']} trials, {totals['trainings']} trainings, {totals['hits']} hits")
+    command.say_last(
+        f"{totals['trials']} trials, {totals['trainings']} trainings, {totals['hits']} hits"
+    )

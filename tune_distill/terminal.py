@@ -125,7 +125,7 @@ def run_front_door(run: Callable[[], int], interrupted: str) -> int:
     In `run`, what is printed and logged is escaped and may be refused, and signals end it. All of
     that is as before afterwards.
     """
-    with _safe_streams(), _logged(), ended_by_signals(_say_last):
+    with _safe_streams() as output, _logged(), ended_by_signals(lambda: _say_last(output)):
         try:
             return run()
         except KeyboardInterrupt:
@@ -175,8 +175,11 @@ def _take_free_descriptors() -> None:
 
 
 @contextmanager
-def _safe_streams() -> Iterator[None]:
-    """In the block, the standard streams escape what is written, and may refuse it."""
+def _safe_streams() -> Iterator[Escaping]:
+    """In the block, the standard streams escape what is written, and may refuse it.
+
+    Yields the standard output.
+    """
     errors = Tolerant(sys.stderr, lambda reason: None)
 
     def warn(reason: str) -> None:
@@ -185,7 +188,7 @@ def _safe_streams() -> Iterator[None]:
     output = Escaping(Tolerant(sys.stdout, warn))
     with redirect_stdout(output), redirect_stderr(Escaping(errors, bars=True)):
         try:
-            yield
+            yield output
         finally:
             output.flush()
             errors.flush()
@@ -213,8 +216,8 @@ def _logged() -> Iterator[None]:
         root.setLevel(level)
 
 
-def _say_last() -> None:
-    """Words for a command that is ended at once; a terminal gets its cursor back."""
-    if sys.stdout.isatty():
-        print("\x1b[?25h", end="", file=getattr(sys.stdout, "unescaped", sys.stdout), flush=True)
+def _say_last(output: Escaping) -> None:
+    """Say that the command is ended at once; a terminal gets its cursor back."""
+    if output.isatty():
+        print("\x1b[?25h", end="", file=output.unescaped, flush=True)
     print("ended at once; run the same command again to go on", file=sys.stderr, flush=True)

@@ -1,5 +1,4 @@
 import math
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pandas as pd
@@ -8,7 +7,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.records.made import CONTENT_IDS, example, prediction
-from tune_distill.records.places import Folder
 from tune_distill.records.schemas import (
     EXAMPLES,
     HISTORY,
@@ -203,19 +201,18 @@ NAMES = {CONTENT_IDS[0]: "e0"} | {name: name for name in ("e1", "e2", "e9", "odd
 """The ids that the study gives to the stored answers of these tests."""
 
 
-def part(trial_id: str, path: Path) -> tuple[str, str, AbstractContextManager[Path]]:
-    return trial_id, str(path), Folder(path.parent).reading(path.name)
+def part(trial_id: str, path: Path) -> tuple[str, str, bytes]:
+    return trial_id, str(path), path.read_bytes()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"not parquet"])
+@pytest.mark.parametrize("content", [b"", b"not parquet"])
 def test_stored_predictions_that_cannot_be_read_are_named(tmp_path, content):
     whole, damaged = tmp_path / "whole", tmp_path / "store" / "damaged"
     write_predictions(whole, [prediction()])
     write_all_predictions(tmp_path, [part("t", whole)], NAMES)
     before = (tmp_path / "predictions.parquet").read_bytes()
     damaged.parent.mkdir()
-    if content is not None:
-        damaged.write_bytes(content)
+    damaged.write_bytes(content)
     with pytest.raises(StoreError, match=f"^{damaged}: must hold .* run the same command again"):
         write_all_predictions(tmp_path, [part("t", whole), part("u", damaged)], NAMES)
     assert (tmp_path / "predictions.parquet").read_bytes() == before

@@ -87,9 +87,8 @@ def test_a_worker_that_dies_is_recovered_by_tune_alone(tmp_path: Path) -> None:
     ("variable", "value"), [("PYTHONWARNINGS", "error"), ("PYTHONOPTIMIZE", "2")]
 )
 def test_a_ray_that_cannot_start_is_one_message(variable: str, value: str, tmp_path: Path) -> None:
-    # Not as JSON: transformers prints of its own where docstrings are left out.
     ended = subprocess.run(
-        [sys.executable, "-m", "tune_distill.study", "smoothing", *SMALL],
+        [sys.executable, "-m", "tune_distill.study", "smoothing", *SMALL, "--json"],
         cwd=tmp_path,
         env=os.environ | {variable: value},
         capture_output=True,
@@ -97,7 +96,7 @@ def test_a_ray_that_cannot_start_is_one_message(variable: str, value: str, tmp_p
         timeout=300,
         check=False,
     )
-    assert ended.returncode == 2, ended.stderr
+    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("error: Ray: must start on this machine, got: ")
     assert f"unset {variable}, or see Ray's logs in " in last

@@ -76,6 +76,19 @@ def require(path: str | Path, expected: FileDigest) -> None:
     _require(path, expected)
 
 
+def read_verified(path: Path, expected: FileDigest) -> bytes:
+    """Return the content of the file, which is what was stored.
+
+    Raises:
+        DamagedError: it holds something else.
+        FileNotFoundError: nothing lies there.
+    """
+    with open_regular(path) as stream:
+        content = stream.read()
+    _require_same(path, digest_of_bytes(content), expected)
+    return content
+
+
 @contextmanager
 def verified(path: Path, expected: FileDigest) -> Iterator[None]:
     """Check the file before the block, and after it that it has not changed meanwhile.
@@ -131,11 +144,15 @@ def _require(path: str | Path, expected: FileDigest) -> Version:
         found, version = _measured(path)
     except FileNotFoundError as error:
         raise DamagedError(f"{os.path.basename(path)} is missing") from error
+    _require_same(path, found, expected)
+    return version
+
+
+def _require_same(path: str | Path, found: FileDigest, expected: FileDigest) -> None:
     if found != expected:
         name = os.path.basename(path)
         require_size(name, found.size, expected)
         raise DamagedError(f"{name} has another SHA-256 than its record names")
-    return version
 
 
 def require_size(name: str, size: int, expected: FileDigest) -> None:

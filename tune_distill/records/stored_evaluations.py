@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from tune_distill.records.digests import DamagedError, digest_of
+from tune_distill.records.digests import DamagedError, FileDigest, digest_of
 from tune_distill.records.entries import Entries
 from tune_distill.records.runs import EvaluationRecord
 from tune_distill.records.sealed import Sealed, seal
-from tune_distill.records.verified import reading_verified
+from tune_distill.records.verified import read_file, require_file
 from tune_distill.spec.errors import StoreError
 
 _PREDICTIONS = "predictions.parquet"
@@ -29,20 +28,19 @@ class StoredEvaluations(Entries):
         if stored is None:
             return False
         try:
-            with self._predictions(evaluation_key, stored):
-                return True
+            require_file(self.place, *_predictions(evaluation_key, stored))
         except DamagedError as error:
             self.set_aside_damaged(_evaluation(evaluation_key), error)
             return False
+        return True
 
     def evaluation(self, evaluation_key: str) -> EvaluationRecord | None:
         """The evaluation's record, or None. A damaged one is set aside."""
         stored = self._stored_evaluation(evaluation_key)
         return None if stored is None else stored.content
 
-    @contextmanager
-    def predictions(self, evaluation_key: str) -> Iterator[Path]:
-        """Yield the evaluation's scored answers, which have been checked, as a Parquet file.
+    def predictions(self, evaluation_key: str) -> bytes:
+        """Return the evaluation's scored answers, which have been checked: a Parquet file.
 
         Raises:
             StoreError: they are missing or damaged, and are set aside.
@@ -51,8 +49,7 @@ class StoredEvaluations(Entries):
         if stored is None:
             raise self._lost(evaluation_key, "none that is whole")
         try:
-            with self._predictions(evaluation_key, stored) as path:
-                yield path
+            return read_file(self.place, *_predictions(evaluation_key, stored))
         except DamagedError as error:
             self.set_aside_damaged(_evaluation(evaluation_key), error)
             raise self._lost(evaluation_key, "damaged ones") from error
@@ -85,19 +82,23 @@ class StoredEvaluations(Entries):
         folder = _evaluation(evaluation_key)
         return self.read_record(folder, "evaluation.json", "evaluation", keys, EvaluationRecord)
 
-    def _predictions(
-        self, evaluation_key: str, stored: Sealed[EvaluationRecord]
-    ) -> AbstractContextManager[Path]:
-        digest = stored.files.get(_PREDICTIONS)
-        if digest is None:
-            raise DamagedError("its record names no predictions")
-        return reading_verified(self.place, f"{_evaluation(evaluation_key)}/{_PREDICTIONS}", digest)
-
     def _lost(self, evaluation_key: str, got: str) -> StoreError:
         return StoreError(
             f"{self.where_predictions(evaluation_key)}: must hold the predictions that were found "
             f"when the command began, got {got}; run the same command again to make them again"
         )
+
+
+def _predictions(evaluation_key: str, stored: Sealed[EvaluationRecord]) -> tuple[str, FileDigest]:
+    """The name and digest of the evaluation's answers.
+
+    Raises:
+        DamagedError: its record names none.
+    """
+    digest = stored.files.get(_PREDICTIONS)
+    if digest is None:
+        raise DamagedError("its record names no predictions")
+    return f"{_evaluation(evaluation_key)}/{_PREDICTIONS}", digest
 
 
 def _evaluation(evaluation_key: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -98,13 +97,13 @@ def write_examples(folder: Path, examples: Iterable[Example]) -> None:
 
 def write_all_predictions(
     folder: Path,
-    parts: Iterable[tuple[str, str, AbstractContextManager[Path]]],
+    parts: Iterable[tuple[str, str, bytes]],
     names: Mapping[str, str],
 ) -> None:
     """Write the rows of every (trial_id, where, stored predictions) to `predictions.parquet`.
 
     `names` gives the study's id of each example by its content id, under which the store has it.
-    One part at a time: neither memory nor copies of files grow with the number of trials.
+    One part at a time: memory does not grow with the number of trials.
 
     Raises:
         StoreError: predictions that cannot be read, or that are not of these examples.
@@ -173,16 +172,13 @@ def _gathered(tables: Iterable[pa.Table], least: int) -> Iterator[pa.Table]:
         yield pa.concat_tables(waiting)
 
 
-def _stored_predictions(
-    where: str, stored: AbstractContextManager[Path], expected: pa.Schema
-) -> pa.Table:
+def _stored_predictions(where: str, stored: bytes, expected: pa.Schema) -> pa.Table:
     try:
-        with stored as path:
-            with pq.ParquetFile(path, pre_buffer=False) as file:
-                if file.schema_arrow.equals(expected):
-                    return file.read(use_threads=False)
-            # Former versions wrote fewer columns; to fit those takes four times as long.
-            return pq.read_table(path, schema=expected)
+        with pq.ParquetFile(pa.BufferReader(stored), pre_buffer=False) as file:
+            if file.schema_arrow.equals(expected):
+                return file.read(use_threads=False)
+        # Former versions wrote fewer columns; to fit those takes four times as long.
+        return pq.read_table(pa.BufferReader(stored), schema=expected)
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:300]
         raise StoreError(

@@ -10,6 +10,7 @@ from tune_distill.records.copies import Copies
 from tune_distill.records.digests import (
     DamagedError,
     FileDigest,
+    read_verified,
     require,
     require_size,
     verified,
@@ -74,19 +75,26 @@ def require_files(place: Place, folder: str, files: Mapping[str, FileDigest]) ->
             require(f"{root}/{name}", digest)
 
 
-@contextmanager
-def reading_verified(place: Place, name: str, digest: FileDigest) -> Iterator[Path]:
-    """A path with the file's content, which has been checked, while the block lasts.
+def require_file(place: Place, name: str, digest: FileDigest) -> None:
+    """Check that the file is what was stored. One that is elsewhere is copied here for it.
 
     Raises:
-        DamagedError: it is not what was stored.
+        DamagedError: it is not.
         StoreError: it may not be read.
     """
-    with ExitStack() as stack:
-        with _missing_is_damage(place, name):
-            path = stack.enter_context(place.reading(name))
-            stack.enter_context(verified(path, digest))
-        yield path
+    with _missing_is_damage(place, name), place.reading(name) as path:
+        require(path, digest)
+
+
+def read_file(place: Place, name: str, digest: FileDigest) -> bytes:
+    """Return the content of the file, which is what was stored.
+
+    Raises:
+        DamagedError: it is something else.
+        StoreError: it may not be read.
+    """
+    with _missing_is_damage(place, name), place.reading(name) as path:
+        return read_verified(path, digest)
 
 
 @contextmanager

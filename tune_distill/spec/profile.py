@@ -75,8 +75,8 @@ class Data(Section):
 class Train(Section):
     """How it is fine-tuned."""
 
-    num_epochs: int = Field(3, ge=1, description="Passes over the training examples")
-    batch_size: int = Field(16, ge=1, description="Examples a step")
+    num_epochs: int = Field(3, ge=1, le=10_000, description="Passes over the training examples")
+    batch_size: int = Field(16, ge=1, le=65_536, description="Examples a step")
     learning_rate: float = Field(5e-5, gt=0, description="Peak learning rate of AdamW")
     label_smoothing: Annotated[float, Neutral(0.0)] = Field(
         0.1, ge=0, lt=1, description="Probability mass spread evenly over the vocabulary"
@@ -88,10 +88,10 @@ class Train(Section):
         0.0, ge=0, lt=1, description="Share of the steps in which the learning rate rises linearly"
     )
     max_source_length: int = Field(
-        128, ge=4, description="Longest source, in tokens; the rest is cut"
+        128, ge=4, le=65_536, description="Longest source, in tokens; the rest is cut"
     )
     max_target_length: int = Field(
-        64, ge=4, description="Longest target, in tokens; the rest is cut"
+        64, ge=4, le=65_536, description="Longest target, in tokens; the rest is cut"
     )
     max_grad_norm: float = Field(1.0, gt=0, description="Gradients are clipped to this L2 norm")
     ce_weight: Annotated[float, Neutral(1.0)] = Field(
@@ -111,7 +111,7 @@ class Decode(Section):
 
     strategy: Strategy = Field("greedy", description="greedy, beam search or sampling")
     num_beams: Annotated[int, OnlyIf("strategy", "beam")] = Field(
-        4, ge=2, description="Beams of strategy beam"
+        4, ge=2, le=1_000, description="Beams of strategy beam"
     )
     temperature: Annotated[float, OnlyIf("strategy", "sample"), Neutral(1.0)] = Field(
         1.0, gt=0, description="Divides the logits of strategy sample"
@@ -123,9 +123,9 @@ class Decode(Section):
         1.0, gt=0, le=1, description="Sample from the likeliest mass p; 1 for all"
     )
     num_samples: Annotated[int, OnlyIf("strategy", "sample"), Neutral(1)] = Field(
-        1, ge=1, description="Texts drawn an example by strategy sample"
+        1, ge=1, le=1_000, description="Texts drawn an example by strategy sample"
     )
-    max_new_tokens: int = Field(64, ge=1, description="Longest text, in tokens")
+    max_new_tokens: int = Field(64, ge=1, le=65_536, description="Longest text, in tokens")
 
 
 class Metrics(Section):

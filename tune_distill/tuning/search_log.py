@@ -12,17 +12,21 @@ point, so a lost point of an ended trial is found again.
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 import uuid
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
+from pydantic import BaseModel, ConfigDict
+
+from tune_distill.records.digests import DamagedError
+from tune_distill.records.sealed import seal
 from tune_distill.records.store import Store
+from tune_distill.records.verified import read_sealed
 from tune_distill.spec.domains import Scalar
-from tune_distill.spec.keys import canonical_json, key_of
 from tune_distill.spec.plan import FinishedState
 
 logger = logging.getLogger(__name__)
@@ -42,6 +46,27 @@ class End(NamedTuple):
     state: FinishedState
 
 
+class _PointRecord(BaseModel):
+    """`driver` is the SearchLog that chose the point."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    point: Point | None
+    driver: str
+
+
+class _EndRecord(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    number: int
+    point: Point
+    state: FinishedState
+
+
+_Record = TypeVar("_Record", _PointRecord, _EndRecord)
+_KINDS: dict[type[BaseModel], str] = {_PointRecord: "points", _EndRecord: "ends"}
+
+
 class SearchLog:
     """The records of one search."""
 
@@ -53,19 +78,19 @@ class SearchLog:
     def points(self) -> dict[int, Point | None]:
         """The points by number, each once; None says that the space has no other."""
         found: dict[int, Point | None] = {end.number: end.point for end in self.ends().values()}
-        for name, record in self._records("points"):
-            if int(name) not in found and record["point"] not in found.values():
-                found[int(name)] = record["point"]
+        for name, record in self._records(_PointRecord):
+            if int(name) not in found and record.point not in found.values():
+                found[int(name)] = record.point
         return dict(sorted(found.items()))
 
     def claim(self, number: int, point: Point | None) -> bool:
         """Whether the number was free, and now has this point."""
-        content = self._sealed({"number": number, "point": point, "driver": self._driver})
-        if self._place.create(f"{self._folder}/points/{number:08d}.json", content):
+        name = f"{number:08d}"
+        if self._create(name, _PointRecord(point=point, driver=self._driver)):
             return True
         # A repeated request may have been refused for its own first attempt.
-        taken = self._record("points", f"{number:08d}")
-        return taken is not None and taken["driver"] == self._driver
+        taken = self._record(_PointRecord, name)
+        return taken is not None and taken.driver == self._driver
 
     def claim_all(self, points: Iterable[Point]) -> None:
         """Each of the points has a number."""
@@ -83,64 +108,59 @@ class SearchLog:
         Raises:
             FileNotFoundError: none has it.
         """
-        record = self._record("points", f"{number:08d}")
+        record = self._record(_PointRecord, f"{number:08d}")
         if record is None:
             raise FileNotFoundError(f"{self._folder}/points/{number:08d}.json")
-        point: Point | None = record["point"]
-        return point
+        return record.point
 
     def ends(self) -> dict[str, End]:
         """How trials ended, by evaluation key."""
-        return {name: _end(record) for name, record in self._records("ends")}
+        return {name: _end(record) for name, record in self._records(_EndRecord)}
 
     def end(self, evaluation_key: str) -> End | None:
         """How the trial of this key ended; None if it did not yet."""
-        record = self._record("ends", evaluation_key)
+        record = self._record(_EndRecord, evaluation_key)
         return None if record is None else _end(record)
 
     def set_end(self, evaluation_key: str, end: End) -> bool:
         """Whether the trial had no end, and now has this one."""
-        content = self._sealed({"evaluation_key": evaluation_key, **end._asdict()})
-        return self._place.create(f"{self._folder}/ends/{evaluation_key}.json", content)
+        return self._create(evaluation_key, _EndRecord(**end._asdict()))
 
     def forget_end(self, evaluation_key: str) -> None:
         """The trial may end again: the store has lost what it ended with."""
-        self._place.remove(f"{self._folder}/ends/{evaluation_key}.json")
+        self._place.remove(self._file(_EndRecord, evaluation_key))
 
-    def _sealed(self, content: dict[str, Any]) -> bytes:
-        named = {"search_key": self._search_key, **content}
-        return canonical_json({**named, "digest": key_of(named)}).encode()
+    def _create(self, name: str, record: _PointRecord | _EndRecord) -> bool:
+        kind = type(record)
+        content = seal(_KINDS[kind], self._keys(name), record.model_dump())
+        return self._place.create(self._file(kind, name), content)
 
-    def _records(self, kind: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    def _records(self, kind: type[_Record]) -> Iterator[tuple[str, _Record]]:
         # What was set aside has a longer name.
-        files = self._place.names(f"{self._folder}/{kind}")
+        files = self._place.names(f"{self._folder}/{_KINDS[kind]}")
         names = [name.removesuffix(".json") for name in files if name.endswith(".json")]
         with ThreadPoolExecutor(_NUM_READERS) as pool:
-            found = pool.map(lambda name: self._record(kind, name), names)
+            found = pool.map(partial(self._record, kind), names)
             yield from ((n, record) for n, record in zip(names, found, strict=True) if record)
 
-    def _record(self, kind: str, name: str) -> Mapping[str, Any] | None:
+    def _record(self, kind: type[_Record], name: str) -> _Record | None:
         """The record; None if there is none. A damaged one is reported and set aside."""
-        file = f"{self._folder}/{kind}/{name}.json"
+        file = self._file(kind, name)
         try:
-            return self._checked(kind, name, json.loads(self._place.read(file)))
-        except FileNotFoundError:
-            return None
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            found = read_sealed(self._place, file, _KINDS[kind], self._keys(name), kind)
+        except DamagedError as error:
             aside = Path(self._place.set_aside(file, "damaged")).name
             logger.warning(
                 "%s: damaged (%s); set aside as %s", self._place.where(file), error, aside
             )
             return None
+        return None if found is None else found.content
 
-    def _checked(self, kind: str, name: str, record: dict[str, Any]) -> Mapping[str, Any]:
-        digest = record.pop("digest")
-        if key_of(record) != digest:
-            raise ValueError("its digest does not match")
-        own = f"{record['number']:08d}" if kind == "points" else record["evaluation_key"]
-        if (record["search_key"], own) != (self._search_key, name):
-            raise ValueError("it is of another search or trial")
-        return record
+    def _file(self, kind: type[BaseModel], name: str) -> str:
+        return f"{self._folder}/{_KINDS[kind]}/{name}.json"
+
+    def _keys(self, name: str) -> dict[str, str]:
+        return {"search": self._search_key, "name": name}
 
 
 def free_number(taken: Container[int]) -> int:
@@ -148,5 +168,5 @@ def free_number(taken: Container[int]) -> int:
     return next(number for number in itertools.count() if number not in taken)
 
 
-def _end(record: Mapping[str, Any]) -> End:
-    return End(record["number"], record["point"], record["state"])
+def _end(record: _EndRecord) -> End:
+    return End(record.number, record.point, record.state)
