@@ -18,18 +18,18 @@ import torch
 from transformers import GenerationConfig, T5ForConditionalGeneration
 
 from benchmarks.measure import Promise, in_turn, ratio, report
-from tune_distill.distill.decoding import decode
-from tune_distill.distill.inputs import Inputs
-from tune_distill.distill.process import configure_torch
-from tune_distill.distill.students import load_tokenizer
-from tune_distill.distill.tokens import Ints
-from tune_distill.distill.trial import run_trial
-from tune_distill.options import parse_arguments
+from tune_distill.cli.options import parse_arguments
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import planned_trials
 from tune_distill.spec.profile import Decode
+from tune_distill.students.process import configure_torch
+from tune_distill.students.registry import load_tokenizer
+from tune_distill.students.t5.decoding import decode
+from tune_distill.students.tokens import Ints
 from tune_distill.study import resolve
+from tune_distill.training.inputs import Inputs
+from tune_distill.training.trial import run_trial
 
 BATCH = 16
 LEAST = 1.5

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 
 from benchmarks.workload import Shape
-from tune_distill.distill.kernels import product
+from tune_distill.students.t5.kernels import product
 
 Multiply = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Promise, report
-from tune_distill.distill.inputs import Inputs
-from tune_distill.distill.scoring import PredictionRow
-from tune_distill.distill.trial import Progress
+from tune_distill.cli.progress import QuietDisplay
+from tune_distill.planning.resources import Limits, TrialResources
 from tune_distill.records.places import Folder
 from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord
 from tune_distill.records.store import Store
@@ -32,9 +31,10 @@ from tune_distill.spec.plan import ResolvedStudy, Trial, make_plan, planned_tria
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.study import Study
 from tune_distill.spec.yaml_files import load_profile
+from tune_distill.tasks.scoring import PredictionRow
+from tune_distill.training.inputs import Inputs
+from tune_distill.training.trial import Progress
 from tune_distill.tuning.cluster import running_ray
-from tune_distill.tuning.progress import QuietDisplay
-from tune_distill.tuning.resources import Limits, TrialResources
 from tune_distill.tuning.runner import run_plans
 from tune_distill.tuning.trainable import StudyTrainable, trial_of
 

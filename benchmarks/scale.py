@@ -20,9 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measure import Promise, report
-from tune_distill.distill.examples import LABELS, content_ids
-from tune_distill.distill.inputs import Inputs
-from tune_distill.distill.scoring import PredictionRow
+from tune_distill.records.examples import LABELS, content_ids
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.records.trials import stored_record, write_study_tables
@@ -30,6 +28,8 @@ from tune_distill.spec.plan import ResolvedStudy, Trial, make_plan, planned_tria
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.study import Study
 from tune_distill.spec.yaml_files import dump_study, load_profile
+from tune_distill.tasks.scoring import PredictionRow
+from tune_distill.training.inputs import Inputs
 
 SIZES = (100, 1_000, 10_000, 100_000)
 NUM_SEEDS = 10

@@ -24,14 +24,14 @@ from benchmarks.measure import Promise, report
 from benchmarks.peers import notebook, trainer
 from benchmarks.peers.common import Task
 from benchmarks.workload import FLAN_T5_SMALL, make_student
-from tune_distill.distill.process import configure_torch
-from tune_distill.distill.sources import read_source
-from tune_distill.distill.students import load_tokenizer
-from tune_distill.distill.tensors import Pairs
-from tune_distill.distill.tokens import tokenize_examples
-from tune_distill.distill.training import Training
-from tune_distill.distill.untrained import load_student
 from tune_distill.spec.profile import Student, Train
+from tune_distill.students.process import configure_torch
+from tune_distill.students.registry import load_tokenizer
+from tune_distill.students.tensors import Pairs
+from tune_distill.students.tokens import tokenize_examples
+from tune_distill.students.untrained import load_student
+from tune_distill.tasks.sources import read_source
+from tune_distill.training.loop import Training
 
 NUM_TRAIN = 500
 SMOOTHING = 0.1

@@ -22,16 +22,16 @@ from unittest.mock import patch
 
 from benchmarks.measure import Promise, report
 from benchmarks.workload import FLAN_T5_SMALL, make_student
-from tune_distill.distill import checkpoints
-from tune_distill.distill.inputs import Inputs
-from tune_distill.distill.process import configure_torch
-from tune_distill.distill.trial import run_trial
 from tune_distill.records import digests
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import ResolvedStudy, Trial, planned_trials
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.yaml_files import load_profile, load_study
+from tune_distill.students.process import configure_torch
+from tune_distill.training import checkpoints
+from tune_distill.training.inputs import Inputs
+from tune_distill.training.trial import run_trial
 
 MOST_SHARE = 0.02
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tune_distill.distill.examples import Example
-from tune_distill.distill.outputs import source_text, target_text
-from tune_distill.distill.sources import read_source
+from tune_distill.records.examples import Example
+from tune_distill.tasks.outputs import source_text, target_text
+from tune_distill.tasks.sources import read_source
 
 
 @dataclass(frozen=True)

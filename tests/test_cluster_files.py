@@ -33,8 +33,8 @@ from tests.cluster_schemas.files import (
 )
 from tests.cluster_schemas.slurm import SCRIPT
 from tests.test_study import SMALL
-from tune_distill.options import parse_arguments
-from tune_distill.submit_options import RESULTS
+from tune_distill.cli.options import parse_arguments
+from tune_distill.cli.submit_options import RESULTS
 
 
 class TestVersions:

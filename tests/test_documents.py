@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tune_distill import report
-from tune_distill.options import parse_arguments
+from tune_distill.cli.options import parse_arguments
 from tune_distill.spec.yaml_files import shipped_studies
 from tune_distill.study import resolve
 

@@ -8,7 +8,7 @@ from tests.analysis.made_studies import Studies
 from tests.analysis.planted import Plant, plant
 from tune_distill import report, study
 from tune_distill.analysis.summary import Counts
-from tune_distill.terminal import EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE
+from tune_distill.cli.terminal import EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def results(planted, tmp_path, monkeypatch):
         folder.mkdir(exist_ok=True)
         (folder / f"{figure.name}.png").write_text(figure.name)
 
-    monkeypatch.setattr("tune_distill.analysis.drawing.draw.save", save)
+    monkeypatch.setattr("tune_distill.reports.drawing.draw.save", save)
     monkeypatch.chdir(tmp_path)
     return shutil.copytree(planted, tmp_path / "results")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distill.student_forms import edit_weights
+from tests.students.student_forms import edit_weights
 from tune_distill.study import main
 
 SMALL = ["data.num_train=40", "data.num_validation=20", "train.num_epochs=1"]
@@ -32,7 +32,7 @@ def test_a_damaged_student_is_one_line_before_ray_starts(
     def start(*_: object) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr("tune_distill.command.Command.join_ray", start)
+    monkeypatch.setattr("tune_distill.cli.command.Command.join_ray", start)
     edit_weights(student, lambda tensors: tensors["shared.weight"][5].fill_(float("nan")))
     arguments = ["smoothing", *OPTIONS, "--student", str(student), *options]
     assert main([*arguments, "--results", str(tmp_path / "results")]) == 2

@@ -21,15 +21,15 @@ import tune_distill
 from tests.guest import SMALL
 from tests.records.made import LocalStore
 from tests.tiny import mini_examples, write_csv
-from tune_distill.distill.inputs import Inputs
-from tune_distill.distill.outputs import parse_output
-from tune_distill.distill.process import configure_torch
-from tune_distill.distill.trial import run_trial
-from tune_distill.options import parse_arguments
+from tune_distill.cli.options import parse_arguments
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import planned_trials
 from tune_distill.spec.yaml_files import shipped_studies
+from tune_distill.students.process import configure_torch
 from tune_distill.study import main, resolve
+from tune_distill.tasks.outputs import parse_output
+from tune_distill.training.inputs import Inputs
+from tune_distill.training.trial import run_trial
 
 NOT_IN_A_RESULT = ["training_time_s", "decode_time_s", "examples_per_s", "reused"]
 

@@ -20,10 +20,11 @@ from tests.clusters import Cluster
 from tests.processes import wait_until
 from tests.test_study import SMALL
 from tests.tiny import mini_examples, write_csv
-from tune_distill import options as study_arguments
-from tune_distill import submit, submit_options
-from tune_distill.options import parse_arguments
-from tune_distill.submit_options import parse_submit_arguments, study_command, study_options
+from tune_distill import submit
+from tune_distill.cli import options as study_arguments
+from tune_distill.cli import submit_options
+from tune_distill.cli.options import parse_arguments
+from tune_distill.cli.submit_options import parse_submit_arguments, study_command, study_options
 from tune_distill.tuning.jobs import STUDY, Job, Purpose
 
 URL = "http://head:8265"

@@ -10,17 +10,17 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from tune_distill.distill.examples import Example
-from tune_distill.distill.outputs import source_text, target_text
-from tune_distill.distill.sources import read_source
-from tune_distill.distill.students import load_tokenizer
-from tune_distill.distill.t5 import T5
-from tune_distill.distill.tensors import Pairs
-from tune_distill.distill.tokens import tokenize_examples
+from tune_distill.records.examples import Example
 from tune_distill.spec.plan import Identities, ResolvedStudy, Trial
 from tune_distill.spec.profile import Profile, Student
 from tune_distill.spec.settings import Setting
 from tune_distill.spec.study import Study
+from tune_distill.students.registry import load_tokenizer
+from tune_distill.students.t5.model import T5
+from tune_distill.students.tensors import Pairs
+from tune_distill.students.tokens import tokenize_examples
+from tune_distill.tasks.outputs import source_text, target_text
+from tune_distill.tasks.sources import read_source
 
 
 def save_tiny_t5(

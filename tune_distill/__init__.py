@@ -6,8 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tune_distill.analysis.reporting.reports import verdict
     from tune_distill.analysis.tables import load, load_all
+    from tune_distill.reports.reports import verdict
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "load", "load_all", "verdict"]
@@ -15,7 +15,7 @@ __all__ = ["__version__", "load", "load_all", "verdict"]
 _HOMES = {
     "load": "tune_distill.analysis.tables",
     "load_all": "tune_distill.analysis.tables",
-    "verdict": "tune_distill.analysis.reporting.reports",
+    "verdict": "tune_distill.reports.reports",
 }
 
 

@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tune_distill.options import place_name
-from tune_distill.spec.errors import StoreError
-from tune_distill.terminal import (
+from tune_distill.cli.options import place_name
+from tune_distill.cli.terminal import (
     EXIT_COMPLETE,
     EXIT_SOME_FAILED,
     run_as_process,
     run_front_door,
 )
+from tune_distill.spec.errors import StoreError
 
 _EXAMPLES = """\
 examples:
@@ -54,7 +54,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _report(results: str) -> int:
     # pandas and scipy cost a second that `--help` need not pay.
-    from tune_distill.analysis.reporting.reports import report_results, report_study
+    from tune_distill.reports.reports import report_results, report_study
 
     # The folder's name is shown, so resolve '..'.
     folder = Path(os.path.abspath(results))

@@ -16,7 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tune_distill.options import Options, parse_arguments
+from tune_distill.cli.options import Options, parse_arguments
+from tune_distill.cli.terminal import (
+    EXIT_COMPLETE,
+    EXIT_SOME_FAILED,
+    run_as_process,
+    run_front_door,
+)
 from tune_distill.spec.domains import Scalar
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import Collected
@@ -31,16 +37,10 @@ from tune_distill.spec.yaml_files import (
     shipped_profiles,
     shipped_studies,
 )
-from tune_distill.terminal import (
-    EXIT_COMPLETE,
-    EXIT_SOME_FAILED,
-    run_as_process,
-    run_front_door,
-)
 
 if TYPE_CHECKING:
     from tune_distill.analysis.summary import Counts
-    from tune_distill.command import Command
+    from tune_distill.cli.command import Command
     from tune_distill.tuning.events import Outcome
 
 
@@ -84,10 +84,10 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
 def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> Counts:
     """Run the studies, write their tables and show their summaries; return their counts."""
     from tune_distill.analysis.summary import Counts
+    from tune_distill.cli.progress import choose_display
+    from tune_distill.cli.tail import TailDisplay
+    from tune_distill.planning.plans import start_over
     from tune_distill.tuning.conduct import conduct
-    from tune_distill.tuning.planning import start_over
-    from tune_distill.tuning.progress import choose_display
-    from tune_distill.tuning.tail import TailDisplay
 
     options = command.options
     if options.no_reuse:
@@ -123,10 +123,10 @@ def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> Counts:
 def _conclude(command: Command, resolved: ResolvedStudy, outcome: Outcome) -> Counts:
     """Write the study's tables and report, and show its summary; return its counts."""
     # Not imported earlier, so that Ray's workers start sooner.
-    from tune_distill.analysis.reporting.reports import report_study
     from tune_distill.analysis.summary import count, failures, footnotes, summary_table
     from tune_distill.records.environment import ENVIRONMENT_FILE, environment_text, is_damaged
     from tune_distill.records.trials import write_study_tables
+    from tune_distill.reports.reports import report_study
 
     study, folder = resolved.study, command.results / resolved.study.name
     records = outcome.records
@@ -151,15 +151,15 @@ def _conclude(command: Command, resolved: ResolvedStudy, outcome: Outcome) -> Co
 
 def _get_ready_to_report() -> None:
     """Import what a report is made with, which takes two seconds."""
-    from tune_distill.analysis.drawing import draw  # noqa: F401
-    from tune_distill.analysis.drawing.charts import chart_library
-    from tune_distill.analysis.reporting import reports  # noqa: F401
+    from tune_distill.reports import reports  # noqa: F401
+    from tune_distill.reports.drawing import draw  # noqa: F401
+    from tune_distill.reports.drawing.charts import chart_library
 
     chart_library()
 
 
 def _run_all(options: Options) -> int:
-    from tune_distill.command import Command
+    from tune_distill.cli.command import Command
 
     started = time.monotonic()
     names = shipped_studies() if options.studies == ["all"] else options.studies
@@ -171,14 +171,14 @@ def _run_all(options: Options) -> int:
     with Command.open(options) as command:
         command.say(_first_line(studies[0]))
         if options.dry_run or options.explain:
-            from tune_distill.preview import previews, show
+            from tune_distill.cli.preview import previews, show
 
             show(previews(studies, command), command)
             return EXIT_COMPLETE
         command.require_writable()
         command.fetch()
         total = run_studies(command, studies)
-        from tune_distill.analysis.reporting.reports import report_results
+        from tune_distill.reports.reports import report_results
 
         _, unread = report_results(command.results)
         command.publish()

@@ -16,10 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tune_distill
-from tune_distill.spec.printable import json_line
-from tune_distill.spec.redaction import redacted
-from tune_distill.submit_options import parse_submit_arguments, study_command, study_options
-from tune_distill.terminal import (
+from tune_distill.cli.submit_options import parse_submit_arguments, study_command, study_options
+from tune_distill.cli.terminal import (
     EXIT_COMPLETE,
     EXIT_OUTPUT_GONE,
     EXIT_SOME_FAILED,
@@ -28,6 +26,8 @@ from tune_distill.terminal import (
     run_as_process,
     run_front_door,
 )
+from tune_distill.spec.printable import json_line
+from tune_distill.spec.redaction import redacted
 
 if TYPE_CHECKING:
     from tune_distill.tuning.jobs import Job, Jobs
@@ -49,7 +49,7 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _submit(given: argparse.Namespace) -> int:
-    from tune_distill.bundle import study_bundle
+    from tune_distill.cli.bundle import study_bundle
     from tune_distill.spec.yaml_files import shipped_studies
     from tune_distill.study import resolve
     from tune_distill.tuning.jobs import STUDY, Purpose
@@ -112,9 +112,9 @@ def _stop(given: argparse.Namespace) -> int:
 
 
 def _fetch(given: argparse.Namespace) -> int:
-    from tune_distill.analysis.reporting.reports import report_results
-    from tune_distill.bundle import package_bundle
+    from tune_distill.cli.bundle import package_bundle
     from tune_distill.records.parcel import unpack
+    from tune_distill.reports.reports import report_results
     from tune_distill.tuning.jobs import FETCH
 
     jobs = _jobs(given)
@@ -248,7 +248,7 @@ def _clock(seconds: float) -> str:
 
 
 def _took(job: Job) -> str:
-    from tune_distill.tuning.progress import duration_text
+    from tune_distill.cli.progress import duration_text
 
     return duration_text((job.ended_s or time.time()) - job.started_s)
 

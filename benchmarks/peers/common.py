@@ -6,12 +6,11 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tune_distill.distill.examples import Example
-from tune_distill.distill.losses import ExampleLoss
-from tune_distill.distill.outputs import source_text, target_text
-from tune_distill.distill.scoring import score_predictions, summarize
-from tune_distill.distill.simulator import Simulator, fit_simulator
-from tune_distill.distill.sources import read_source
+from tune_distill.records.examples import Example
+from tune_distill.tasks.outputs import source_text, target_text
+from tune_distill.tasks.scoring import ExampleLoss, score_predictions, summarize
+from tune_distill.tasks.simulator import Simulator, fit_simulator
+from tune_distill.tasks.sources import read_source
 
 SMOOTHINGS = (0.0, 0.1, 0.2)
 SEED = 0

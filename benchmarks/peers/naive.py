@@ -21,16 +21,16 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from tune_distill.distill.batches import num_steps
-from tune_distill.distill.inputs import Inputs
-from tune_distill.options import parse_arguments
+from tune_distill.cli.options import parse_arguments
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.spec.domains import LogUniform
 from tune_distill.spec.plan import ResolvedStudy
 from tune_distill.spec.settings import Setting, domains, input_profiles, setting, settings
 from tune_distill.spec.study import Study
+from tune_distill.students.batches import num_steps
 from tune_distill.study import resolve
+from tune_distill.training.inputs import Inputs
 
 
 def main() -> int:
@@ -95,8 +95,8 @@ def _searching(study: Study, last_step: int) -> tune.TuneConfig:
 
 
 def train_model(config: dict[str, Any], resolved: ResolvedStudy, inputs: Inputs) -> None:
-    from tune_distill.distill.process import configure_torch
-    from tune_distill.distill.trial import run_trial
+    from tune_distill.students.process import configure_torch
+    from tune_distill.training.trial import run_trial
 
     configure_torch(1)
     if "fields" in config:

@@ -8,11 +8,11 @@ from typing import Any
 
 from tests.analysis.planted import Plant, plant
 from tests.records.made import study_of
-from tune_distill.analysis.drawing.panels import Figure
-from tune_distill.analysis.figures.study import study_figures
-from tune_distill.analysis.reporting.page import Page
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.verdict import Verdict, judge
+from tune_distill.reports.drawing.panels import Figure
+from tune_distill.reports.figures.study import study_figures
+from tune_distill.reports.page import Page
 
 SMOOTHING = {"train.label_smoothing": [0.0, 0.1, 0.2]}
 _SEEDS = range(3)

@@ -24,7 +24,7 @@ from scipy.stats import norm
 from tests.records.made import INPUTS, METRICS, evaluation_record, history, resolved, run_record
 from tune_distill.analysis.results import StudyResults
 from tune_distill.analysis.scores import ANSWERS, Scores
-from tune_distill.distill.examples import LABELS
+from tune_distill.records.examples import LABELS
 from tune_distill.records.schemas import PREDICTIONS, schema, trials_columns
 from tune_distill.records.tables import write_examples, write_history, write_trials
 from tune_distill.records.trials import TrialRecord, history_rows, trial_row

@@ -10,7 +10,7 @@ from sklearn.metrics import confusion_matrix
 from tests.analysis.planted import Plant, plant
 from tune_distill.analysis.scores import ANSWERS, METRICS, _linearised, read_scores
 from tune_distill.analysis.tables import load
-from tune_distill.distill.examples import LABELS
+from tune_distill.records.examples import LABELS
 from tune_distill.spec.errors import StoreError
 
 PLANTS = {

@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 
 import tune_distill
-from tune_distill.analysis.reporting.reports import verdict
 from tune_distill.analysis.tables import TABLES, load, load_all
+from tune_distill.reports.reports import verdict
 from tune_distill.spec.errors import StoreError
 
 

@@ -18,11 +18,11 @@ import torch
 from tests.faults.changes import Change, change
 from tests.faults.studies import assert_same_tables
 from tests.records.made import LocalStore, resolved
-from tune_distill.distill.inputs import Inputs
-from tune_distill.distill.trial import run_trial
+from tune_distill.planning.plans import plans
 from tune_distill.records.trials import complete_record, stored_record, write_study_tables
 from tune_distill.study import main
-from tune_distill.tuning.planning import plans
+from tune_distill.training.inputs import Inputs
+from tune_distill.training.trial import run_trial
 
 NUM_CHANGES = int(os.environ.get("TUNE_DISTILL_CHANGES", "30"))
 NUM_COMMANDS = max(1, NUM_CHANGES // 100)

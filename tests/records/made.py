@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tune_distill.distill.examples import Example, content_ids
-from tune_distill.distill.scoring import PredictionRow
+from tune_distill.records.examples import Example, content_ids
 from tune_distill.records.places import Folder
 from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord
 from tune_distill.records.store import Store
@@ -19,6 +18,7 @@ from tune_distill.spec.profile import Data, Metrics, Student
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.study import Study
 from tune_distill.spec.yaml_files import load_profile, load_study
+from tune_distill.tasks.scoring import PredictionRow
 
 METRICS = {
     "label_accuracy": 0.75,

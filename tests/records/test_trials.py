@@ -22,7 +22,7 @@ from tests.records.made import (
     study_of,
     trials_of,
 )
-from tune_distill.distill.examples import Example
+from tune_distill.records.examples import Example
 from tune_distill.records.schemas import TRIALS_AFTER_SETTING, TRIALS_BEFORE_SETTING
 from tune_distill.records.trials import (
     TrialRecord,

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.spec.test_yaml_text import nested
-from tune_distill.options import parse_arguments
+from tune_distill.cli.options import parse_arguments
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.profile import Profile, field_paths
 from tune_distill.spec.study import Study

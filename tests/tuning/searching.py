@@ -8,12 +8,12 @@ from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
 from tests.records.made import INPUTS, METRICS, LocalStore, resolved, study_of
+from tune_distill.planning.plans import plans
+from tune_distill.records.search_log import SearchLog
 from tune_distill.records.trials import stored_record
 from tune_distill.spec.plan import Plan
 from tune_distill.spec.study import Study
 from tune_distill.tuning.plan_search import Trainings
-from tune_distill.tuning.planning import plans
-from tune_distill.tuning.search_log import SearchLog
 from tune_distill.tuning.searchers import StoredOptunaSearch
 
 LEARNING_RATE = study_of(

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from tests.planning.test_planning import SEARCH, choose
 from tests.records.made import (
     FakeInputs,
     LocalStore,
@@ -12,13 +13,12 @@ from tests.records.made import (
     resolved,
     study_of,
 )
-from tests.tuning.test_planning import SEARCH, choose
+from tune_distill.planning.plans import plans
+from tune_distill.planning.resources import Limits, ResourceRequest, TrialResources
 from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record
 from tune_distill.tuning.conduct import conduct
 from tune_distill.tuning.events import Outcome
-from tune_distill.tuning.planning import plans
-from tune_distill.tuning.resources import Limits, ResourceRequest, TrialResources
 
 DISPLAY: Any = object()
 LIMITS = Limits(max_retries=5)

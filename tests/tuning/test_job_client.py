@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.tuning.dashboards import serving
-from tune_distill.packing import Bundle
+from tune_distill.cli.packing import Bundle
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning import job_client
 from tune_distill.tuning.jobs import STUDY, Jobs, Purpose

@@ -15,7 +15,7 @@ import pytest
 
 from tests.clusters import Cluster
 from tests.processes import wait_until
-from tune_distill.packing import Bundle
+from tune_distill.cli.packing import Bundle
 from tune_distill.spec.errors import ClusterError
 from tune_distill.tuning import jobs as module
 from tune_distill.tuning.jobs import FETCH, STUDY, Jobs, Purpose

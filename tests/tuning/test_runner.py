@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.records.made import study_of
-from tune_distill.distill.inputs import Inputs
+from tune_distill.planning.plans import plans
+from tune_distill.planning.resources import Limits, TrialResources
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord
@@ -22,10 +23,9 @@ from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.profile import Profile
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.yaml_files import load_profile
+from tune_distill.training.inputs import Inputs
 from tune_distill.tuning.cluster import running_ray
 from tune_distill.tuning.events import Report
-from tune_distill.tuning.planning import plans
-from tune_distill.tuning.resources import Limits, TrialResources
 from tune_distill.tuning.trainable import StudyTrainable
 
 pytestmark = pytest.mark.slow

@@ -13,12 +13,12 @@ from optuna.trial import TrialState
 from tests.records.made import INPUTS, LocalStore, finish, history, resolved
 from tests.records.made import study_of as made_study
 from tests.tuning.searching import LEARNING_RATE, asked, rate_of, searching
+from tune_distill.planning.plans import plans
+from tune_distill.records.search_log import SearchLog
 from tune_distill.records.trials import TrialRecord, complete_record, stored_record
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.spec.study import Study
-from tune_distill.tuning.planning import plans
 from tune_distill.tuning.search_ends import SearchEnds, ended_trial
-from tune_distill.tuning.search_log import SearchLog
 
 SEARCH = LEARNING_RATE.model_copy(
     update={"search": LEARNING_RATE.search.model_copy(update={"num_samples": 6})}

@@ -17,8 +17,8 @@ from tests.tuning.searching import (
     searching,
     small,
 )
+from tune_distill.planning.plans import plans
 from tune_distill.records.trials import stored_record
-from tune_distill.tuning.planning import plans
 from tune_distill.tuning.search_ends import SearchEnds
 
 

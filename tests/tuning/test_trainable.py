@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.records.made import history
-from tune_distill.distill.trial import Progress
+from tune_distill.training.trial import Progress
 from tune_distill.tuning.trainable import StudyTrainable, one_line
 
 ROWS = history(3.0, 2.0, 1.0)

@@ -18,9 +18,9 @@ from tests.records.made import (
     history,
     resolved,
 )
+from tune_distill.planning.plans import plans
+from tune_distill.planning.resources import Limits, TrialResources
 from tune_distill.tuning.alive import RayLostError, begin_watch, end_watch
-from tune_distill.tuning.planning import plans
-from tune_distill.tuning.resources import Limits, TrialResources
 from tune_distill.tuning.trainable import trial_config
 from tune_distill.tuning.watcher import Watcher
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tune_distill.distill.examples import LABELS
+from tune_distill.records.examples import LABELS
 from tune_distill.spec.errors import StoreError
 
 Real = NDArray[np.float64]

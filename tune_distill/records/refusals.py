@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from tune_distill.spec.errors import StoreError
 
@@ -60,3 +63,17 @@ def says_nothing_of_content(error: Exception) -> bool:
     # The system's own errors have a number; parsers raise OSErrors without one.
     is_system = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
     return is_system or isinstance(error, MemoryError) or bool(_MACHINE.search(str(error)))
+
+
+@contextmanager
+def plain_os_errors() -> Iterator[None]:
+    """Turn safetensors' errors of writing into the OSErrors that they hide.
+
+    The store explains those to the user: a full disk, a read-only folder.
+    """
+    try:
+        yield
+    except SafetensorError as error:
+        code = re.search(r"os error (\d+)", str(error))
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number)) from error

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from tune_distill.distill.examples import Example
+from tune_distill.records.examples import Example
 from tune_distill.records.files import atomic_file
 from tune_distill.records.schemas import (
     EXAMPLES,

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-from tune_distill.distill.examples import Example, content_ids, with_unique_ids
+from tune_distill.records.examples import Example, content_ids, with_unique_ids
 from tune_distill.records.files import replaced_together, write_text
 from tune_distill.records.leftovers import remove_abandoned
 from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord, without_eval_loss

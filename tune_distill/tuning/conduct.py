@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tune_distill.distill.inputs import Inputs
-from tune_distill.distill.students import num_parameters
+from tune_distill.planning.plans import exhaustion, plans
+from tune_distill.planning.resources import Limits, ResourceRequest, TrialResources, fit
 from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record, stored_record
 from tune_distill.spec.domains import Cases, Domain, Scalar, Values
@@ -14,9 +14,9 @@ from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.profile import Profile
 from tune_distill.spec.settings import input_profiles
 from tune_distill.spec.study import Study
+from tune_distill.students.registry import num_parameters
+from tune_distill.training.inputs import Inputs
 from tune_distill.tuning.events import AllEnded, Display, Outcome
-from tune_distill.tuning.planning import exhaustion, plans
-from tune_distill.tuning.resources import Limits, ResourceRequest, TrialResources, fit
 from tune_distill.tuning.signals import signals_kept
 
 Nodes = Sequence[Mapping[str, float]]

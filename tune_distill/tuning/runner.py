@@ -9,18 +9,18 @@ from dataclasses import replace
 
 from ray import tune
 
-from tune_distill.distill.inputs import Inputs
+from tune_distill.planning.resources import Limits, TrialResources
 from tune_distill.records.leftovers import scratch
+from tune_distill.records.search_log import SearchLog
 from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, stored_record
 from tune_distill.spec.plan import Plan
 from tune_distill.spec.settings import baseline
+from tune_distill.training.inputs import Inputs
 from tune_distill.tuning.alive import RayLostError
 from tune_distill.tuning.compat import recovering
 from tune_distill.tuning.events import AllEnded, Display
 from tune_distill.tuning.plan_search import PlanSearch, Trainings
-from tune_distill.tuning.resources import Limits, TrialResources
-from tune_distill.tuning.search_log import SearchLog
 from tune_distill.tuning.searchers import Spares, StoredOptunaSearch, asha
 from tune_distill.tuning.signals import signals_kept
 from tune_distill.tuning.together import ScheduleTogether, SearchTogether

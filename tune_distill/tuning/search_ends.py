@@ -15,6 +15,8 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+from tune_distill.planning.space import point_of
+from tune_distill.records.search_log import End, SearchLog
 from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord, complete_record
 from tune_distill.spec.domains import Cases, Domain, IntRange, LogUniform, Uniform, Values
@@ -23,8 +25,6 @@ from tune_distill.spec.plan import FinishedState, Plan, ResolvedStudy, Trial
 from tune_distill.spec.settings import domains
 from tune_distill.spec.study import PROGRESS_METRICS
 from tune_distill.tuning.journal import SearchJournal
-from tune_distill.tuning.search_log import End, SearchLog
-from tune_distill.tuning.space import point_of
 
 logger = logging.getLogger(__name__)
 

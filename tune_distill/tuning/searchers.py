@@ -14,18 +14,18 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from tune_distill.distill.batches import num_steps
+from tune_distill.planning.space import distinct_points, point_of, trial_at
 from tune_distill.records.runs import HistoryRow
+from tune_distill.records.search_log import Point, SearchLog, free_number
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import AskedOnce, Identities, Plan, Trial
 from tune_distill.spec.profile import Train
 from tune_distill.spec.settings import domains
 from tune_distill.spec.study import Asha, Study
+from tune_distill.students.batches import num_steps
 from tune_distill.tuning.journal import quiet
 from tune_distill.tuning.plan_search import Trainings
 from tune_distill.tuning.search_ends import distributions, ended_trial
-from tune_distill.tuning.search_log import Point, SearchLog, free_number
-from tune_distill.tuning.space import distinct_points, point_of, trial_at
 from tune_distill.tuning.trainable import trial_config
 
 Spares = Callable[[Mapping[str, Any]], bool]

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
-from tune_distill.distill.inputs import Inputs
 from tune_distill.records.places import Place
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import ResolvedStudy, Trial
 from tune_distill.spec.redaction import redacted
 from tune_distill.spec.settings import Setting
+from tune_distill.training.inputs import Inputs
 
 if TYPE_CHECKING:
-    from tune_distill.distill.trial import Progress
+    from tune_distill.training.trial import Progress
 
 
 _STANDARD_ERROR = 2
@@ -103,8 +103,8 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
 
     def attempt(self, config: Mapping[str, Any]) -> Iterator[Progress]:
         """The trial that the config names, from where its checkpoint left it."""
-        from tune_distill.distill.process import configure_torch
-        from tune_distill.distill.trial import run_trial
+        from tune_distill.students.process import configure_torch
+        from tune_distill.training.trial import run_trial
 
         context = self._context
         # For each trial: a resumed one keeps the threads it began with, and leaves them set.
@@ -149,7 +149,7 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
 
 def _import_science() -> None:
     """Import what trials compute with, in the worker's start and not in a trial's time."""
-    for name in ("tune_distill.distill.trial", "rouge_score.rouge_scorer"):
+    for name in ("tune_distill.training.trial", "rouge_score.rouge_scorer"):
         importlib.import_module(name)
 
 

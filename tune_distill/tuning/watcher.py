@@ -12,17 +12,17 @@ import ray
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
-from tune_distill.distill.inputs import Inputs
+from tune_distill.planning.resources import Limits, TrialResources
 from tune_distill.records.runs import HistoryRow
 from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord, complete_record
 from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.plan import Plan, Trial
+from tune_distill.training.inputs import Inputs
 from tune_distill.tuning.alive import require_alive
 from tune_distill.tuning.compat import allow_retries, worker_of
 from tune_distill.tuning.events import AllEnded, Display, Report
 from tune_distill.tuning.recovery import failure_reason
-from tune_distill.tuning.resources import Limits, TrialResources
 from tune_distill.tuning.search_ends import SearchEnds
 from tune_distill.tuning.trainable import one_line, trial_of
 

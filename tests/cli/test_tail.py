@@ -1,0 +1,79 @@
+"""What follows a study is prepared once, when its last trials leave a worker idle."""
+
+from __future__ import annotations
+
+from threading import Event
+from types import SimpleNamespace
+from typing import Any
+
+from tune_distill.cli.tail import TailDisplay
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.told: list[tuple[str, Any]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments: self.told.append((name, arguments))
+
+
+def trial(number: int) -> Any:
+    return SimpleNamespace(study="own", trial_id=f"t{number}")
+
+
+def ended(number: int) -> Any:
+    return SimpleNamespace(trial=trial(number))
+
+
+def test_it_begins_once_when_no_trial_waits_and_a_worker_idles() -> None:
+    ready, shown = Event(), Recorder()
+    calls: list[int] = []
+
+    def get_ready() -> None:
+        calls.append(1)
+        ready.set()
+
+    display = TailDisplay(shown, get_ready)
+    display.begin([SimpleNamespace(num_to_run=2), SimpleNamespace(num_to_run=1)], 2)  # type: ignore[list-item]
+    for number in (0, 1):
+        display.started(trial(number))
+    display.ended(ended(0))
+    assert not calls
+    display.started(trial(2))
+    display.progressed(trial(2), None)  # type: ignore[arg-type]
+    display.ended(ended(1))
+    assert ready.wait(10)
+    display.retried(trial(2), 1, "why")
+    display.ended(ended(2))
+    display.close()
+    assert calls == [1]
+    names = [name for name, _ in shown.told]
+    assert names == [
+        "begin", "started", "started", "ended", "started", "progressed", "ended", "retried",
+        "ended", "close",
+    ]  # fmt: skip
+
+
+def test_it_does_not_begin_when_the_last_trial_has_ended() -> None:
+    calls: list[int] = []
+    display = TailDisplay(Recorder(), lambda: calls.append(1))
+    display.begin([SimpleNamespace(num_to_run=1)], 1)  # type: ignore[list-item]
+    display.started(trial(0))
+    display.ended(ended(0))
+    display.close()
+    assert not calls
+
+
+def test_it_begins_with_the_last_trial_if_that_leaves_a_worker_without_one() -> None:
+    ready = Event()
+    display = TailDisplay(Recorder(), ready.set)
+    display.begin([SimpleNamespace(num_to_run=3)], 2)  # type: ignore[list-item]
+    for number in (0, 1):
+        display.started(trial(number))
+    # Both end before the last one begins.
+    for number in (0, 1):
+        display.ended(ended(number))
+    assert not ready.is_set()
+    display.started(trial(2))
+    assert ready.wait(10)
+    display.close()

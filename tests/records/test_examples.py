@@ -1,0 +1,42 @@
+"""An example's digest stands for its texts and label, and for nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from tune_distill.records.examples import LABELS, Example
+
+EXAMPLE = Example("7", "A dog runs.", "Ein Hund läuft.", "neutral", ("One.", "Two."))
+
+
+def test_labels_stand_where_the_hub_numbers_them() -> None:
+    assert dict(enumerate(LABELS)) == {0: "entailment", 1: "neutral", 2: "contradiction"}
+
+
+def test_the_digest_is_the_same_in_every_version() -> None:
+    # Stored runs are found by it: whoever changes it strands them.
+    text = "11:A dog runs.15:Ein Hund läuft.7:neutral4:One.4:Two."
+    assert EXAMPLE.digest() == hashlib.sha256(text.encode()).digest()
+
+
+def test_the_digest_leaves_the_id_out() -> None:
+    assert replace(EXAMPLE, example_id="8").digest() == EXAMPLE.digest()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"premise": "A dog runs"},
+        {"hypothesis": ""},
+        {"label": "entailment"},
+        {"explanations": ("Two.", "One.")},
+        {"explanations": ("One.Two.",)},
+        {"explanations": ("One.T", "wo.")},
+        {"premise": "A dog runs.E", "hypothesis": "in Hund läuft."},
+    ],
+)
+def test_the_digest_tells_texts_apart(change: dict[str, object]) -> None:
+    assert replace(EXAMPLE, **change).digest() != EXAMPLE.digest()

@@ -1,0 +1,76 @@
+"""A run says what it was computed on, with every limit under which its last digits differ."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from tune_distill.students.machine import device_name, instruction_set
+
+TRAIN = """
+import torch
+from tests.tiny import mini_examples
+from tune_distill.students.machine import instruction_set
+from tune_distill.students.mini import mini_tokenizer
+from tune_distill.students.tensors import Pairs
+from tune_distill.students.tokens import tokenize_examples
+from tune_distill.training.loop import Training
+from tune_distill.students.untrained import load_student
+from tune_distill.spec.profile import Student, Train
+
+torch.set_num_threads(1)
+tokens = tokenize_examples(mini_tokenizer(), mini_examples("train", 24))
+pairs = Pairs(tokens.sources.rows(24, 128), tokens.targets.rows(24, 64))
+torch.manual_seed(0)
+model = load_student(Student(source="mini"))
+training = Training(model, pairs, pairs, Train(num_epochs=1, batch_size=8), 0)
+[row] = training.run()
+print(instruction_set())
+print(repr(row.eval_loss))
+"""
+
+
+def trained(**environment: str) -> tuple[str, float]:
+    """The instruction set and the loss of a process with these variables."""
+    ended = subprocess.run(
+        [sys.executable, "-c", TRAIN],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    which, loss = ended.stdout.splitlines()
+    return which, float(loss)
+
+
+@pytest.mark.slow
+def test_another_instruction_set_is_told_and_differs_in_the_last_digits_alone() -> None:
+    which, loss = trained()
+    assert trained() == (which, loss)
+    limited = trained(ATEN_CPU_CAPABILITY="default")
+    assert limited[0].startswith("DEFAULT on ")
+    assert limited[0] != which
+    assert limited[1] == pytest.approx(loss, rel=1e-6)
+    limits = {"ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+    limited = trained(**limits)
+    assert limited[0] == f"{which}, ONEDNN_MAX_CPU_ISA=SSE41, MKL_ENABLE_INSTRUCTIONS=SSE4_2"
+    assert limited[1] == pytest.approx(loss, rel=1e-6)
+
+
+def test_a_cpu_is_told_with_its_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    capability, _, processor = instruction_set().partition(" on ")
+    assert device_name() == "cpu"
+    assert capability == torch.backends.cpu.get_cpu_capability()
+    assert processor
+
+
+def test_a_gpu_is_told_with_its_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
+    assert (device_name(), instruction_set()) == ("NVIDIA H100", "sm_90")

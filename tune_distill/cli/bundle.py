@@ -1,0 +1,194 @@
+"""What travels with a job: the package, a study's files, and the directories that they name.
+
+It is packed into one archive, which Ray unpacks as the working directory of the job's processes on
+every node. Packing the same files again gives the same archive, which Ray need not be sent twice.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import tune_distill
+from tune_distill.cli import packing
+from tune_distill.cli.options import Options
+from tune_distill.cli.packing import REMEDY, Bundle, fits, mib, size
+from tune_distill.records.environment import environment
+from tune_distill.records.names import require_name
+from tune_distill.spec.domains import Cases, Scalar, Values
+from tune_distill.spec.errors import DataError, StudyFileError
+from tune_distill.spec.plan import ResolvedStudy
+from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
+from tune_distill.spec.yaml_files import search_spaces_dir, shipped_profiles, shipped_studies
+from tune_distill.students.registry import STUDENT_FILES, student_identity
+
+DATA_FILES = ("*.csv", "*.jsonl", "*.parquet")
+
+_SOURCE_FILES = {"student": STUDENT_FILES, "data": DATA_FILES}
+_PACKAGE_FILES = (".py", ".yaml", ".json", ".html", ".css", ".js")
+# Names that users give to secrets; tokenizer.json and added_tokens.json are none.
+_SECRET_FILE = re.compile(
+    r"(^|[._-])((auth_?)?token|secrets?|credentials?|passwords?|api_?key|service_?account)([._-]|$)",
+    re.IGNORECASE,
+)
+
+
+def package_bundle() -> Bundle:
+    """Return the package as it runs here, with its studies inside, as in a wheel."""
+    package = Path(tune_distill.__file__).parent
+    files: dict[str, Path | bytes] = {}
+    for root, place in ((package, "tune_distill"), (search_spaces_dir(), _SEARCH_SPACES)):
+        files |= {f"{place}/{path.relative_to(root).as_posix()}": path for path in _sources(root)}
+    if (commit := environment()["git_commit"]) is not None:
+        files["tune_distill/commit.txt"] = f"{commit}\n".encode()
+    return Bundle(files)
+
+
+def study_bundle(options: Options, studies: Sequence[ResolvedStudy]) -> tuple[Bundle, Options]:
+    """Return what the study command needs there, and its options with the files' names there.
+
+    Raises:
+        StudyFileError: a directory is named in a way in which it cannot travel, or is too large.
+        StudentError: a directory that is named holds no student.
+        DataError: a directory that is named holds no data.
+    """
+    bundle = package_bundle()
+    names = [
+        name if name in ("all", *shipped_studies()) else _add_file(bundle, "studies", name)
+        for name in options.studies
+    ]
+    profile = options.profile
+    if profile not in shipped_profiles():
+        profile = _add_file(bundle, "profiles", profile)
+    options = replace(options, studies=names, profile=profile)
+    for study in studies:
+        _require_no_other_directory(study)
+    for section in _SOURCE_FILES:
+        options = _add_source(bundle, section, options, studies)
+    return bundle, options
+
+
+_SEARCH_SPACES = "tune_distill/search_spaces"
+
+
+def _sources(root: Path) -> Iterator[Path]:
+    """The files of the package below a folder: not what Python, editors or their users leave."""
+    for path in sorted(root.rglob("*")):
+        inside = path.relative_to(root).parts
+        hidden = any(part.startswith((".", "__pycache__")) for part in inside)
+        if path.suffix in _PACKAGE_FILES and path.is_file() and not hidden:
+            yield path
+
+
+def _add_file(bundle: Bundle, folder: str, name: str) -> str:
+    """The place of the user's file, under its own name: profile_overrides go by it."""
+    path = Path(name).expanduser()
+    place, number = require_name(f"{folder}/{path.name}", "submit"), 1
+    while place in bundle.files:
+        number += 1
+        place = f"{folder}/{number}/{path.name}"
+    bundle.files[place] = path.read_bytes()
+    return place
+
+
+def _add_source(
+    bundle: Bundle, section: str, options: Options, studies: Sequence[ResolvedStudy]
+) -> Options:
+    """The options with the directory that a section names, if it is one of this machine."""
+    name = f"{section}.source"
+    fixed = [study for study in studies if name not in study.study.varied_fields()]
+    named = {str(getattr(study.profile, section).source) for study in fixed}
+    local = sorted(source for source in named if _is_here(source, name))
+    if not local:
+        return options
+    if len(named) > 1:
+        raise StudyFileError(
+            f"{name}: studies that travel together must name the same one, got "
+            f"{', '.join(sorted(named))}; submit them one by one"
+        )
+    # Its own name, where it was named by dots.
+    folder = Path(local[0]).resolve()
+    if section == "student":
+        student_identity(fixed[0].profile.student)
+    files = _source_files(section, folder)
+    given = options.sources().get(section)
+    if not fits(files):
+        if given is None or not Path(given).expanduser().is_absolute():
+            raise StudyFileError(
+                f"{name}: must pack into {mib(packing.LIMIT_BYTES)} to travel, got {folder} with "
+                f"{mib(size(files))}; {REMEDY}"
+            )
+        bundle.notes.append(
+            f"{folder} is too large to travel ({mib(size(files))}): expected on the cluster's "
+            "head under the same path"
+        )
+        return options
+    bundle.files |= files
+    kept = [text for text in options.set if text.partition("=")[0].strip() != name]
+    place = {section: _source_place(section, folder)}
+    return replace(options, set=kept, **place)  # type: ignore[arg-type]
+
+
+def _is_here(source: str, name: str) -> bool:
+    """Whether the source is on this machine; by then it has an absolute path.
+
+    Raises:
+        StudyFileError: a relative path where nothing is.
+    """
+    if source in (MINI_STUDENT, MINI_CORPUS):
+        return False
+    if source.startswith(("./", "../")):
+        raise StudyFileError(
+            f"{name}: no such directory here, got {source}; one of the cluster's head is named by "
+            "its absolute path"
+        )
+    return Path(source).is_absolute() and Path(source).exists()
+
+
+def _source_files(section: str, folder: Path) -> dict[str, Path | bytes]:
+    place = _source_place(section, folder)
+    matching = {path for pattern in _SOURCE_FILES[section] for path in folder.glob(pattern)}
+    found = {path for path in matching if not path.name.startswith(".")}
+    for path in found:
+        if not path.is_file():
+            raise DataError(
+                f"{section}.source: must hold files only under the names that are read, got "
+                f"{path}, which is none; remove it"
+            )
+        require_name(f"{place}/{path.name}", f"{section}.source")
+        if _SECRET_FILE.search(path.name):
+            raise StudyFileError(
+                f"{section}.source: must hold no secrets, because what travels to a cluster is "
+                f"read by all its users, got {path}, whose name is that of one; move it elsewhere"
+            )
+    if not found:
+        raise DataError(
+            f"{section}.source: must be a directory with {', '.join(_SOURCE_FILES[section])}, got "
+            f"{folder}"
+        )
+    return {f"{place}/{path.name}": path for path in sorted(found)}
+
+
+def _source_place(section: str, folder: Path) -> str:
+    return f"sources/{section}/{folder.name}"
+
+
+def _require_no_other_directory(resolved: ResolvedStudy) -> None:
+    """Raise StudyFileError if a directory is named where its name cannot be changed."""
+    study, encoder = resolved.study, resolved.profile.metrics.bertscore_model
+    named: list[tuple[str, Scalar]] = [("metrics.bertscore_model", encoder)]
+    for name, domain in study.vary.items():
+        if isinstance(domain, Cases):
+            named += [item for case in domain.cases.values() for item in case.items()]
+        elif isinstance(domain, Values):
+            named += [(name, value) for value in domain.values]
+    for name, value in named:
+        if not isinstance(value, str) or not name.endswith((".source", ".bertscore_model")):
+            continue
+        path = Path(value)
+        if not path.is_absolute() and path.is_dir() and value not in (MINI_STUDENT, MINI_CORPUS):
+            raise StudyFileError(
+                f"study {study.name}: {name}: this directory does not travel, got {value}; {REMEDY}"
+            )

@@ -1,0 +1,142 @@
+"""What a study would do: its trials, trainings and hits, whether and how they fit, how long."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from tune_distill.cli.command import Command
+from tune_distill.cli.progress import duration_text
+from tune_distill.planning.estimates import measured_examples_per_s, training_estimate_s
+from tune_distill.planning.plans import exhaustion, explanations, plans
+from tune_distill.planning.resources import ResourceRequest, TrialResources
+from tune_distill.records.places import Folder
+from tune_distill.records.store import Store
+from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
+from tune_distill.spec.printable import printable_line
+from tune_distill.spec.settings import Setting
+from tune_distill.tuning.conduct import place
+
+# Ray and its workers, once, before the first step.
+_START_UP_S = 15.0
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What one study would do. Trainings that an earlier study would make are not counted."""
+
+    study: str
+    trials: int
+    trainings: int
+    hits: int
+    estimate: str
+    lines: tuple[str, ...]
+
+    def text(self) -> str:
+        """The counts, and a line for each trial."""
+        counts = (
+            f"{self.study}: {self.trials} trials, {self.trainings} trainings, {self.hits} hits; "
+            f"{self.estimate}"
+        )
+        return "\n".join([counts, *(f"  {printable_line(line)}" for line in self.lines)])
+
+
+def previews(studies: Sequence[ResolvedStudy], command: Command) -> list[Preview]:
+    """What the studies would do; lines say with --explain why each trial is or is not a hit."""
+    store = command.store
+    if command.options.no_reuse:
+        # A store without anything: what is there is made again.
+        store = Store(Folder(command.results / "nothing-is-reused"))
+    # Only the first plan is known before it has run; an Optuna search's replicates follow from it.
+    first = [next(iter(plans(resolved, command.inputs, store))) for resolved in studies]
+    placed = _placed(first, command)
+    counted: set[str] = set()
+    told = []
+    for plan in first:
+        trainings = [trial for trial in plan.trainings if trial.run_key not in counted]
+        counted |= {trial.run_key for trial in trainings}
+        told.append(_preview(plan, trainings, placed, command, store))
+    return told
+
+
+def _preview(
+    plan: Plan,
+    trainings: list[Trial],
+    placed: TrialResources | None,
+    command: Command,
+    store: Store,
+) -> Preview:
+    resolved = plan.resolved
+    if command.options.explain:
+        lines = explanations(plan, store)
+    else:
+        lines = [f"{trial.trial_id}: {_state(plan, trial.trial_id)}" for trial in plan.trials]
+    if (exhausted := exhaustion(plan, store)) is not None:
+        lines.append(exhausted)
+    if not plan.is_last:
+        lines.append(f"then {len(resolved.seeds) - 1} more seeds of each setting not pruned")
+    return Preview(
+        resolved.study.name,
+        len(plan.trials) + plan.num_new,
+        len(trainings) + plan.num_new,
+        len(plan.finished),
+        _estimate(plan, trainings, placed, command),
+        tuple(lines),
+    )
+
+
+def _state(plan: Plan, trial_id: str) -> str:
+    return f"hit, {plan.finished[trial_id]}" if trial_id in plan.finished else "to run"
+
+
+def _placed(plans: Sequence[Plan], command: Command) -> TrialResources | None:
+    """What each trial gets; none where nothing is to run, or where any machine will do.
+
+    Raises:
+        ClusterError: no node can ever hold one trial.
+    """
+    options = command.options
+    to_run = any(plan.num_to_run for plan in plans)
+    if not to_run or (options.address is None and options.resources == ResourceRequest()):
+        # Ray would take seconds to start, only to say that this machine has a CPU.
+        return None
+    return place(plans, command.join_ray(), options.resources)
+
+
+def _estimate(
+    plan: Plan, trainings: list[Trial], placed: TrialResources | None, command: Command
+) -> str:
+    """How many run at once, and the time that the trainings take; with a scheduler it is an upper
+    bound."""
+    if not plan.num_to_run:
+        return "nothing to run"
+    if not trainings and not plan.num_new:
+        return "only decodings to run"
+    typical = plan.resolved.trial(Setting({}, {}), plan.resolved.seeds[0], command.inputs)
+    trials = [*trainings, *[typical] * plan.num_new]
+    examples = command.inputs.validation(typical.profile.data)
+    seconds = training_estimate_s(trials, command.store, examples)
+    workers = placed.max_concurrent if placed else os.cpu_count() or 1
+    total = _START_UP_S + seconds / max(1, min(workers, len(trials)))
+    measured = measured_examples_per_s(typical.run_identity["student"], command.store)
+    basis = "from stored runs" if measured else "a rough guess: no run of this student is stored"
+    at_once = f"{placed.text()}; " if placed else ""
+    return f"{at_once}about {duration_text(total)} on machines like this one ({basis})"
+
+
+def show(previews: Sequence[Preview], command: Command) -> None:
+    """Show what each study would do, and all of them together."""
+    totals = {
+        name: sum(getattr(preview, name) for preview in previews)
+        for name in ("trials", "trainings", "hits")
+    }
+    if command.options.json:
+        for preview in previews:
+            command.emit({"event": "plan", **asdict(preview)})
+        return
+    for preview in previews:
+        command.say(preview.text())
+    command.say_last(
+        f"{totals['trials']} trials, {totals['trainings']} trainings, {totals['hits']} hits"
+    )

@@ -1,0 +1,156 @@
+"""A study's plans: one for a grid or random search; for Optuna a search, then its replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from tune_distill.planning.space import distinct_points
+from tune_distill.records.search_log import SearchLog
+from tune_distill.records.store import Store
+from tune_distill.spec.keys import Difference, differences
+from tune_distill.spec.plan import (
+    AskedOnce,
+    FinishedState,
+    Plan,
+    ResolvedStudy,
+    Trial,
+    make_plan,
+    planned_trials,
+    require_effect,
+)
+from tune_distill.spec.settings import baseline, domains, setting
+from tune_distill.training.inputs import Inputs
+
+
+def plans(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Iterator[Plan]:
+    """The study's plans in order; the next one is made when the one before has run.
+
+    An Optuna search explores with the first seed. Its complete settings are then replicated with
+    the other seeds; pruned ones are not worth it.
+    """
+    if resolved.study.search.method != "optuna":
+        trials = planned_trials(resolved, inputs)
+        yield make_plan(resolved, resolved.search_key(inputs), trials, store)
+        return
+    search = _search_plan(resolved, inputs, store)
+    yield search
+    if not search.is_last:
+        explored = _search_plan(resolved, inputs, store)
+        complete = [t for t in explored.trials if explored.finished.get(t.trial_id) == "complete"]
+        once = AskedOnce(inputs)
+        replicas = [
+            replica
+            for trial in complete
+            for replica in resolved.replicates(trial.setting, resolved.seeds[1:], once)
+        ]
+        yield make_plan(resolved, search.search_key, replicas, store, prunes=False)
+
+
+def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
+    study, num_samples = resolved.study, resolved.study.search.num_samples
+    assert num_samples is not None
+    require_effect(resolved, inputs)
+    search_key = resolved.search_key(inputs)
+    space = domains(study, resolved.profile)
+    log, once = SearchLog(store, search_key), AskedOnce(inputs)
+    asked = list(log.points().values())
+    points = [point for point in asked if point is not None][:num_samples]
+    chosen = [setting(study, space, point) for point in points]
+    if not chosen and (first := baseline(study, resolved.profile)):
+        # What the others are compared with must be there, and Optuna might never choose it.
+        chosen = [first]
+    most = num_samples
+    if None in asked:
+        most = len(chosen)
+    elif (listed := distinct_points(resolved, once)) is not None:
+        most = min(num_samples, len(listed))
+    trials = [resolved.trial(each, resolved.seeds[0], once) for each in chosen]
+    num_new = max(0, most - len(trials))
+    plan = make_plan(resolved, search_key, trials, store, asks_optuna=True, num_new=num_new)
+    return _as_it_ended(plan, log)
+
+
+def _as_it_ended(plan: Plan, log: SearchLog) -> Plan:
+    """The plan in which a trial that the search has pruned is pruned, though another driver or
+    study has finished its run."""
+    ends = log.ends()
+    pruned = {
+        trial.trial_id
+        for trial in plan.trials
+        if (end := ends.get(trial.evaluation_key)) and end.state == "pruned"
+    }
+    finished: dict[str, FinishedState] = {
+        trial_id: "pruned" if trial_id in pruned else state
+        for trial_id, state in plan.finished.items()
+    }
+    return replace(plan, finished=finished)
+
+
+def exhaustion(plan: Plan, store: Store) -> str | None:
+    """The line that says that a search has every point of its space, fewer than were asked for;
+    None of other plans."""
+    num_samples = plan.resolved.study.search.num_samples
+    if not plan.asks_optuna or num_samples is None:
+        return None
+    asked = SearchLog(store, plan.search_key).points().values()
+    num_points = len(plan.trials) + plan.num_new
+    if None in asked:
+        num_points = sum(point is not None for point in asked)
+    if num_points >= num_samples:
+        return None
+    points = "1 point" if num_points == 1 else f"{num_points} points"
+    return (
+        f"{plan.resolved.study.name}: the search space is exhausted: it has {points}, fewer than "
+        f"the {num_samples} samples asked for; each is tried once"
+    )
+
+
+def start_over(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> None:
+    """The store answers none of the study's trials."""
+    # All of them first: a search's replicates are known only while its trials are.
+    for plan in list(plans(resolved, inputs, store)):
+        for trial in plan.trials:
+            store.discard_run(trial.run_key)
+            store.discard_evaluation(trial.evaluation_key)
+        store.discard_search(plan.search_key)
+
+
+def nearest_run(
+    trial: Trial, stored: Iterable[tuple[str, dict[str, Any]]]
+) -> tuple[str, list[Difference]] | None:
+    """The stored run whose identity differs from the trial's in the fewest fields, and those."""
+    wanted = trial.run_identity
+    ranked = [(key, differences(wanted, identity)) for key, identity in stored]
+    return min(ranked, key=lambda entry: len(entry[1]), default=None)
+
+
+def explanations(plan: Plan, store: Store) -> list[str]:
+    """A line for each trial: found in the store, or which field differs from the nearest run."""
+    stored = list(store.identities())
+    return [_explanation(trial, plan, store, stored) for trial in plan.trials] + (
+        [f"{plan.num_new} settings that Optuna has yet to choose"] if plan.num_new else []
+    )
+
+
+def _explanation(
+    trial: Trial, plan: Plan, store: Store, stored: list[tuple[str, dict[str, Any]]]
+) -> str:
+    state = plan.finished.get(trial.trial_id)
+    if state is not None:
+        return f"{trial.trial_id}: hit, {state} in the store"
+    if trial.run_key in plan.stored_runs:
+        return f"{trial.trial_id}: run {trial.run_key[:12]} is a hit; it is yet to be decoded so"
+    if store.has_checkpoint(trial.run_key):
+        return (
+            f"{trial.trial_id}: no hit, run {trial.run_key[:12]} is not finished; "
+            "it goes on from its checkpoint"
+        )
+    nearest = nearest_run(trial, stored)
+    if nearest is None:
+        return f"{trial.trial_id}: no hit, the store has no run"
+    key, fields = nearest
+    differing = ", ".join(f"{d.field} is {d.wanted!r}, there {d.stored!r}" for d in fields[:4])
+    more = f", and {len(fields) - 4} more" if len(fields) > 4 else ""
+    return f"{trial.trial_id}: no hit; nearest is run {key[:12]}: {differing}{more}"

@@ -1,0 +1,96 @@
+"""The figure of losses over the steps of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from tune_distill.analysis.verdict import Verdict
+from tune_distill.reports.drawing.panels import Axis, Figure, Panel, Series
+from tune_distill.reports.figures.pieces import spans_decades, trials_caption, unit_text
+
+# More settings than a legend can name are told apart by shade, and lose the lines of single seeds.
+_NAMED = 8
+
+
+def curves_figure(verdict: Verdict) -> Figure | None:
+    """Losses over the steps of training, a line a setting."""
+    results = verdict.results
+    history = results.history
+    # What a failed trial left is no curve of its setting: a loss that ran away hides the others.
+    ended = history[history["state"] != "failed"]
+    panels = []
+    for column, title in (
+        ("unsmoothed_train_loss", "Training loss, without smoothing"),
+        ("eval_loss", "Evaluation loss"),
+    ):
+        rows = ended[ended[column].notna()] if column in ended else ended.iloc[:0]
+        if len(rows):
+            axis = Axis(
+                f"loss{unit_text('eval_loss')}", "log" if spans_decades(rows[column]) else "linear"
+            )
+            panels.append(
+                Panel(title, Axis("optimizer step"), axis, tuple(_curves(verdict, rows, column)))
+            )
+    if not panels:
+        return None
+    shades = _shade_ends(verdict) if _shaded(verdict) else None
+    dashed = "; dashed: pruned before the end" if (history["state"] == "pruned").any() else ""
+    lines = "A line a trial"
+    if verdict.num_seeds > 1:
+        lines = "Means over the seeds" + ("" if shades else ", thin lines single seeds")
+    return Figure(
+        "learning_curves",
+        f"{results.name}: learning curves",
+        f"{lines}{dashed}. {trials_caption(verdict)}",
+        tuple(panels),
+        shades,
+    )
+
+
+def _curves(verdict: Verdict, rows: pd.DataFrame, column: str) -> Iterable[Series]:
+    """A line a setting, of its complete trials; pruned ones by themselves."""
+    results, shaded = verdict.results, _shaded(verdict)
+    order = {setting: rank for rank, setting in enumerate(sorted(set(rows["setting"])))}
+    for setting, part in rows.groupby("setting"):
+        name = "" if shaded else results.text(int(str(setting)))
+        shade = order[setting] / max(1, len(order) - 1) if shaded else None
+        complete = part[part["state"] == "complete"]
+        if complete["seed"].nunique() > 1 and not shaded:
+            for _, one in complete.groupby("seed"):
+                yield _line(name, one, column, shade, faint=True)
+        for _, pruned in part[part["state"] == "pruned"].groupby("seed"):
+            yield _line(name, pruned, column, shade, dashed=True)
+        if len(complete):
+            means = complete.groupby("step", as_index=False).agg({column: "mean"})
+            yield _line(name, means, column, shade)
+
+
+def _line(
+    name: str,
+    rows: pd.DataFrame,
+    column: str,
+    shade: float | None,
+    *,
+    dashed: bool = False,
+    faint: bool = False,
+) -> Series:
+    return Series(
+        name,
+        "line",
+        tuple(float(step) for step in rows["step"]),
+        tuple(float(value) for value in rows[column]),
+        dashed=dashed,
+        faint=faint,
+        shade=shade,
+    )
+
+
+def _shaded(verdict: Verdict) -> bool:
+    return len(verdict.results.settings) > _NAMED
+
+
+def _shade_ends(verdict: Verdict) -> tuple[str, str]:
+    results = verdict.results
+    return results.text(0), results.text(len(results.settings) - 1)

@@ -1,0 +1,68 @@
+"""The figure over all studies: which parameter moves the student most."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tune_distill.analysis.results import short_name
+from tune_distill.analysis.wording import METRIC_NAMES
+from tune_distill.reports.drawing.panels import Axis, Figure, Panel, Rule, Series
+from tune_distill.reports.figures.pieces import dotted, unit_text
+
+EFFECT_METRIC = "label_accuracy"
+"""What all studies are compared in, whatever each is judged by."""
+
+
+def effects(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """A study's comparisons with its baseline in the metric that all studies share."""
+    return [
+        one
+        for one in summary["comparisons"]
+        if one["metric"] == EFFECT_METRIC and one["family"] != "best"
+    ]
+
+
+def largest_effect(summary: Mapping[str, Any]) -> float:
+    """The largest detectable difference from the study's baseline; 0 where none is detectable."""
+    return max((abs(one["difference"]) for one in effects(summary) if one["detectable"]), default=0)
+
+
+def effects_figure(summaries: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """Every setting's difference from its study's baseline, the study that matters most first."""
+    shown = sorted((s for s in summaries if effects(s)), key=largest_effect, reverse=True)
+    if not shown:
+        return None
+    names: list[str] = []
+    series: list[Series] = []
+    for summary in shown:
+        compared = effects(summary)
+        own = [f"{summary['study']} {short_name(one['setting'])}" for one in compared]
+        names += own
+        series += dotted(
+            Series(
+                summary["study"],
+                "intervals",
+                tuple(one["difference"] for one in compared),
+                tuple(own),
+                tuple(one["ci_low"] for one in compared),
+                tuple(one["ci_high"] for one in compared),
+                along="x",
+                texts=tuple(
+                    f"{name}: {one['difference']:+.3f} "
+                    f"[{one['ci_low']:+.3f}, {one['ci_high']:+.3f}]"
+                    for name, one in zip(own, compared, strict=True)
+                ),
+            )
+        )
+    sizes = ", ".join(f"{s['study']} {s['num_seeds']} x {s['num_examples']:,}" for s in shown)
+    label = f"difference in {METRIC_NAMES[EFFECT_METRIC]}{unit_text(EFFECT_METRIC)}"
+    panel = Panel(
+        "Each setting against its study's baseline",
+        Axis(label),
+        Axis("", "category", tuple(names)),
+        tuple(series),
+        (Rule("x", 0.0, "no difference"),),
+    )
+    caption = f"Paired differences with their 95 % intervals. n = seeds x examples: {sizes}."
+    return Figure("effects", "Differences from the baselines", caption, (panel,))

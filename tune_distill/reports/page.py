@@ -1,0 +1,153 @@
+"""Reports as blocks of content, and two renderings: one self-contained HTML file, and Markdown."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tune_distill.reports.drawing.charts import chart, chart_library, theme
+from tune_distill.reports.drawing.panels import Figure
+from tune_distill.spec.printable import printable
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A section begins; headings of level 2 and 3 are the table of contents."""
+
+    text: str
+    level: Literal[2, 3] = 2
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Plain text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Callout:
+    """What a reader must not miss, a line each; the first stands out.
+
+    `clear`: the numbers give an answer. `open`: they do not. `warning`: something went wrong.
+    """
+
+    kind: Literal["clear", "open", "warning"]
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table; numbers stand on the right and sort by value."""
+
+    name: str
+    numeric: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a cell shows, and the number that it sorts by where the text is not one."""
+
+    text: str
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class TableBlock:
+    """A table whose rows a reader can sort by any column; each row has a cell per column."""
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class ChartBlock:
+    """A figure: interactive in the page, a picture in Markdown."""
+
+    figure: Figure
+
+
+@dataclass(frozen=True)
+class CodeBlock:
+    """Commands or a file, as they are."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ExampleBlock:
+    """One example: what was asked and answered, as pairs of a name and a text."""
+
+    title: str
+    fields: tuple[tuple[str, str], ...]
+    tags: tuple[str, ...] = ()
+
+
+Block: TypeAlias = (
+    Heading | Paragraph | Callout | TableBlock | ChartBlock | CodeBlock | ExampleBlock
+)
+
+
+@dataclass(frozen=True)
+class Page:
+    """A report. `links` are pairs of a text and a target, a file beside the page."""
+
+    title: str
+    subtitle: str
+    blocks: tuple[Block, ...]
+    links: tuple[tuple[str, str], ...] = ()
+
+
+def render_page(page: Page) -> str:
+    """One HTML file that needs nothing else: no network, no file beside it."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        finalize=_shown,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    figures = [block.figure for block in page.blocks if isinstance(block, ChartBlock)]
+    return environment.get_template("page.html").render(
+        page=page,
+        blocks=_with_anchors(page.blocks),
+        charts=_script_json([chart(figure) for figure in figures]),
+        themes=_script_json({"light": theme("light"), "dark": theme("dark")}),
+        library=chart_library() if figures else None,
+    )
+
+
+def _shown(value: Any) -> Any:
+    """A text of the user's without control characters; what is marked as HTML stays as it is."""
+    return printable(value) if type(value) is str else value
+
+
+def _with_anchors(blocks: Sequence[Block]) -> list[tuple[str, str, Block]]:
+    """Each block's kind, the anchor that no other block has, and the block."""
+    made: list[tuple[str, str, Block]] = []
+    taken: set[str] = set()
+    for block in blocks:
+        named = block.text if isinstance(block, Heading) else type(block).__name__
+        stem = re.sub(r"[^a-z0-9]+", "-", named.lower()).strip("-") or "section"
+        anchor, count = stem, 1
+        while anchor in taken:
+            count += 1
+            anchor = f"{stem}-{count}"
+        taken.add(anchor)
+        made.append((type(block).__name__, anchor, block))
+    return made
+
+
+def _script_json(value: Any) -> str:
+    """JSON for a script element: no text in it can end the element, or a line of the script."""
+    # All that is not ASCII is escaped by json already.
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,96 @@
+"""Where a report's numbers come from: what the trials cost, and how to make them again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+from tune_distill.analysis.results import words
+from tune_distill.analysis.scores import METRICS
+from tune_distill.analysis.statistics.resampling import NUM_RESAMPLES
+from tune_distill.analysis.verdict import Verdict
+from tune_distill.records.environment import ENVIRONMENT_FILE, read_environment
+from tune_distill.reports.cells import numeric, real_cell, value_cell
+from tune_distill.reports.page import (
+    Block,
+    Cell,
+    CodeBlock,
+    Column,
+    Heading,
+    Paragraph,
+    TableBlock,
+)
+
+
+def cost_blocks(verdict: Verdict) -> Iterator[Block]:
+    results = verdict.results
+    trials = results.trials
+    columns = [Column(words(name), numeric(verdict, name)) for name in results.columns]
+    names = ("trainings", "training s", "decoding s", "training examples a second")
+    columns += [Column(name, numeric=True) for name in names]
+    rows = []
+    for setting, point in enumerate(results.settings):
+        own = trials[trials["setting"] == setting]
+        trained = own.drop_duplicates("run_key")
+        cells = [value_cell(point[name]) for name in results.columns]
+        cells.append(real_cell(len(trained[trained["num_steps"].notna()]), ",.0f"))
+        cells.append(real_cell(trained["training_time_s"].sum(), ",.1f"))
+        cells.append(real_cell(own["decode_time_s"].sum(), ",.1f"))
+        cells.append(real_cell(own["examples_per_s"].mean(), ",.1f"))
+        rows.append(tuple(cells))
+    runs = trials.drop_duplicates("run_key")
+    total = runs["training_time_s"].sum() + trials["decode_time_s"].sum()
+    yield Heading("Cost")
+    yield TableBlock(
+        f"{len(trials)} trials of {len(runs)} runs: {total:,.1f} s of training and decoding in "
+        "all. A run that several settings decode was trained once, and is counted for each.",
+        tuple(columns),
+        tuple(rows),
+    )
+
+
+def reproduction_blocks(verdict: Verdict) -> Iterator[Block]:
+    results = verdict.results
+    # As from the folder that holds the results, wherever they are copied to.
+    name, parent = results.folder.name, results.folder.parent.name
+    path = shlex.quote(f"{parent}/{name}")
+    yield Heading("How to reproduce each number")
+    yield Paragraph("The trials, from the study as it was resolved; the report, from the tables:")
+    yield CodeBlock(
+        f"python -m tune_distill.study {path}/study.yaml --results {shlex.quote(parent)}\n"
+        f"python -m tune_distill.report {path}"
+    )
+    yield Paragraph(
+        "Settings: means of predictions.parquet. Comparisons: the same verdict as a DataFrame. "
+        "Trials and costs: trials.parquet; learning curves: history.parquet."
+    )
+    metrics = [metric for metric in METRICS if metric in results.complete]
+    yield CodeBlock(
+        "import pandas as pd\n"
+        "import tune_distill\n\n"
+        f"verdict = tune_distill.verdict({name!r}, results={parent!r})\n"
+        'comparisons = pd.DataFrame(verdict["comparisons"])\n'
+        f"trials = tune_distill.load({name!r}, results={parent!r})\n"
+        'complete = trials[trials["state"] == "complete"]\n'
+        f"means = complete.groupby({results.columns!r}, dropna=False)[{metrics!r}].mean()"
+    )
+    yield Paragraph(
+        f"Intervals: {NUM_RESAMPLES:,} paired resamples of the examples, the same ones for all "
+        "settings, with the seeds' deviations pooled over the settings and widened by Student's t "
+        "(random seed 0). With one seed and one answer an example, p of label accuracy is exact "
+        "McNemar's; otherwise it is that of the bootstrap's standard error."
+    )
+    environment = results.folder / ENVIRONMENT_FILE
+    if environment.is_file():
+        made = read_environment(environment)
+        rows = [
+            ("python", made.python),
+            ("commit", made.git_commit),
+            ("machine", f"{made.platform}, {made.num_cpus} CPUs"),
+            *made.packages.items(),
+        ]
+        yield TableBlock(
+            "Where it ran",
+            (Column("what"), Column("which")),
+            tuple((Cell(what), Cell(which)) for what, which in rows if which),
+        )

@@ -1,0 +1,133 @@
+"""A student answers: greedily, by beam search or by sampling.
+
+Greedy answers and those of beam search are the ones that HF's `generate` gives. Sampled ones
+follow the distribution that it samples from; the numbers drawn are each source's own, so that all
+settings are compared on the same random numbers.
+
+Shape suffixes: B examples in a batch, W answers an example, N answers (B times W), M answers that
+are not complete, L tokens at most, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+
+from tune_distill.spec.profile import Decode
+from tune_distill.students.batches import length_sorted
+from tune_distill.students.precision import exact_products, products_in
+from tune_distill.students.t5.architecture import Architecture
+from tune_distill.students.t5.beams import beam_search
+from tune_distill.students.t5.incremental import Answers, IncrementalDecoder
+from tune_distill.students.t5.model import T5
+from tune_distill.students.t5.sampling import draw, uniforms
+from tune_distill.students.tokens import Ints
+
+# Batches of so many answers: fewer cost a small student more in Python, more are slower as they
+# leave a CPU's cache. And no more than take so much memory.
+_SEQUENCES = 256
+_BYTES = 2**30
+
+# Examples whose answers are complete stay in their batch until they are such a share of it: to
+# remove them takes a copy of what is known of the others.
+_DONE = 1 / 8
+
+Spell = Callable[[list[list[int]]], list[str]]
+"""The texts of so many answers' tokens, special ones left out."""
+
+_Choose = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
+"""The next tokens (M,), from logits (M, V), the answers' numbers (M,) and the position."""
+
+
+def samples_per_example(settings: Decode) -> int:
+    """Texts that each example gets."""
+    return settings.num_samples if settings.strategy == "sample" else 1
+
+
+@exact_products()
+@torch.inference_mode()
+def decode(model: T5, spell: Spell, sources: Sequence[Ints], settings: Decode) -> list[list[str]]:
+    """`texts[i][k]` is sample k of the answer to source i, as `spell` spells its tokens.
+
+    The same call gives the same texts, and a source's texts do not depend on the others. They are
+    computed in the model's precision.
+    """
+    model.eval()
+    texts: list[list[str]] = [[] for _ in sources]
+    lengths = [len(row) for row in sources]
+    with products_in(model.precision, model.device):
+        decoder = IncrementalDecoder(model)
+        for indices in length_sorted(lengths, _batch_size(model.config, settings, lengths)):
+            answers_BWL = _answers(decoder, [sources[index] for index in indices], settings)
+            for index, answers_WL in zip(indices, answers_BWL, strict=True):
+                texts[index] = spell(answers_WL.tolist())
+    return texts
+
+
+def _batch_size(config: Architecture, settings: Decode, lengths: Sequence[int]) -> int:
+    """Examples a batch."""
+    width = _width(settings)
+    # Keys and values: of a source, and of its answers, which have twice the room.
+    numbers = 2 * max(lengths, default=0) + 2 * 2 * width * settings.max_new_tokens
+    numbers *= config.num_decoder_layers * config.num_heads * config.d_kv
+    # Logits, and what is made of them.
+    numbers += 4 * width * config.vocab_size
+    return max(1, min(_SEQUENCES // width, _BYTES // (4 * numbers)))
+
+
+def _width(settings: Decode) -> int:
+    """Answers an example that are under way at a time."""
+    return settings.num_beams if settings.strategy == "beam" else samples_per_example(settings)
+
+
+def _answers(
+    decoder: IncrementalDecoder, sources: Sequence[Ints], settings: Decode
+) -> torch.Tensor:
+    """The tokens (B, W, L) of the answers, filled with padding; of beams the best alone (W = 1)."""
+    longest, samples = settings.max_new_tokens, samples_per_example(settings)
+    answers = decoder.start(sources, _width(settings), longest)
+    written_BWL = decoder.padding(len(sources), samples, longest)
+    if settings.strategy == "beam":
+        beam_search(decoder, answers, written_BWL[:, 0])
+    elif settings.strategy == "greedy":
+        _one_way(decoder, answers, written_BWL, lambda logits_MV, *_: logits_MV.argmax(-1))
+    else:
+        numbers_BWL = torch.stack([uniforms(row, samples, longest) for row in sources])
+        numbers_NL = numbers_BWL.to(written_BWL.device).flatten(0, 1)
+
+        def choose(logits_MV: torch.Tensor, which_M: torch.Tensor, at: int) -> torch.Tensor:
+            return draw(logits_MV, numbers_NL[which_M, at], settings)
+
+        _one_way(decoder, answers, written_BWL, choose)
+    return written_BWL
+
+
+def _one_way(
+    decoder: IncrementalDecoder, answers: Answers, written_BWL: torch.Tensor, choose: _Choose
+) -> None:
+    """Each answer is written token by token, with no way back."""
+    num_examples, width, longest = written_BWL.shape
+    # Which of all answers each of those under way is, and whether it is still open.
+    which_N = torch.arange(num_examples * width, device=written_BWL.device)
+    open_N = torch.ones_like(which_N, dtype=torch.bool)
+    tokens_N = decoder.first_tokens(len(which_N))
+    written_NL = written_BWL.view(-1, longest)
+    for at in range(longest):
+        rows_M = open_N.nonzero()[:, 0]
+        logits_MV = decoder.step(answers, tokens_N, rows_M)
+        which_M = which_N[rows_M]
+        tokens_M = choose(logits_MV, which_M, at)
+        written_NL[which_M, at] = tokens_M
+        tokens_N[rows_M] = tokens_M
+        open_N[rows_M] = ~torch.isin(tokens_M, decoder.eos_tokens)
+        open_B = open_N.view(-1, width).any(1)
+        num_open = int(open_B.sum())
+        if not num_open:
+            return
+        if num_open <= (1 - _DONE) * len(open_B):
+            stay_B = open_B.nonzero()[:, 0]
+            stay_N = open_B.repeat_interleave(width).nonzero()[:, 0]
+            answers.keep(stay_B)
+            answers.continue_from(stay_N)
+            which_N, open_N, tokens_N = which_N[stay_N], open_N[stay_N], tokens_N[stay_N]

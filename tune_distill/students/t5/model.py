@@ -1,0 +1,396 @@
+"""T5, lean: HF's weights under HF's names, and nothing in a pass but the arithmetic.
+
+HF's own model is built for every use: a small student spends more time in its bookkeeping than in
+its products, and seconds in its import. Students are read and written in HF's form; here is how
+they compute. With the same dropout masks, losses and gradients are HF's up to the order of sums.
+
+Source: Raffel et al. 2020, as in transformers' modeling_t5.
+
+Shape suffixes: B rows, L tokens of the longest, N and M the tokens of all rows (see Layout), T
+those of targets beside the N of sources, Q and K the tokens that look and that are looked at, H
+heads, D model dimensions, E dimensions of a head, G rows times heads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import dropout, embedding, gelu, relu, silu
+
+from tune_distill.spec.profile import Precision
+from tune_distill.students.t5.architecture import Architecture
+from tune_distill.students.t5.kernels import attention_scores, gather, product, rms_norm, spread
+
+# oneDNN makes code for each size of a product that it meets: the fewer sizes, the better.
+_ROUND = 32
+
+_FUNCTIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": gelu,
+    "gelu_new": partial(gelu, approximate="tanh"),
+    "relu": relu,
+    "silu": silu,
+}
+
+
+class T5(nn.Module):
+    """An encoder and a decoder over one table of embeddings.
+
+    `precision` is what its losses and answers are computed in; its weights are float32.
+    """
+
+    precision: Precision = "fp32"
+
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        self.config = config
+        self.shared = Matrix(config.vocab_size, config.d_model)
+        self.encoder = Stack(config, config.num_layers, is_decoder=False)
+        self.decoder = Stack(config, config.num_decoder_layers, is_decoder=True)
+        self.lm_head = Matrix(config.vocab_size, config.d_model)
+        if config.tied_head:
+            self.lm_head.weight = self.shared.weight
+
+    @classmethod
+    def of(cls, config: Architecture, weights: Mapping[str, torch.Tensor]) -> T5:
+        """A T5 that owns these tensors, named as HF names them.
+
+        Raises:
+            ValueError: a tensor is missing, too many, or of another shape.
+        """
+        model = cls(config)
+        if model.shapes() != {name: value.shape for name, value in weights.items()}:
+            raise ValueError("its weights are not those of its configuration")
+        model.load_state_dict(dict(weights), strict=False, assign=True)
+        if config.tied_head:
+            model.lm_head.weight = model.shared.weight
+        return model.requires_grad_()
+
+    def shapes(self) -> dict[str, torch.Size]:
+        """The shape of each weight, by HF's names in HF's order."""
+        return {name: value.shape for name, value in self.named_parameters()}
+
+    @property
+    def device(self) -> torch.device:
+        return self.shared.weight.device
+
+    def forward(
+        self,
+        source_ids_N: torch.Tensor,
+        sources: Layout,
+        target_ids_T: torch.Tensor,
+        targets: Layout,
+    ) -> torch.Tensor:
+        """What the decoder makes of each target token's predecessors, (T, D): see `logits`.
+
+        `target_ids_T` are the decoder's inputs: the targets, one token late.
+        """
+        # Looked up at once: the table's gradient is as large as the table.
+        both = torch.cat([source_ids_N, target_ids_T])
+        embedded_ND, embedded_TD = embedding(both, self.shared.weight).split(
+            [len(source_ids_N), len(target_ids_T)]
+        )
+        encoded_ND = self.encoder(embedded_ND, sources, self.encoder.bias(sources))
+        hidden_TD: torch.Tensor = self.decoder(
+            embedded_TD,
+            targets,
+            self.decoder.bias(targets),
+            self.decoder.keys_values(encoded_ND, sources),
+            self.decoder.hidden(sources),
+        )
+        return hidden_TD
+
+    def encode(self, source_ids_N: torch.Tensor, sources: Layout) -> torch.Tensor:
+        """What the encoder makes of the sources, (N, D)."""
+        encoded_ND: torch.Tensor = self.encoder(
+            embedding(source_ids_N, self.shared.weight), sources, self.encoder.bias(sources)
+        )
+        return encoded_ND
+
+    def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
+        """Scores of every token of the vocabulary, (N, V)."""
+        if self.config.scale_decoder_outputs:
+            hidden_ND = hidden_ND * self.config.d_model**-0.5
+        return product(hidden_ND, self.lm_head.weight)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the tokens of several rows stand, if each row is padded to the longest.
+
+    Only attention looks along rows, and needs them padded; all else is done token by token, for N
+    tokens: the M that there are, and a few that stand nowhere and fill up a round number.
+    """
+
+    places_M: torch.Tensor
+    """int64: row times longest plus position."""
+    num_tokens: int
+    num_rows: int
+    longest: int
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device) -> Layout:
+        longest = max(lengths)
+        # Made here, from lengths: on a GPU, to look for tokens would wait for it.
+        places = [row * longest + np.arange(length) for row, length in enumerate(lengths)]
+        places_M = torch.from_numpy(np.concatenate(places)).to(device)
+        num_tokens = -(-len(places_M) // _ROUND) * _ROUND
+        return cls(places_M, num_tokens, len(lengths), longest)
+
+    def pad(self, x_NK: torch.Tensor) -> torch.Tensor:
+        """Shape (B, longest, K), with zeros for padding."""
+        padded = spread(x_NK, self.places_M, self.num_rows * self.longest)
+        return padded.view(self.num_rows, self.longest, -1)
+
+    def unpad(self, x_BLK: torch.Tensor) -> torch.Tensor:
+        """Shape (N, K), without padding."""
+        return gather(x_BLK.flatten(0, 1), self.places_M, self.num_tokens)
+
+    def mask(self) -> torch.Tensor:
+        """Shape (B, longest), False at padding."""
+        mask_P = torch.zeros(
+            self.num_rows * self.longest, dtype=torch.bool, device=self.places_M.device
+        )
+        return mask_P.index_fill_(0, self.places_M, True).view(self.num_rows, self.longest)
+
+    def dropout(self, x_NK: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
+        """Drop what torch's dropout of padded rows drops; float32.
+
+        torch draws numbers for padding too, and so does this, to draw the same ones.
+        """
+        if not training or rate == 0:
+            return x_NK
+        noise = torch.empty(
+            self.num_rows * self.longest, x_NK.shape[1], dtype=torch.float32, device=x_NK.device
+        )
+        noise_NK = gather(noise.bernoulli_(1 - rate), self.places_M, self.num_tokens)
+        return x_NK * noise_NK.div_(1 - rate)
+
+
+class Matrix(nn.Module):
+    """Weights by which vectors are multiplied, or among whose rows they are looked up.
+
+    Without values: torch's own layers would draw random ones, for nothing.
+    """
+
+    def __init__(self, rows: int, columns: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(rows, columns))
+
+
+class Norm(nn.Module):
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(config.d_model))
+        self.epsilon = config.layer_norm_epsilon
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return rms_norm(x, self.weight, self.epsilon)
+
+
+class Attention(nn.Module):
+    """Heads that look; T5 scales no scores."""
+
+    def __init__(self, config: Architecture, *, has_bias: bool = False) -> None:
+        super().__init__()
+        inner = config.num_heads * config.d_kv
+        self.q = Matrix(inner, config.d_model)
+        self.k = Matrix(inner, config.d_model)
+        self.v = Matrix(inner, config.d_model)
+        self.o = Matrix(config.d_model, inner)
+        if has_bias:
+            self.relative_attention_bias = Matrix(
+                config.relative_attention_num_buckets, config.num_heads
+            )
+        self.config = config
+
+    def split_heads(self, x_NX: torch.Tensor, parts: int, layout: Layout) -> torch.Tensor:
+        """The parts of what one product made, (parts, G, L, E)."""
+        rows, length = layout.num_rows, layout.longest
+        heads = layout.pad(x_NX).view(rows, length, parts, self.config.num_heads, self.config.d_kv)
+        return heads.permute(2, 0, 3, 1, 4).reshape(parts, -1, length, self.config.d_kv)
+
+    def look(
+        self,
+        q_GQE: torch.Tensor,
+        k_GKE: torch.Tensor,
+        v_GKE: torch.Tensor,
+        bias_GQK: torch.Tensor,
+        layout: Layout,
+    ) -> torch.Tensor:
+        """What the heads read, (N, D)."""
+        scores_GQK = attention_scores(bias_GQK, q_GQE, k_GKE)
+        shares_GQK = dropout(scores_GQK.softmax(-1), self.config.dropout_rate, self.training)
+        read_BHQE = torch.bmm(shares_GQK, v_GKE).view(layout.num_rows, -1, *q_GQE.shape[1:])
+        return product(layout.unpad(read_BHQE.transpose(1, 2).flatten(2)), self.o.weight)
+
+
+class SelfAttentionLayer(nn.Module):
+    def __init__(self, config: Architecture, *, has_bias: bool) -> None:
+        super().__init__()
+        self.SelfAttention = Attention(config, has_bias=has_bias)
+        self.layer_norm = Norm(config)
+
+    def forward(self, x: torch.Tensor, layout: Layout, bias_GQK: torch.Tensor) -> torch.Tensor:
+        own = self.SelfAttention
+        weight = torch.cat([own.q.weight, own.k.weight, own.v.weight])
+        q, k, v = own.split_heads(product(self.layer_norm(x), weight), 3, layout)
+        return own.look(q, k, v, bias_GQK, layout)
+
+
+class CrossAttentionLayer(nn.Module):
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        self.EncDecAttention = Attention(config)
+        self.layer_norm = Norm(config)
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        layout: Layout,
+        keys_values: tuple[torch.Tensor, torch.Tensor],
+        hidden_G1K: torch.Tensor,
+    ) -> torch.Tensor:
+        own = self.EncDecAttention
+        [q] = own.split_heads(product(self.layer_norm(x), own.q.weight), 1, layout)
+        return own.look(q, *keys_values, hidden_G1K, layout)
+
+
+class Dense(nn.Module):
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        if config.is_gated_act:
+            self.wi_0 = Matrix(config.d_ff, config.d_model)
+            self.wi_1 = Matrix(config.d_ff, config.d_model)
+        else:
+            self.wi = Matrix(config.d_ff, config.d_model)
+        self.wo = Matrix(config.d_model, config.d_ff)
+        self.config = config
+
+    def forward(self, x: torch.Tensor, layout: Layout | None) -> torch.Tensor:
+        activation = _FUNCTIONS[self.config.dense_act_fn]
+        if self.config.is_gated_act:
+            weight = torch.cat([self.wi_0.weight, self.wi_1.weight])
+            gate, value = product(x, weight).chunk(2, dim=-1)
+            inner = activation(gate) * value
+        else:
+            inner = activation(product(x, self.wi.weight))
+        if layout is not None:
+            inner = layout.dropout(inner, self.config.dropout_rate, self.training)
+        return product(inner, self.wo.weight)
+
+
+class FeedForwardLayer(nn.Module):
+    def __init__(self, config: Architecture) -> None:
+        super().__init__()
+        self.DenseReluDense = Dense(config)
+        self.layer_norm = Norm(config)
+
+    def forward(self, x: torch.Tensor, layout: Layout | None = None) -> torch.Tensor:
+        """Without a layout nothing is dropped."""
+        result: torch.Tensor = self.DenseReluDense(self.layer_norm(x), layout)
+        return result
+
+
+class Block(nn.Module):
+    layer: Any  # a ModuleList, whose members torch does not type
+
+    def __init__(self, config: Architecture, *, is_decoder: bool, has_bias: bool) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [SelfAttentionLayer(config, has_bias=has_bias)]
+        if is_decoder:
+            layers.append(CrossAttentionLayer(config))
+        self.layer = nn.ModuleList([*layers, FeedForwardLayer(config)])
+
+
+class Stack(nn.Module):
+    """The blocks of the encoder or of the decoder; the first holds the position biases of all."""
+
+    block: Any  # a ModuleList, whose members torch does not type
+
+    def __init__(self, config: Architecture, num_layers: int, *, is_decoder: bool) -> None:
+        super().__init__()
+        self.config, self.is_decoder = config, is_decoder
+        self.block = nn.ModuleList(
+            Block(config, is_decoder=is_decoder, has_bias=index == 0) for index in range(num_layers)
+        )
+        self.final_layer_norm = Norm(config)
+
+    def forward(
+        self,
+        x_ND: torch.Tensor,
+        layout: Layout,
+        bias_GQK: torch.Tensor,
+        keys_values: list[tuple[torch.Tensor, torch.Tensor]] | None = None,
+        hidden_G1K: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Shape (N, D); a decoder is given what its layers look at in the sources."""
+
+        def dropped(x: torch.Tensor) -> torch.Tensor:
+            return layout.dropout(x, self.config.dropout_rate, self.training)
+
+        x = dropped(x_ND)
+        for index, block in enumerate(self.block):
+            x = x + dropped(block.layer[0](x, layout, bias_GQK))
+            if keys_values is not None:
+                x = x + dropped(block.layer[1](x, layout, keys_values[index], hidden_G1K))
+            x = x + dropped(block.layer[-1](x, layout))
+        return dropped(self.final_layer_norm(x))
+
+    def bias(self, layout: Layout) -> torch.Tensor:
+        """What self-attention adds to its scores, (G, L, L): by distance, and never at padding nor,
+        in a decoder, at later tokens."""
+        length = layout.longest
+        by_distance_HLL = self.position_bias(length)
+        seen_BLL = layout.mask()[:, None, :]
+        if self.is_decoder:
+            seen_BLL = seen_BLL & seen_BLL.new_ones(length, length).tril()
+        lowest = torch.finfo(by_distance_HLL.dtype).min
+        bias_BHLL = torch.where(seen_BLL[:, None], by_distance_HLL, lowest)
+        return bias_BHLL.reshape(-1, length, length)
+
+    def position_bias(self, length: int) -> torch.Tensor:
+        """Learnt biases of the heads by distance, (H, length, length)."""
+        table = self.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+        places = torch.arange(length, device=table.device)
+        buckets = _buckets(places[None, :] - places[:, None], self.config, self.is_decoder)
+        return embedding(buckets, table).permute(2, 0, 1)
+
+    def hidden(self, layout: Layout) -> torch.Tensor:
+        """What cross-attention adds to its scores, (G, 1, K): never at padding."""
+        seen_BK = layout.mask()
+        hidden_BK = torch.zeros(seen_BK.shape, device=seen_BK.device)
+        hidden_BK = hidden_BK.masked_fill(~seen_BK, torch.finfo(torch.float32).min)
+        return hidden_BK.repeat_interleave(self.config.num_heads, 0)[:, None]
+
+    def keys_values(
+        self, encoded_ND: torch.Tensor, layout: Layout
+    ) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """What each layer looks at in the sources: keys and values, (G, S, E) each."""
+        looks = [block.layer[1].EncDecAttention for block in self.block]
+        weight = torch.cat([part.weight for look in looks for part in (look.k, look.v)])
+        parts = looks[0].split_heads(product(encoded_ND, weight), 2 * len(looks), layout)
+        return [(parts[index], parts[index + 1]) for index in range(0, len(parts), 2)]
+
+
+def _buckets(distance: torch.Tensor, config: Architecture, is_decoder: bool) -> torch.Tensor:
+    """The bucket of each distance from the token that looks: exact ones nearby, ever wider ones up
+    to the largest; half of them for each direction, unless one looks back only."""
+    count = config.relative_attention_num_buckets
+    if is_decoder:
+        start, back = torch.zeros_like(distance), (-distance).clamp(min=0)
+    else:
+        count //= 2
+        start, back = (distance > 0) * count, distance.abs()
+    exact = count // 2
+    wide = torch.log(back.float() / exact) / math.log(
+        config.relative_attention_max_distance / exact
+    )
+    far = (exact + wide * (count - exact)).clamp(max=count - 1).long()
+    return start + torch.where(back < exact, back, far)

@@ -1,0 +1,138 @@
+"""A student's tokenizer, loaded as transformers' AutoTokenizer loads it, and compared with the
+student's embeddings."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from tune_distill.records.refusals import says_nothing_of_content
+from tune_distill.students.config import parse_json
+from tune_distill.students.package_files import PackageError, PackageFiles
+from tune_distill.students.quiet import quiet_transformers
+
+VOCABULARIES = (
+    "tokenizer.json",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+    "vocab.txt",
+)
+"""Files of which one holds a tokenizer's vocabulary; a ByT5's tokenizer needs none."""
+
+SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", *SETTINGS)
+
+_MOST_EXTRA_IDS = 100_000
+
+
+def load_package_tokenizer(files: PackageFiles, config: Mapping[str, Any]) -> Any:
+    """The tokenizer of these files, of which no code is run.
+
+    Raises:
+        PackageError: there is none, it cannot be loaded, or it takes a package that is not here.
+    """
+    names = [name for name in TOKENIZER_FILES if name in files.contents]
+    _require_reasonable(files, names)
+    with explained(names), quiet_transformers(), files.copied(names) as folder:
+        from transformers import AutoTokenizer
+
+        # Only what AutoTokenizer chooses a class by: other fields may make it build much more.
+        chosen = {name: config.get(name) for name in ("model_type", "tokenizer_class")}
+        (folder / "config.json").write_text(json.dumps(chosen), encoding="utf-8")
+        tokenizer = AutoTokenizer.from_pretrained(
+            folder, trust_remote_code=False, local_files_only=True
+        )
+        _require_vocabulary(tokenizer, names)
+    return tokenizer
+
+
+@contextmanager
+def explained(names: Iterable[str]) -> Iterator[None]:
+    """Turn what a tokenizer of these files raises in the block into a PackageError."""
+    try:
+        yield
+    except PackageError:
+        raise
+    except Exception as error:  # damaged files raise whatever their parser raises
+        if says_nothing_of_content(error):
+            raise
+        if not any(name in VOCABULARIES for name in names):
+            raise PackageError(_NO_TOKENIZER) from error
+        reason = " ".join(str(error).split())[:300]
+        raise PackageError(
+            f"its tokenizer must load with AutoTokenizer, got {type(error).__name__}: {reason}; "
+            "save it again with tokenizer.save_pretrained"
+        ) from error
+
+
+_NO_TOKENIZER = (
+    "it has no tokenizer (tokenizer.json or spiece.model); save it with tokenizer.save_pretrained"
+)
+
+
+def _require_reasonable(files: PackageFiles, names: list[str]) -> None:
+    if not names:
+        raise PackageError(_NO_TOKENIZER)
+    for name in SETTINGS:
+        if name in names:
+            extra = parse_json(name, files.contents[name]).get("extra_ids", 0)
+            if not isinstance(extra, int) or not 0 <= extra <= _MOST_EXTRA_IDS:
+                raise PackageError(
+                    f"{name}: extra_ids must be from 0 to {_MOST_EXTRA_IDS}, got {extra!r:.80}"
+                )
+    models = [name for name in names if name.endswith(".model")]
+    if "tokenizer.json" not in names and models and not _has_sentencepiece():
+        raise PackageError(
+            f"reading {models[0]} takes the package sentencepiece, which is not installed; install "
+            "it, or save the tokenizer with tokenizer.save_pretrained, which writes tokenizer.json"
+        )
+
+
+def _has_sentencepiece() -> bool:
+    return importlib.util.find_spec("sentencepiece") is not None
+
+
+def _require_vocabulary(tokenizer: Any, names: list[str]) -> None:
+    """transformers makes tokenizers without a vocabulary where their file is missing."""
+    needed = {
+        name
+        for kind, name in tokenizer.vocab_files_names.items()
+        if kind in ("vocab_file", "tokenizer_file")
+    }
+    if needed and not {"tokenizer.json", *needed} & set(names):
+        raise PackageError(_NO_TOKENIZER)
+
+
+def require_tokens_fit(tokenizer: Any, vocab_size: int) -> None:
+    """Raise PackageError if the tokenizer has tokens without an embedding, adds more behind a text
+    than its end token, or cuts texts at their beginning."""
+    token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if largest >= vocab_size:
+        raise PackageError(
+            f"its tokenizer must fit its embeddings, which end at {vocab_size - 1}, got the token "
+            f"{token!r:.80} with the number {largest}; call "
+            "model.resize_token_embeddings(len(tokenizer)) and save both again"
+        )
+    plain = tokenizer("a", add_special_tokens=False)["input_ids"]
+    whole = tokenizer("a")["input_ids"]
+    start = len(whole) - len(plain) - int(adds_end(tokenizer))
+    if start < 0 or whole[start : start + len(plain)] != plain:
+        raise PackageError(
+            "its tokenizer must put nothing but the end token behind a text, got "
+            f"{whole!r:.80} for {plain!r:.80}; use another tokenizer"
+        )
+    if tokenizer.truncation_side != "right":
+        raise PackageError(
+            "tokenizer_config.json: truncation_side must be right, as studies cut long texts at "
+            f"their end, got {tokenizer.truncation_side!r:.80}; correct it"
+        )
+
+
+def adds_end(tokenizer: Any) -> bool:
+    """Whether the tokenizer itself puts the end token behind a text."""
+    return bool(tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id])

@@ -1,0 +1,76 @@
+"""Texts are tokenised once; a trial cuts and pads what it needs.
+
+Shape suffixes: B examples in a batch, S source tokens, T target tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tune_distill.records.examples import Example
+from tune_distill.students.tokenizer import adds_end
+from tune_distill.tasks.outputs import source_text, target_text
+
+Ints = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class TokenTable:
+    """Token ids of many texts, uncut and each ending in EOS, in two flat arrays.
+
+    `ids`: int32 (total tokens,); row i is `ids[offsets[i]:offsets[i + 1]]`; `offsets`: int64
+    (rows + 1,). Flat arrays travel between processes without a copy.
+    """
+
+    ids: Ints
+    offsets: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def row(self, index: int, max_length: int) -> Ints:
+        """The ids of one text cut to `max_length`; a cut row ends in EOS, as HF truncates."""
+        start, end = self.offsets[index], self.offsets[index + 1]
+        row = self.ids[start:end]
+        if len(row) <= max_length:
+            return row
+        return np.concatenate((row[: max_length - 1], row[-1:]))
+
+    def rows(self, count: int, max_length: int) -> list[Ints]:
+        """The first `count` texts, each cut to `max_length`."""
+        return [self.row(index, max_length) for index in range(count)]
+
+    def truncated_fraction(self, count: int, max_length: int) -> float:
+        """Share of the first `count` texts that lose tokens at `max_length`."""
+        lengths = np.diff(self.offsets[: count + 1])
+        return float((lengths > max_length).mean())
+
+
+@dataclass(frozen=True)
+class TokenPairs:
+    """Sources and targets of the same examples, in the same order."""
+
+    sources: TokenTable
+    targets: TokenTable
+
+
+def tokenize_examples(tokenizer: Any, examples: Sequence[Example]) -> TokenPairs:
+    """The sources and the training targets (first explanation) of the examples."""
+    sources = [source_text(example.premise, example.hypothesis) for example in examples]
+    targets = [target_text(example.label, example.explanations[0]) for example in examples]
+    return TokenPairs(_tokenize(tokenizer, sources), _tokenize(tokenizer, targets))
+
+
+def _tokenize(tokenizer: Any, texts: list[str]) -> TokenTable:
+    # As transformers' own trainers do it. Some T5 tokenizers were saved without their end token.
+    end = [] if adds_end(tokenizer) else [tokenizer.eos_token_id]
+    encoded = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    rows = [np.asarray([*ids, *end], dtype=np.int32) for ids in encoded]
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    return TokenTable(np.concatenate(rows), offsets)

@@ -1,0 +1,124 @@
+"""Rows of Arrow tables: Parquet files, and the sets of the hub as datasets keeps them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tune_distill.records.examples import LABELS
+from tune_distill.spec.errors import DataError
+from tune_distill.tasks.layouts import Layout, Table, layout_of
+from tune_distill.tasks.memory import Room
+
+_METADATA = b"huggingface"
+
+
+def read_parquet(path: Path, room: Room) -> Table:
+    """The rows of a Parquet file, counted from 0; only the columns that are needed are read.
+
+    Raises:
+        DataError: a column is missing, label names are not the three labels, or the columns are
+            too large.
+    """
+    with pq.ParquetFile(path) as file:
+        schema = file.schema_arrow
+        layout = layout_of(schema.names, str(path))
+        room.require(path, file.metadata.num_rows, _num_bytes(file.metadata, layout))
+        leaves = {column.path for column in file.schema}
+    numbered = _label_names(schema, layout.label, str(path))
+    # As dictionaries, in which a text that many rows share takes the memory of one.
+    texts = [name for name in layout.names if name in leaves]
+    return Table(str(path), "row", layout, _parquet_cells(path, layout.names, texts), numbered)
+
+
+def label_names(names: Sequence[str], where: str) -> tuple[str, ...]:
+    """The labels that 0, 1 and 2 stand for, by the names that a data set gives them.
+
+    Raises:
+        DataError: they are not the three labels.
+    """
+    found = tuple(str(name).strip().lower() for name in names)
+    if sorted(found) != sorted(LABELS):
+        raise DataError(
+            f"{where}: label names must be {', '.join(LABELS)} in some order, "
+            f"got {', '.join(map(str, names))[:200]}; name them so, or write labels as text"
+        )
+    return found
+
+
+def cells_of(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """The cells of each row as Python has them, in the order of the columns' names."""
+    columns = [_column(table.column(name)) for name in names]
+    yield from zip(*columns, strict=True)
+
+
+def _parquet_cells(
+    path: Path, names: Sequence[str], dictionaries: list[str]
+) -> Iterator[tuple[int, Sequence[Any]]]:
+    with pq.ParquetFile(path, read_dictionary=dictionaries) as file:
+        number = 0
+        for group in range(file.num_row_groups):
+            table = file.read_row_group(group, columns=list(names))
+            for cells in cells_of(table, names):
+                yield number, cells
+                number += 1
+
+
+def _column(column: pa.ChunkedArray) -> list[Any]:
+    return [cell for chunk in column.chunks for cell in _array(chunk)]
+
+
+def _array(array: pa.Array) -> list[Any]:
+    if pa.types.is_dictionary(array.type):
+        values = [*_array(array.dictionary), None]
+        # The last stands for a null, which is at -1.
+        return [values[index] for index in array.indices.fill_null(-1).to_pylist()]
+    try:
+        cells: list[Any] = array.to_pylist()
+    except UnicodeDecodeError:
+        # A writer's fault, which Arrow does not look for: each row is told of where it is used.
+        return [_text_or_bytes(cell) for cell in array.cast(pa.binary()).to_pylist()]
+    return cells
+
+
+def _text_or_bytes(cell: bytes | None) -> str | bytes | None:
+    try:
+        return None if cell is None else cell.decode()
+    except UnicodeDecodeError:
+        return cell
+
+
+def _num_bytes(metadata: pq.FileMetaData, layout: Layout) -> int:
+    """Bytes of the needed columns once they are decompressed."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
+    # The parts of a nested column have its name and a dot before their own.
+    needed = tuple(f"{name}." for name in layout.names)
+    return sum(
+        chunk.total_uncompressed_size
+        for chunk in chunks
+        if f"{chunk.path_in_schema}.".startswith(needed)
+    )
+
+
+def _label_names(schema: pa.Schema, column: str, where: str) -> tuple[str, ...]:
+    """What `datasets` wrote of the label column, or the hub's order where it wrote nothing."""
+    text = (schema.metadata or {}).get(_METADATA)
+    if text is None:
+        return LABELS
+    try:
+        feature = json.loads(text)["info"]["features"].get(column)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DataError(
+            f"{where}: the metadata {_METADATA.decode()!r} must be as datasets writes it, "
+            "got another; write the file again"
+        ) from error
+    if not isinstance(feature, Mapping) or "names" not in feature:
+        return LABELS
+    names = feature["names"]
+    return label_names(names if isinstance(names, list) else [str(names)], where)

@@ -1,0 +1,96 @@
+"""What one cell of a data file says: a text, a label or an id.
+
+Every format is held to the same rules, which docs/studies.md tells. A cell is missing if it is
+null, NaN or not there at all; a text may come as bytes in UTF-8.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from tune_distill.records.examples import LABELS
+
+# A column of integers that lacks one is written as real numbers.
+_NUMBER = re.compile(r"(-1|0|1|2)(\.0+)?")
+_SHOWN = 60
+
+
+def text_of(cell: Any) -> str:
+    """The cell's text without the space around it; empty where it is missing.
+
+    Raises:
+        ValueError: it is no text, or not one in Unicode.
+    """
+    if isinstance(cell, str):
+        if not (cell.isascii() or _is_unicode(cell)):
+            raise ValueError(f"must be Unicode text, got a lone surrogate in {shown(cell)}")
+        return cell.strip()
+    if isinstance(cell, bytes):
+        return _decoded(cell).strip()
+    if _is_missing(cell):
+        return ""
+    raise ValueError(f"must be text, got {shown(cell)}")
+
+
+def label_of(cell: Any, numbered: Sequence[str] = LABELS) -> str | None:
+    """The label that the cell names, or numbers in the order of `numbered`; None where
+    annotators did not agree on one: a missing cell, the authors' "-", the hub's -1.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    text = _label_text(cell)
+    if text in LABELS:
+        return text
+    if text in {"", "-"}:
+        return None
+    number = _NUMBER.fullmatch(text)
+    if number is None:
+        raise ValueError(f"must be one of {', '.join(LABELS)} or 0, 1, 2, got {shown(cell)}")
+    return None if number[1] == "-1" else numbered[int(number[1])]
+
+
+def id_of(cell: Any) -> str:
+    """The user's id of a row; empty where it has none."""
+    if isinstance(cell, str | bytes) or _is_missing(cell):
+        return text_of(cell)
+    return str(cell)
+
+
+def shown(value: object) -> str:
+    """The value as Python writes it, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _label_text(cell: Any) -> str:
+    if isinstance(cell, bool):
+        return str(cell)
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    if isinstance(cell, int | float) and not _is_missing(cell):
+        return str(cell)
+    return text_of(cell).lower()
+
+
+def _is_missing(cell: Any) -> bool:
+    # NaN alone differs from itself.
+    return cell is None or (isinstance(cell, float) and cell != cell)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether UTF-8 can hold it: JSON may escape half a pair of surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _decoded(cell: bytes) -> str:
+    try:
+        return cell.decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"must be text in UTF-8, got {shown(cell)}") from error

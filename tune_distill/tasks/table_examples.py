@@ -1,0 +1,97 @@
+"""A table's rows become examples, or are dropped for a reason, or end with where the fault is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tune_distill.records.examples import Example
+from tune_distill.spec.errors import DataError
+from tune_distill.tasks.cells import id_of, label_of, text_of
+from tune_distill.tasks.layouts import Layout, Table
+from tune_distill.tasks.memory import Room
+
+
+@dataclass(frozen=True)
+class TableRead:
+    """The usable examples of one table, its rows, and how many were dropped for which reason."""
+
+    examples: list[Example]
+    num_rows: int
+    dropped: Mapping[str, int]
+
+
+def read_table(table: Table, default_id: str, first_row: int, room: Room) -> TableRead:
+    """The table's examples in its order.
+
+    A row without an id of its own is called `default_id` and its number in the split, of which
+    the table's first row is `first_row`.
+
+    Raises:
+        DataError: a cell is of a wrong kind, or the examples do not fit into memory.
+    """
+    examples: list[Example] = []
+    dropped: Counter[str] = Counter()
+    num_rows = 0
+    for number, cells in table.rows:
+        example = _example(table, number, cells)
+        if isinstance(example, str):
+            dropped[example] += 1
+        else:
+            room.take(table.where, 1, _num_bytes(example))
+            if not example.example_id:
+                example = replace(example, example_id=f"{default_id}-{first_row + num_rows}")
+            examples.append(example)
+        num_rows += 1
+    return TableRead(examples, num_rows, dropped)
+
+
+def require_no_copy(where: str, parts: Mapping[str, Sequence[Example]]) -> None:
+    """Raise DataError if all examples of one file are in another file of the split."""
+    if len(parts) < 2:
+        return
+    contents = {name: {each.digest() for each in part} for name, part in parts.items() if part}
+    for name, content in contents.items():
+        for other, whole in contents.items():
+            if name != other and content <= whole:
+                raise DataError(
+                    f"{where}: files of a split must hold different rows, got all of {name} "
+                    f"also in {other}; remove one"
+                )
+
+
+def _example(table: Table, number: int, cells: Sequence[Any]) -> Example | str:
+    """The example without an id of its own made up, or why the row is dropped."""
+    layout = table.layout
+    values = dict(zip(layout.names, cells, strict=True))
+    column = layout.label
+    try:
+        label = label_of(values[column], table.label_names)
+        texts = {}
+        for column in (layout.premise, layout.hypothesis, *layout.explanations):
+            texts[column] = text_of(values[column])
+        column = layout.pair_id or ""
+        own_id = id_of(values[column]) if column else ""
+    except ValueError as error:
+        raise DataError(f"{table.place(number)}: {column} {error}; correct the row") from error
+    return _checked(layout, label, texts, own_id)
+
+
+def _checked(
+    layout: Layout, label: str | None, texts: Mapping[str, str], own_id: str
+) -> Example | str:
+    premise, hypothesis = texts[layout.premise], texts[layout.hypothesis]
+    explanations = tuple(texts[name] for name in layout.explanations if texts[name])
+    if label is None:
+        return "no gold label"
+    if not premise or not hypothesis:
+        return "empty sentence"
+    if not explanations:
+        return "no explanation"
+    return Example(own_id, premise, hypothesis, label, explanations)
+
+
+def _num_bytes(example: Example) -> int:
+    return sum(map(len, (example.premise, example.hypothesis, *example.explanations)))

@@ -1,0 +1,165 @@
+"""A student is fine-tuned on token pairs, deterministically, and can go on from a checkpoint."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import torch
+
+from tune_distill.records.runs import HistoryRow
+from tune_distill.spec.errors import NonFiniteLossError
+from tune_distill.spec.profile import Train
+from tune_distill.students.batches import length_grouped, num_batches, num_steps
+from tune_distill.students.precision import exact_products
+from tune_distill.students.t5.losses import example_losses, mean_loss, token_losses
+from tune_distill.students.t5.model import T5
+from tune_distill.students.tensors import Pairs, collate
+from tune_distill.tasks.scoring import ExampleLoss
+from tune_distill.training.checkpoints import Position
+
+
+def learning_rate_at(step: int, total: int, settings: Train) -> float:
+    """The learning rate of optimizer step `step` (from 0): linear warm-up, then linear to 0.
+
+    Source: transformers' get_linear_schedule_with_warmup.
+    """
+    warmup = round(total * settings.warmup_fraction)
+    if step < warmup:
+        return settings.learning_rate * step / warmup
+    return settings.learning_rate * max(0.0, (total - step) / max(1, total - warmup))
+
+
+class Training:
+    """One fine-tuning, from its first step or from a checkpoint, to its last."""
+
+    def __init__(
+        self,
+        model: T5,
+        train: Pairs,
+        validation: Pairs,
+        settings: Train,
+        seed: int,
+    ) -> None:
+        self.model = model
+        model.precision = settings.precision
+        self.optimizer = _optimizer(model, settings)
+        self.total_steps = num_steps(len(train.sources), settings)
+        self.position = Position(0, 0.0, ())
+        # Of the latest evaluation.
+        self.validation_losses: list[ExampleLoss] = []
+        self._train, self._validation = train, validation
+        self._settings, self._seed = settings, seed
+        # Losses since the last history row, left on the device: reading one waits for the GPU.
+        self._window: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._started = 0.0
+
+    def run(self) -> Iterator[HistoryRow]:
+        """Trains to the end, yielding the history row of each evaluation.
+
+        `position` is up to date at each yield, and a checkpoint taken there resumes exactly.
+
+        Raises:
+            NonFiniteLossError: the loss of a step, or the evaluation loss after it, is NaN or
+                infinite; the step is named.
+        """
+        self._started = time.perf_counter() - self.position.elapsed_s
+        self.model.train()
+        for indices in self._remaining_batches():
+            step = self.position.step
+            rate = learning_rate_at(step, self.total_steps, self._settings)
+            self._step(indices, rate)
+            self.position = replace(self.position, step=step + 1, elapsed_s=self._elapsed())
+            row = self._history_row(rate)
+            if row is not None and row.eval_loss is not None:
+                yield row
+                # The time that the caller took is not training time.
+                self._started = time.perf_counter() - self.position.elapsed_s
+
+    def _remaining_batches(self) -> Iterator[list[int]]:
+        lengths = [
+            len(source) + len(target)
+            for source, target in zip(self._train.sources, self._train.targets, strict=True)
+        ]
+        batch_size = self._settings.batch_size
+        done_epochs, done_batches = divmod(
+            self.position.step, num_batches(len(lengths), batch_size)
+        )
+        for epoch in range(done_epochs, self._settings.num_epochs):
+            batches = length_grouped(lengths, batch_size, self._seed, epoch)
+            yield from batches[done_batches if epoch == done_epochs else 0 :]
+
+    @exact_products()
+    def _step(self, indices: Sequence[int], rate: float) -> None:
+        batch = collate(self._train, indices, self.model)
+        loss, unsmoothed = token_losses(self.model, batch, self._settings.label_smoothing)
+        loss = loss * self._settings.ce_weight
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._settings.max_grad_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._window.append((loss.detach(), unsmoothed))
+
+    def _history_row(self, rate: float) -> HistoryRow | None:
+        """The row of this step, where one is due; it is in `position` then."""
+        step, settings = self.position.step, self._settings
+        last = step == self.total_steps
+        evaluates = last or step % settings.eval_steps == 0
+        if not evaluates and step % settings.logging_steps != 0:
+            return None
+        losses = torch.tensor([float(loss) for loss, _ in self._window])
+        self._require_finite(losses)
+        unsmoothed = torch.tensor([float(loss) for _, loss in self._window])
+        self._window.clear()
+        evaluation = None
+        if evaluates:
+            self.validation_losses = example_losses(self.model, self._validation)
+            evaluation = mean_loss(self.validation_losses)
+        if evaluation is not None and not math.isfinite(evaluation):
+            raise NonFiniteLossError(step, evaluation)
+        row = HistoryRow(
+            step=step,
+            epoch=step / num_batches(len(self._train.sources), settings.batch_size),
+            train_loss=float(losses.mean()),
+            unsmoothed_train_loss=float(unsmoothed.mean()),
+            eval_loss=evaluation,
+            learning_rate=rate,
+            elapsed_s=self._elapsed(),
+        )
+        history = (*self.position.history, row)
+        self.position = replace(self.position, elapsed_s=row.elapsed_s, history=history)
+        return row
+
+    def _require_finite(self, losses: torch.Tensor) -> None:
+        bad = (~torch.isfinite(losses)).nonzero().flatten()
+        if len(bad):
+            first = int(bad[0])
+            step = self.position.step - len(losses) + first + 1
+            raise NonFiniteLossError(step, float(losses[first]), updates=step - 1)
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._started
+
+
+def _optimizer(model: torch.nn.Module, settings: Train) -> torch.optim.AdamW:
+    """Fused AdamW that leaves norms and biases, position biases too, undecayed.
+
+    Source: the parameter groups of transformers' Trainer.
+    """
+    named = list(model.named_parameters())
+    free = {name for name, value in named if value.ndim <= 1 or "bias" in name}
+    return torch.optim.AdamW(
+        [
+            {
+                "params": [value for name, value in named if name not in free],
+                "weight_decay": settings.weight_decay,
+            },
+            {"params": [value for name, value in named if name in free], "weight_decay": 0.0},
+        ],
+        lr=settings.learning_rate,
+        fused=True,
+    )
