@@ -27,6 +27,7 @@ from tune_distill.spec.domains import Scalar
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import Collected
 from tune_distill.spec.plan import ResolvedStudy
+from tune_distill.spec.printable import json_line
 from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
 from tune_distill.spec.settings import domains, study_profile
 from tune_distill.spec.yaml_files import (
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: Options) -> int:
     if options.list:
-        print(_listing())
+        print(_listing(as_json=options.json))
         return EXIT_COMPLETE
     return _run_all(options)
 
@@ -208,13 +209,21 @@ def _first_line(resolved: ResolvedStudy) -> str:
     return line
 
 
-def _listing() -> str:
-    lines = ["studies:"]
-    lines += [f"  {name:16} {load_study(name).question}" for name in shipped_studies()]
+def _listing(*, as_json: bool) -> str:
+    questions = {name: load_study(name).question for name in shipped_studies()}
+    profiles = {name: load_profile(name) for name in shipped_profiles()}
+    sources = {name: (each.student.source, each.data.source) for name, each in profiles.items()}
+    if as_json:
+        events = [{"event": "study", "study": name, "question": q} for name, q in questions.items()]
+        events += [
+            {"event": "profile", "profile": name, "student": student, "data": data}
+            for name, (student, data) in sources.items()
+        ]
+        return "\n".join(map(json_line, events))
+    lines = ["studies:", *(f"  {name:16} {question}" for name, question in questions.items())]
     lines += ["profiles:"]
-    for name in shipped_profiles():
-        profile = load_profile(name)
-        lines.append(f"  {name:16} student {profile.student.source}, data {profile.data.source}")
+    for name, (student, data) in sources.items():
+        lines.append(f"  {name:16} student {student}, data {data}")
     return "\n".join(lines)
 
 

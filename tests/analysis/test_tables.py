@@ -131,6 +131,18 @@ def test_a_damaged_table_is_named(results):
     assert "make it again with python -m tune_distill.study smoothing" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("column", "cells"), [("seed", [[0]]), ("state", [1]), ("reused", ["yes"]), ("error", [2.5])]
+)
+def test_a_column_of_another_type_is_named(results, column, cells):
+    path = results / "smoothing" / "trials.parquet"
+    frame = pd.read_parquet(path)
+    frame[column] = cells * len(frame)
+    frame.to_parquet(path)
+    with pytest.raises(StoreError, match=rf"trials\.parquet: .* got column {column} of type "):
+        load("smoothing", results=results)
+
+
 def test_the_package_exposes_its_readers_and_nothing_else():
     assert tune_distill.load is load
     assert tune_distill.load_all is load_all

@@ -228,6 +228,16 @@ CONTENTS = {
     "no Parquet": ("trials.parquet", b"PAR1", "cannot be read"),
     "empty": ("predictions.parquet", b"", "cannot be read"),
     "without a column": ("history.parquet", table({"trial_id": ["a"]}), "no column step"),
+    "a column of another type": (
+        "history.parquet",
+        table({"trial_id": ["a"], "step": [[1]]}),
+        "column step of type list<element: int64>, not int64",
+    ),
+    "a null in a key": (
+        "history.parquet",
+        table({"trial_id": pa.array([None], pa.string()), "step": [1]}),
+        "a null in column trial_id",
+    ),
     "trials of another study": ("trials.parquet", trials("decoding"), "of another study, 'decod"),
     "a CSV of another study": ("trials.csv", b"study,trial_id\nsmoothing,a\nother,b\n", "'other'"),
     "a CSV without columns": ("trials.csv", b"a,b\n1,2\n", "cannot be read"),

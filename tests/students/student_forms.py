@@ -194,6 +194,16 @@ def sentencepiece_model(folder: Path) -> None:
 
 FORMS: Mapping[str, Callable[[Path], Any]] = {
     "as it is": lambda _: None,
+    "an end told twice": lambda folder: edit_json(
+        folder / "generation_config.json", eos_token_id=[1, 1]
+    ),
+    "chat templates": lambda folder: edit_json(
+        folder / "tokenizer_config.json",
+        chat_template=[
+            {"name": "default", "template": "x"},
+            {"name": "tool_use", "template": "y"},
+        ],
+    ),
     "sharded": sharded,
     "sharded twice": sharded_twice,
     "shards of other names": shards_of_other_names,

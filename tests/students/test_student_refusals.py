@@ -41,6 +41,46 @@ def tokenizer_config(**fields: Any) -> Spoil:
     return lambda folder: edit_json(folder / "tokenizer_config.json", **fields)
 
 
+def tokenizer_json(change: Callable[[dict[str, Any]], Any]) -> Spoil:
+    def spoil(folder: Path) -> None:
+        raw = json.loads((folder / "tokenizer.json").read_text())
+        change(raw)
+        (folder / "tokenizer.json").write_text(json.dumps(raw))
+
+    return spoil
+
+
+def words_alone(folder: Path) -> None:
+    """A tokenizer that fails on every word that it does not know."""
+
+    def change(raw: dict[str, Any]) -> None:
+        known = raw["model"]["vocab"]
+        raw["model"] = {"type": "WordLevel", "vocab": known, "unk_token": "<gone>"}
+
+    tokenizer_json(change)(folder)
+    edit_json(folder / "tokenizer_config.json", tokenizer_class="PreTrainedTokenizerFast")
+
+
+def start_with(number: int) -> Spoil:
+    """A tokenizer that puts a token of this number before each text."""
+
+    def change(raw: dict[str, Any]) -> None:
+        template = [{"SpecialToken": {"id": "<x>", "type_id": 0}}]
+        text = [{"Sequence": {"id": "A", "type_id": 0}}]
+        end = [{"SpecialToken": {"id": "</s>", "type_id": 0}}]
+        raw["post_processor"] = {
+            "type": "TemplateProcessing",
+            "single": [*template, *text, *end],
+            "pair": [*template, *text, *end],
+            "special_tokens": {
+                "<x>": {"id": "<x>", "ids": [number], "tokens": ["<x>"]},
+                "</s>": {"id": "</s>", "ids": [1], "tokens": ["</s>"]},
+            },
+        }
+
+    return tokenizer_json(change)
+
+
 def content(name: str, written: bytes) -> Spoil:
     return lambda folder: (folder / name).write_bytes(written)
 
@@ -301,6 +341,36 @@ REFUSED: dict[str, tuple[Spoil, str]] = {
     ),
     "ends otherwise": (ends_in_other_tokens, "must put nothing but the end token behind a text"),
     "no tokenizer": (no_vocabulary, r"it has no tokenizer \(tokenizer\.json or spiece\.model\)"),
+    "drawn splits": (
+        tokenizer_json(lambda raw: raw["model"].update(dropout=0.1)),
+        r"tokenizer\.json: model\.dropout must be 0 or absent, as it splits a text at random",
+    ),
+    "drawn pieces": (
+        tokenizer_config(sp_model_kwargs={"enable_sampling": True, "alpha": 0.5}),
+        r"sp_model_kwargs must be absent, as they may split a text at random",
+    ),
+    "scaling null": (
+        config(scale_decoder_outputs=None),
+        "scale_decoder_outputs must have a value or be absent, got null",
+    ),
+    "gating null": (config(is_gated_act=None), "is_gated_act must have a value or be absent"),
+    "activation null": (config(dense_act_fn=None), "dense_act_fn must have a value or be absent"),
+    "panics": (
+        tokenizer_json(
+            lambda raw: raw.update(
+                normalizer={"type": "Precompiled", "precompiled_charsmap": "AAAAAAAAAAA="}
+            )
+        ),
+        "its tokenizer must load with AutoTokenizer, got ",
+    ),
+    "nothing unknown": (
+        words_alone,
+        r"its tokenizer must load with AutoTokenizer, got .*Missing \[UNK\] token",
+    ),
+    "template outside": (
+        start_with(5000),
+        "end at 599, got the number 5000 in a text; correct the template",
+    ),
     "extra ids": (
         tokenizer_config(extra_ids=10**9),
         "extra_ids must be from 0 to 100000, got 10000",

@@ -17,6 +17,7 @@ import pytest
 from tune_distill.records.examples import LABELS, Example
 from tune_distill.spec.errors import DataError
 from tune_distill.tasks import memory
+from tune_distill.tasks.arrow_rows import cells_of
 from tune_distill.tasks.sources import read_source
 
 HEADER = "premise,hypothesis,label,explanation_1"
@@ -188,17 +189,22 @@ def test_an_array_of_json_is_refused_with_the_remedy(tmp_path: Path) -> None:
     assert "to_json(..., orient='records', lines=True)" in message
 
 
+def written(path: Path, **cells: Any) -> Path:
+    """The file with one row, which has these cells."""
+    frame = pd.DataFrame([LINE | cells])
+    if path.suffix == ".csv":
+        frame.to_csv(path, index=False)
+    elif path.suffix == ".jsonl":
+        path.write_text(json.dumps(LINE | cells) + "\n")
+    else:
+        frame.to_parquet(path)
+    return path
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 @pytest.mark.parametrize("label", ["1", "1.0", "Neutral ", 1, 1.0])
 def test_every_format_takes_the_same_labels(tmp_path: Path, suffix: str, label: Any) -> None:
-    frame = pd.DataFrame([LINE | {"label": label}])
-    path = tmp_path / f"train.{suffix}"
-    if suffix == "csv":
-        frame.to_csv(path, index=False)
-    elif suffix == "jsonl":
-        path.write_text(json.dumps(LINE | {"label": label}) + "\n")
-    else:
-        frame.to_parquet(path)
+    path = written(tmp_path / f"train.{suffix}", label=label)
     assert [example.label for example in read(tmp_path, path.name)] == ["neutral"]
 
 
@@ -216,6 +222,19 @@ def test_texts_of_any_type_are_read(tmp_path: Path, kind: pa.DataType) -> None:
     }
     pq.write_table(table(**columns), tmp_path / "train.parquet")
     assert read(tmp_path, "train.parquet")[0].premise == "ä"
+
+
+def test_an_index_outside_of_a_dictionary_is_refused() -> None:
+    # Checked by nobody else: pyarrow reads such a file, and a row would have another's text.
+    broken = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), pa.array(["a", "b"]), safe=False)
+    with pytest.raises(ValueError, match="must be below 2, got 2; copy the file again"):
+        list(cells_of(pa.table({"text": broken}), ["text"]))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_nul_is_refused_in_every_format(tmp_path: Path, suffix: str) -> None:
+    path = written(tmp_path / f"train.{suffix}", premise="a man\0walks")
+    assert "must be text, got a NUL character" in refused(tmp_path, path.name)
 
 
 def test_bytes_that_are_no_text_are_refused_with_their_row(tmp_path: Path) -> None:

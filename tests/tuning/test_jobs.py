@@ -124,6 +124,22 @@ class TestListing:
     def test_others_are_left_out(self, metadata):
         assert jobs_of(Client([details(metadata=metadata)])).studies() == []
 
+    def test_a_driver_that_was_not_submitted_is_left_out(self):
+        assert jobs_of(Client([details(None)])).studies() == []
+
+    @pytest.mark.parametrize("milliseconds", [10**400, -1, 10**18])
+    def test_a_time_that_no_clock_has_is_one_error(self, milliseconds):
+        listed = [details(start_time=milliseconds)]
+        with pytest.raises(ClusterError, match="must tell the time of a job, got "):
+            jobs_of(Client(listed)).studies()
+
+    @pytest.mark.parametrize("text", [None, 5, ["line"]])
+    def test_a_log_that_is_no_text_is_one_error(self, text):
+        client = Client([])
+        client.get_job_logs = lambda job_id: text
+        with pytest.raises(ClusterError, match="must tell a job's log, got "):
+            jobs_of(client).log("smoothing-1")
+
     def test_errands_are_left_out(self):
         errand = Purpose(FETCH, ("smoothing",), "/r", None, "1")
         assert jobs_of(Client([details(purpose=errand)])).studies() == []

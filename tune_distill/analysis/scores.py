@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tune_distill.records.examples import LABELS
+from tune_distill.records.schemas import misfit
 from tune_distill.spec.errors import StoreError
 
 Real = NDArray[np.float64]
@@ -67,6 +68,8 @@ def read_scores(path: Path, trial_ids: Sequence[str]) -> Scores:
     """
     try:
         with pq.ParquetFile(path) as file:
+            if reason := misfit("predictions", file.schema_arrow):
+                raise pa.ArrowInvalid(reason)
             return _read(file, path, list(trial_ids))
     except (OSError, pa.ArrowException, KeyError) as error:
         raise StoreError(

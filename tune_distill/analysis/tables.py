@@ -7,7 +7,9 @@ from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from tune_distill.records.schemas import misfit
 from tune_distill.spec.errors import StoreError
 
 Table = Literal["trials", "history", "predictions", "examples"]
@@ -33,6 +35,8 @@ def load(study: str, *, results: str | Path = "results", table: Table = "trials"
             f"make it with python -m tune_distill.study {study}"
         )
     try:
+        if reason := misfit(table, pq.read_schema(path)):
+            raise pa.ArrowInvalid(reason)
         return pd.read_parquet(path)
     except (OSError, pa.ArrowException) as error:
         raise StoreError(

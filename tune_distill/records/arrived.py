@@ -18,6 +18,7 @@ from tune_distill.records.files import put
 from tune_distill.records.leftovers import locked, remove_abandoned
 from tune_distill.records.names import joined
 from tune_distill.records.refusals import explained
+from tune_distill.records.schemas import misfit
 from tune_distill.records.tables import TRIALS_FILE
 from tune_distill.spec.errors import ClusterError, StudyFileError
 from tune_distill.spec.yaml_files import load_study
@@ -152,10 +153,15 @@ def _read_parquet(path: Path) -> set[str]:
         missing = _COLUMNS[path.name] - set(file.schema_arrow.names)
         if missing:
             raise ValueError(f"no column {', '.join(sorted(missing))}")
+        if reason := misfit(path.stem, file.schema_arrow):
+            raise ValueError(reason)
         if not 0 <= file.metadata.num_rows <= _MOST_ROWS:
             raise ValueError(f"{file.metadata.num_rows} rows, of at most {_MOST_ROWS}")
         for batch in file.iter_batches(_BATCH_ROWS, use_threads=False):
             batch.validate(full=True)
+            for column in sorted(_COLUMNS[path.name]):
+                if batch.column(column).null_count:
+                    raise ValueError(f"a null in column {column}")
             if path.name == TRIALS_FILE:
                 studies |= set(map(str, batch.column("study").unique().to_pylist()))
     return studies

@@ -58,7 +58,7 @@ def explained_reading(where: Callable[[str], str], name: str = "") -> Iterator[N
         ) from error
 
 
-def says_nothing_of_content(error: Exception) -> bool:
+def says_nothing_of_content(error: BaseException) -> bool:
     """Whether the machine, and not what a file holds, is the reason that it could not be read."""
     # The system's own errors have a number; parsers raise OSErrors without one.
     is_system = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)

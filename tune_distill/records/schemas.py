@@ -127,6 +127,42 @@ EXAMPLES = (
 )
 
 
+TABLES: Mapping[str, tuple[Column, ...]] = {
+    "trials": (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING),
+    "history": HISTORY,
+    "predictions": PREDICTIONS,
+    "examples": EXAMPLES,
+}
+"""The columns of each table that are documented by name."""
+
+
+def misfit(table: str, found: pa.Schema) -> str | None:
+    """Say which documented column of the table has another type than documented; None if all fit.
+
+    Other tools may write whole numbers as real ones, and a column without a value as null.
+    """
+    for column in TABLES[table]:
+        position = found.get_field_index(column.name)
+        if position >= 0 and not _fits(column.type, found.field(position).type):
+            return f"column {column.name} of type {found.field(position).type}, not {column.type}"
+    return None
+
+
+def _fits(expected: pa.DataType, found: pa.DataType) -> bool:
+    if pa.types.is_null(found) or found == expected:
+        return True
+    if pa.types.is_string(expected):
+        if pa.types.is_dictionary(found):
+            found = found.value_type
+        return bool(pa.types.is_string(found) or pa.types.is_large_string(found))
+    if pa.types.is_list(expected):
+        is_list = pa.types.is_list(found) or pa.types.is_large_list(found)
+        return is_list and _fits(expected.value_type, found.value_type)
+    if pa.types.is_boolean(expected):
+        return False
+    return bool(pa.types.is_integer(found) or pa.types.is_floating(found))
+
+
 def schema(columns: tuple[Column, ...]) -> pa.Schema:
     """The Arrow schema of these columns."""
     return pa.schema([column.field for column in columns])

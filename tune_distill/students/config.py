@@ -34,6 +34,8 @@ _REFUSED = {
     "per_layer_config": "all layers must have the same sizes",
     "pruned_heads": "pruned heads are not supported",
 }
+# transformers derives these where they are absent, but not where they are null.
+_NEVER_NULL = ("dense_act_fn", "is_gated_act", "scale_decoder_outputs")
 _SHOWN = 80
 
 
@@ -76,6 +78,12 @@ class StudentConfig(BaseModel):
         for name, reason in _REFUSED.items():
             if raw.get(name):
                 raise PackageError(f"config.json: {name} must be absent, got one; {reason}")
+        for name in _NEVER_NULL:
+            if name in raw and raw[name] is None:
+                raise PackageError(
+                    f"config.json: {name} must have a value or be absent, got null, which stands "
+                    "for false; remove it"
+                )
         defaults = _MT5_DEFAULTS if raw.get("model_type") == "mt5" else {}
         try:
             config = cls.model_validate({**defaults, **raw})

@@ -134,7 +134,8 @@ def _ends(source: str, tokens: _Tokens, eos: int | None) -> tuple[int, ...]:
             "tokenizer.eos_token and save it again"
         )
     found = tokens.eos_token_id
-    ends = (found,) if isinstance(found, int) else tuple(found or ())
+    # Each once: beam search looks at as many more candidates as there are end tokens.
+    ends = (found,) if isinstance(found, int) else tuple(dict.fromkeys(found or ()))
     if eos not in ends:
         says = ", ".join(str(end) for end in ends[:5]) or "nothing"
         raise PackageError(

@@ -184,7 +184,9 @@ def saved_files(kind: str, architecture: Architecture, tokenizer: Any) -> dict[s
         config.save_pretrained(folder)
         GenerationConfig(**tokens).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        return {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+        # A folder holds chat templates, which no study uses.
+        files = sorted(path for path in Path(folder).iterdir() if path.is_file())
+        return {path.name: path.read_bytes() for path in files}
 
 
 def _config_fields(architecture: Architecture) -> dict[str, Any]:

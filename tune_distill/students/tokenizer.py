@@ -14,8 +14,10 @@ from tune_distill.students.config import parse_json
 from tune_distill.students.package_files import PackageError, PackageFiles
 from tune_distill.students.quiet import quiet_transformers
 
+TOKENIZER_JSON = "tokenizer.json"
+
 VOCABULARIES = (
-    "tokenizer.json",
+    TOKENIZER_JSON,
     "spiece.model",
     "tokenizer.model",
     "sentencepiece.bpe.model",
@@ -28,6 +30,9 @@ SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.js
 TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", *SETTINGS)
 
 _MOST_EXTRA_IDS = 100_000
+
+_UNKNOWN = "\u16d7\U0001f9ff \u2e3b\ufffd\ue000"
+"""A text of characters that hardly any vocabulary has."""
 
 
 def load_package_tokenizer(files: PackageFiles, config: Mapping[str, Any]) -> Any:
@@ -51,6 +56,15 @@ def load_package_tokenizer(files: PackageFiles, config: Mapping[str, Any]) -> An
     return tokenizer
 
 
+def is_of_content(error: BaseException) -> bool:
+    """Whether the tokenizer's files or the text made it fail, and not the machine or a signal.
+
+    The tokenizers library has an error of its own that is no Exception.
+    """
+    is_fault = isinstance(error, Exception) or type(error).__module__ == "pyo3_runtime"
+    return is_fault and not says_nothing_of_content(error)
+
+
 @contextmanager
 def explained(names: Iterable[str]) -> Iterator[None]:
     """Turn what a tokenizer of these files raises in the block into a PackageError."""
@@ -58,8 +72,9 @@ def explained(names: Iterable[str]) -> Iterator[None]:
         yield
     except PackageError:
         raise
-    except Exception as error:  # damaged files raise whatever their parser raises
-        if says_nothing_of_content(error):
+    # Damaged files raise whatever their parser raises.
+    except BaseException as error:
+        if not is_of_content(error):
             raise
         if not any(name in VOCABULARIES for name in names):
             raise PackageError(_NO_TOKENIZER) from error
@@ -80,13 +95,26 @@ def _require_reasonable(files: PackageFiles, names: list[str]) -> None:
         raise PackageError(_NO_TOKENIZER)
     for name in SETTINGS:
         if name in names:
-            extra = parse_json(name, files.contents[name]).get("extra_ids", 0)
+            fields = parse_json(name, files.contents[name])
+            if fields.get("sp_model_kwargs"):
+                raise PackageError(
+                    f"{name}: sp_model_kwargs must be absent, as they may split a text at random, "
+                    f"got {fields['sp_model_kwargs']!r:.80}; remove it"
+                )
+            extra = fields.get("extra_ids", 0)
             if not isinstance(extra, int) or not 0 <= extra <= _MOST_EXTRA_IDS:
                 raise PackageError(
                     f"{name}: extra_ids must be from 0 to {_MOST_EXTRA_IDS}, got {extra!r:.80}"
                 )
+    if TOKENIZER_JSON in names:
+        model = parse_json(TOKENIZER_JSON, files.contents[TOKENIZER_JSON]).get("model")
+        if isinstance(model, dict) and model.get("dropout"):
+            raise PackageError(
+                f"{TOKENIZER_JSON}: model.dropout must be 0 or absent, as it splits a text at "
+                f"random, got {model['dropout']!r:.80}; set it to null"
+            )
     models = [name for name in names if name.endswith(".model")]
-    if "tokenizer.json" not in names and models and not _has_sentencepiece():
+    if TOKENIZER_JSON not in names and models and not _has_sentencepiece():
         raise PackageError(
             f"reading {models[0]} takes the package sentencepiece, which is not installed; install "
             "it, or save the tokenizer with tokenizer.save_pretrained, which writes tokenizer.json"
@@ -104,19 +132,29 @@ def _require_vocabulary(tokenizer: Any, names: list[str]) -> None:
         for kind, name in tokenizer.vocab_files_names.items()
         if kind in ("vocab_file", "tokenizer_file")
     }
-    if needed and not {"tokenizer.json", *needed} & set(names):
+    if needed and not {TOKENIZER_JSON, *needed} & set(names):
         raise PackageError(_NO_TOKENIZER)
 
 
 def require_tokens_fit(tokenizer: Any, vocab_size: int) -> None:
     """Raise PackageError if the tokenizer has tokens without an embedding, adds more behind a text
-    than its end token, or cuts texts at their beginning."""
+    than its end token, or cuts texts at their beginning.
+
+    Raises:
+        Exception: it fails on a text of characters that it does not know.
+    """
     token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
     if largest >= vocab_size:
         raise PackageError(
             f"its tokenizer must fit its embeddings, which end at {vocab_size - 1}, got the token "
             f"{token!r:.80} with the number {largest}; call "
             "model.resize_token_embeddings(len(tokenizer)) and save both again"
+        )
+    used = max(tokenizer("a")["input_ids"] + tokenizer(_UNKNOWN)["input_ids"])
+    if used >= vocab_size:
+        raise PackageError(
+            f"its tokenizer must fit its embeddings, which end at {vocab_size - 1}, got the "
+            f"number {used} in a text; correct the template of its post-processor"
         )
     plain = tokenizer("a", add_special_tokens=False)["input_ids"]
     whole = tokenizer("a")["input_ids"]

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tune_distill.records.examples import Example
-from tune_distill.students.tokenizer import adds_end
+from tune_distill.spec.errors import StudentError
+from tune_distill.students.tokenizer import adds_end, is_of_content
 from tune_distill.tasks.outputs import source_text, target_text
 
 Ints = npt.NDArray[np.int32]
@@ -69,7 +70,17 @@ def tokenize_examples(tokenizer: Any, examples: Sequence[Example]) -> TokenPairs
 def _tokenize(tokenizer: Any, texts: list[str]) -> TokenTable:
     # As transformers' own trainers do it. Some T5 tokenizers were saved without their end token.
     end = [] if adds_end(tokenizer) else [tokenizer.eos_token_id]
-    encoded = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    try:
+        encoded = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    # Some tokenizers fail on characters that they do not know.
+    except BaseException as error:
+        if not is_of_content(error):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise StudentError(
+            "student.source: its tokenizer must split all texts of the data, got "
+            f"{type(error).__name__}: {reason}; give it a token for what it does not know"
+        ) from error
     rows = [np.asarray([*ids, *end], dtype=np.int32) for ids in encoded]
     offsets = np.zeros(len(rows) + 1, dtype=np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])

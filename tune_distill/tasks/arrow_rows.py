@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tune_distill.records.examples import LABELS
@@ -75,6 +76,7 @@ def _column(column: pa.ChunkedArray) -> list[Any]:
 
 def _array(array: pa.Array) -> list[Any]:
     if pa.types.is_dictionary(array.type):
+        _require_indices(array)
         values = [*_array(array.dictionary), None]
         # The last stands for a null, which is at -1.
         return [values[index] for index in array.indices.fill_null(-1).to_pylist()]
@@ -84,6 +86,17 @@ def _array(array: pa.Array) -> list[Any]:
         # A writer's fault, which Arrow does not look for: each row is told of where it is used.
         return [_text_or_bytes(cell) for cell in array.cast(pa.binary()).to_pylist()]
     return cells
+
+
+def _require_indices(array: pa.DictionaryArray) -> None:
+    """Raise ValueError if an index points outside of the dictionary, as in a damaged file."""
+    bounds = pc.min_max(array.indices).as_py()
+    for index in (bounds["min"], bounds["max"]):
+        if index is not None and not 0 <= index < len(array.dictionary):
+            raise ValueError(
+                f"an index into its dictionary must be below {len(array.dictionary)}, got {index}; "
+                "copy the file again"
+            )
 
 
 def _text_or_bytes(cell: bytes | None) -> str | bytes | None:

@@ -26,9 +26,11 @@ def text_of(cell: Any) -> str:
     if isinstance(cell, str):
         if not (cell.isascii() or _is_unicode(cell)):
             raise ValueError(f"must be Unicode text, got a lone surrogate in {shown(cell)}")
+        if "\0" in cell:
+            raise ValueError(f"must be text, got a NUL character in {shown(cell)}")
         return cell.strip()
     if isinstance(cell, bytes):
-        return _decoded(cell).strip()
+        return text_of(_decoded(cell))
     if _is_missing(cell):
         return ""
     raise ValueError(f"must be text, got {shown(cell)}")

@@ -62,6 +62,8 @@ class Purpose:
 
 _PURPOSE = TypeAdapter(Purpose)
 
+_YEAR_10000_MS = 253_402_300_800_000
+
 
 @dataclass(frozen=True)
 class Job:
@@ -150,7 +152,10 @@ class Jobs:
     def log(self, job_id: str) -> str:
         """Return what the job has printed so far."""
         with explained():
-            return str(self._client.get_job_logs(job_id))
+            text = self._client.get_job_logs(job_id)
+        if not isinstance(text, str):
+            raise _strange("a job's log", text)
+        return text
 
     def stop(self, job_id: str) -> Job:
         """Stop the job and wait for its end; return it."""
@@ -242,14 +247,35 @@ def _job(details: Any) -> Job | None:
     except (KeyError, ValueError, TypeError, StoreError):
         # Another's, or that of a version with other words.
         return None
+    if not isinstance(details.submission_id, str):
+        # One that was not submitted: a driver that runs on the cluster.
+        return None
     return Job(
         details.submission_id,
         purpose,
         str(details.status).lower(),
         details.entrypoint,
-        (details.start_time or 0) / 1000,
-        details.end_time / 1000 if details.end_time else None,
+        _seconds(details.start_time or 0),
+        _seconds(details.end_time) if details.end_time else None,
         details.driver_exit_code,
         # A failed job's goes on with the end of its log.
         (details.message or "").partition("\n")[0],
+    )
+
+
+def _seconds(milliseconds: int) -> float:
+    """A time since 1970 in seconds.
+
+    Raises:
+        ClusterError: it is before 1970 or after the year 9999.
+    """
+    if not 0 <= milliseconds < _YEAR_10000_MS:
+        raise _strange("the time of a job", milliseconds)
+    return milliseconds / 1000
+
+
+def _strange(what: str, got: object) -> ClusterError:
+    return ClusterError(
+        f"--address: the Jobs API of a Ray cluster must tell {what}, got {got!r:.80}; give the "
+        "same command again"
     )
