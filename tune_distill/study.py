@@ -88,14 +88,17 @@ def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> Counts:
     from tune_distill.cli.progress import choose_display
     from tune_distill.cli.tail import TailDisplay
     from tune_distill.planning.plans import start_over
+    from tune_distill.records.event_log import EventLog
     from tune_distill.tuning.conduct import conduct
+    from tune_distill.tuning.event_lines import Displays, EventLines
 
     options = command.options
     if options.no_reuse:
         for resolved in studies:
             start_over(resolved, command.inputs, command.store)
     shown = choose_display(command.console, quiet=options.quiet, as_json=options.json)
-    display = TailDisplay(shown, _get_ready_to_report)
+    log = EventLines(EventLog(command.results).append)
+    display = TailDisplay(Displays(shown, log), _get_ready_to_report)
     concluded: dict[str, Future[Counts]] = {}
     # Tables and reports are made while other studies go on.
     with ThreadPoolExecutor(1) as beside, closing(display):

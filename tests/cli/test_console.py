@@ -19,7 +19,7 @@ from tests.records.made import trials_of
 from tune_distill.analysis.summary import failures, summary_table
 from tune_distill.cli.console import TextConsole
 from tune_distill.cli.preview import Preview
-from tune_distill.cli.progress import JsonDisplay, LiveDisplay, PlainDisplay, QuietDisplay
+from tune_distill.cli.progress import LiveDisplay, PlainDisplay, QuietDisplay, choose_display
 from tune_distill.records.trials import TrialRecord
 
 NAMES = ["[/beam] 4", "old [v1]", "[red]x", ":smile:", "[link=http://x]y[/link]", "é 中文"]
@@ -97,7 +97,8 @@ def test_displays_show_trials_as_they_are_named(
 @pytest.mark.parametrize("name", SHOWN)
 def test_events_are_valid_json(name: str) -> None:
     file = io.StringIO()
-    display, record = JsonDisplay(TextConsole(file=file)), named(name)
+    display = choose_display(TextConsole(file=file), quiet=False, as_json=True)
+    record = named(name)
     display.started(record.trial)
     display.ended(record)
     text = file.getvalue()

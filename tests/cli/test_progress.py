@@ -1,5 +1,6 @@
 import io
 import json
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
@@ -7,7 +8,6 @@ from rich.console import Console
 
 from tests.records.made import evaluation_record, history, run_record, study_of, trials_of
 from tune_distill.cli.progress import (
-    JsonDisplay,
     LiveDisplay,
     PlainDisplay,
     QuietDisplay,
@@ -16,6 +16,7 @@ from tune_distill.cli.progress import (
     duration_text,
 )
 from tune_distill.records.trials import TrialRecord
+from tune_distill.tuning.event_lines import EventLines
 from tune_distill.tuning.events import Report
 
 FIRST, SECOND, THIRD = trials_of("smoothing")
@@ -170,10 +171,14 @@ def test_lines_of_several_studies_name_them(console, output, clock):
     ]
 
 
-def test_programs_hear_of_each_study_that_begins(console, output, clock):
+def test_programs_hear_of_each_study_that_begins(console, output):
     other = SimpleNamespace(num_to_run=5, resolved=SimpleNamespace(study=SimpleNamespace(name="x")))
-    JsonDisplay(console, clock).begin([PLAN, other], 2)
-    assert [json.loads(line) for line in output.getvalue().splitlines()] == [
+    choose_display(console, quiet=False, as_json=True).begin([PLAN, other], 2)
+    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+    times = [datetime.fromisoformat(line.pop("time")) for line in lines]
+    assert times == sorted(times)
+    assert abs(datetime.now(UTC) - times[0]) < timedelta(minutes=10)
+    assert lines == [
         {"event": "begin", "study": "own", "num_trials": 3, "num_workers": 2},
         {"event": "begin", "study": "x", "num_trials": 5, "num_workers": 2},
     ]
@@ -213,51 +218,6 @@ def test_plain_lines_tell_which_run_was_there_and_are_never_folded(output):
     last = output.getvalue().splitlines()[-1]
     assert trial.trial_id in last
     assert "(accuracy 0.750, reused its run)" in last
-
-
-def test_json_lines_parse_and_hold_the_events(console, output, clock):
-    display = JsonDisplay(console, clock)
-    trial = trials_of(study_of({"data.source": ["/data/[bold]" + "long" * 50 + "\n"]}))[0]
-    display.begin([PLAN], 2)
-    display.started(trial)
-    display.progressed(trial, report())
-    display.retried(trial, 1, "worker died")
-    display.progressed(trial, report(40, 2.0, resumed_step=20))
-    display.ended(TrialRecord(trial, "failed", False, 'a "reason"'))
-    display.close()
-    lines = [json.loads(line) for line in output.getvalue().splitlines()]
-    assert {line.pop("study") for line in lines} == {"own"}
-    assert lines == [
-        {"event": "begin", "num_trials": 3, "num_workers": 2},
-        {"event": "started", "trial_id": trial.trial_id, "run_key": trial.run_key},
-        {
-            "event": "progressed",
-            "trial_id": trial.trial_id,
-            "step": 20,
-            "num_steps": 189,
-            "eval_loss": 2.5,
-            "resumed_step": 0,
-            "node": "node1",
-            "pid": 7,
-        },
-        {
-            "event": "retried",
-            "trial_id": trial.trial_id,
-            "num_retries": 1,
-            "error": "worker died",
-        },
-        {
-            "event": "progressed",
-            "trial_id": trial.trial_id,
-            "step": 40,
-            "num_steps": 189,
-            "eval_loss": 2.0,
-            "resumed_step": 20,
-            "node": "node1",
-            "pid": 7,
-        },
-        {"event": "ended", "trial_id": trial.trial_id, "state": "failed", "error": 'a "reason"'},
-    ]
 
 
 def test_quiet_says_nothing(console, output, clock):
@@ -329,7 +289,7 @@ def test_the_display_fits_the_output(output):
         PlainDisplay,
         LiveDisplay,
         QuietDisplay,
-        JsonDisplay,
+        EventLines,
     ]
 
 

@@ -100,7 +100,8 @@ def test_every_file_of_a_study_is_documented(study_folder):
     made = {path.name for path in study_folder.iterdir()}
     listed = {row[0].strip("`") for row in table_rows(README, "File")}
     reports = {"report.html", "report.md", "summary.json", "manifest.json", "figures/"}
-    assert listed == made | reports | {"study.yaml", "environment.json"}
+    beside = {"study.yaml", "environment.json", "events.jsonl"}
+    assert listed == made | reports | beside
 
 
 def test_every_key_of_the_environment_is_documented():

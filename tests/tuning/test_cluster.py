@@ -81,6 +81,25 @@ def test_a_worker_that_dies_is_recovered_by_tune_alone(tmp_path: Path) -> None:
         assert study.wait() == 0, study.report()
     (retried,) = [event for event in study.events if event["event"] == "retried"]
     assert (retried["trial_id"], retried["error"]) == (event["trial_id"], "Tune gave no reason")
+    log = (tmp_path / "results" / "smoothing" / "events.jsonl").read_text().splitlines()
+    times = ("time", "arrived_s")
+    told = [
+        {name: value for name, value in event.items() if name not in times}
+        for event in study.events
+        if "time" in event
+    ]
+    logged = [json.loads(line) for line in log]
+    assert [event.pop("time") for event in logged] == sorted(
+        json.loads(line)["time"] for line in log
+    )
+    assert logged == told
+    assert {event["event"] for event in told} == {
+        "begin",
+        "started",
+        "progressed",
+        "retried",
+        "ended",
+    }
 
 
 @pytest.mark.parametrize(

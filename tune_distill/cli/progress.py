@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -15,6 +15,7 @@ from rich.text import Text
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.spec.printable import json_line, printable_line
+from tune_distill.tuning.event_lines import EventLines
 from tune_distill.tuning.events import Display, Report
 
 _NUM_ROWS = 12
@@ -162,40 +163,6 @@ class PlainDisplay(_Tracking):
         self.console.print(Text(printable_line(text)), soft_wrap=True)
 
 
-class JsonDisplay(_Tracking):
-    """A JSON object a line for each event: for programs."""
-
-    def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
-        super().begin(plans, num_workers)
-        for plan in plans:
-            study = plan.resolved.study.name
-            self._emit("begin", study, num_trials=plan.num_to_run, num_workers=num_workers)
-
-    def started(self, trial: Trial) -> None:
-        super().started(trial)
-        self._emit_of(trial, "started", run_key=trial.run_key)
-
-    def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
-        super().retried(trial, num_retries, reason)
-        self._emit_of(trial, "retried", num_retries=num_retries, error=reason)
-
-    def progressed(self, trial: Trial, report: Report) -> None:
-        super().progressed(trial, report)
-        self._emit_of(trial, "progressed", **asdict(report))
-
-    def ended(self, record: TrialRecord) -> None:
-        super().ended(record)
-        self._emit_of(record.trial, "ended", state=record.state, error=record.error)
-
-    def _emit_of(self, trial: Trial, event: str, **values: object) -> None:
-        self._emit(event, trial.study, trial_id=trial.trial_id, **values)
-
-    def _emit(self, event: str, study: str, **values: object) -> None:
-        # The console's own lock keeps lines whole: verdicts come from another thread.
-        line = json_line({"event": event, "study": study, **values})
-        self.console.out(line, highlight=False)
-
-
 class LiveDisplay(_Tracking):
     """A table that stays in place: the trials at work, and the last ones that ended."""
 
@@ -231,7 +198,8 @@ class LiveDisplay(_Tracking):
 def choose_display(console: Console, *, quiet: bool, as_json: bool) -> Display:
     """The display for this output: JSON or nothing on request, live on a terminal, else lines."""
     if as_json:
-        return JsonDisplay(console)
+        # The console's own lock keeps lines whole: verdicts come from another thread.
+        return EventLines(lambda event: console.out(json_line(event), highlight=False))
     if quiet:
         return QuietDisplay(console)
     return LiveDisplay(console) if console.is_terminal else PlainDisplay(console)

@@ -14,7 +14,8 @@ from tune_distill.spec.plan import Plan, Trial
 class Report:
     """Where an attempt at a trial stands, and who makes it: a process on one of Ray's nodes.
 
-    `resumed_step` is the step of the checkpoint that the attempt went on from, 0 without one.
+    `train_loss` is that of the last row of the history. `resumed_step` is the step of the
+    checkpoint that the attempt went on from, 0 without one.
     """
 
     step: int
@@ -23,6 +24,7 @@ class Report:
     resumed_step: int
     node: str
     pid: int
+    train_loss: float | None = None
 
 
 AllEnded = Callable[[Plan, list[TrialRecord]], None]

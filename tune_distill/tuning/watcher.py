@@ -126,7 +126,9 @@ class Watcher(tune.Callback):  # type: ignore[misc]
             # What is checkpointed is not lost again, so all retries are there for the rest.
             allow_retries(trial, self._limits.max_retries)
         names = ("step", "num_steps", "eval_loss", "resumed_step", "node", "pid")
-        self._display.progressed(running.trial, Report(**{name: result[name] for name in names}))
+        told = {name: result[name] for name in names}
+        train_loss = running.history[-1].train_loss if running.history else None
+        self._display.progressed(running.trial, Report(**told, train_loss=train_loss))
 
     def on_trial_recover(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any

@@ -1,0 +1,83 @@
+"""What happens to trials as JSON objects, for programs that watch a study and for its log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from tune_distill.records.trials import TrialRecord
+from tune_distill.spec.plan import Plan, Trial
+from tune_distill.tuning.events import Display, Report
+
+
+def utc_now() -> str:
+    """The time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class EventLines:
+    """A display that passes each event on as an object: `event`, `study`, `time`, and more."""
+
+    def __init__(
+        self, emit: Callable[[Mapping[str, Any]], object], now: Callable[[], str] = utc_now
+    ) -> None:
+        self._emit, self._now = emit, now
+
+    def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
+        for plan in plans:
+            study = plan.resolved.study.name
+            self._pass_on("begin", study, num_trials=plan.num_to_run, num_workers=num_workers)
+
+    def started(self, trial: Trial) -> None:
+        self._pass_on_of(trial, "started", run_key=trial.run_key)
+
+    def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
+        self._pass_on_of(trial, "retried", num_retries=num_retries, error=reason)
+
+    def progressed(self, trial: Trial, report: Report) -> None:
+        self._pass_on_of(trial, "progressed", **asdict(report))
+
+    def ended(self, record: TrialRecord) -> None:
+        self._pass_on_of(record.trial, "ended", state=record.state, error=record.error)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _pass_on_of(self, trial: Trial, event: str, **values: object) -> None:
+        self._pass_on(event, trial.study, trial_id=trial.trial_id, **values)
+
+    def _pass_on(self, event: str, study: str, **values: object) -> None:
+        self._emit({"event": event, "study": study, "time": self._now(), **values})
+
+
+class Displays:
+    """Several displays as one: each is told of everything, in order."""
+
+    def __init__(self, *displays: Display) -> None:
+        self._displays = displays
+
+    def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
+        for display in self._displays:
+            display.begin(plans, num_workers)
+
+    def started(self, trial: Trial) -> None:
+        for display in self._displays:
+            display.started(trial)
+
+    def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
+        for display in self._displays:
+            display.retried(trial, num_retries, reason)
+
+    def progressed(self, trial: Trial, report: Report) -> None:
+        for display in self._displays:
+            display.progressed(trial, report)
+
+    def ended(self, record: TrialRecord) -> None:
+        for display in self._displays:
+            display.ended(record)
+
+    def close(self) -> None:
+        for display in self._displays:
+            display.close()
