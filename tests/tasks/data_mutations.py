@@ -7,6 +7,7 @@ import io
 import json
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -210,14 +211,24 @@ def _spoilt_bytes(rng: random.Random, made: Made, content: bytes) -> Made:
     return made
 
 
-_TYPES = [
+def text_types(*types: pa.DataType) -> list[pa.DataType]:
+    """Those of the types that this version of pyarrow makes of texts: older ones lack some."""
+    found = []
+    for kind in types:
+        with suppress(pa.ArrowNotImplementedError):
+            pa.array(["aa"]).cast(kind)
+            found.append(kind)
+    return found
+
+
+_TYPES = text_types(
     pa.string(),
     pa.large_string(),
     pa.string_view(),
     pa.binary(),
     pa.large_binary(),
     pa.dictionary(pa.int8(), pa.string()),
-]
+)
 
 
 def _parquet(rng: random.Random, rows: list[Row]) -> Made:

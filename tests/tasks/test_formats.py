@@ -14,6 +14,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+from tests.tasks.data_mutations import text_types
 from tune_distill.records.examples import LABELS, Example
 from tune_distill.spec.errors import DataError
 from tune_distill.tasks import memory
@@ -214,7 +215,10 @@ def table(**columns: Any) -> pa.Table:
 
 @pytest.mark.parametrize(
     "kind",
-    [pa.binary(), pa.large_binary(), pa.binary(2), pa.large_string(), pa.string_view()],
+    [
+        pa.binary(2),
+        *text_types(pa.binary(), pa.large_binary(), pa.large_string(), pa.string_view()),
+    ],
 )
 def test_texts_of_any_type_are_read(tmp_path: Path, kind: pa.DataType) -> None:
     columns = {
