@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "tune_distill"
 ALLOWED = {
     # torch has no public way to choose oneDNN for a product. Without the operator, or without
     # oneDNN, `product` is torch's own `linear`: tests/students/t5/test_kernels.py.
-    ("distill/kernels.py", "torch.ops.mkldnn._linear_pointwise"),
+    ("students/t5/kernels.py", "torch.ops.mkldnn._linear_pointwise"),
 }
 OWN = {"tune_distill", "ray", "__future__", *sys.stdlib_module_names}
 

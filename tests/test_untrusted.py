@@ -72,8 +72,7 @@ def joins(source: str) -> list[str]:
 def test_names_from_others_are_joined_by_one_function(module):
     allowed = {
         # Numbers.
-        "(details.start_time or 0) / 1000",
-        "details.end_time / 1000",
+        "milliseconds / 1000",
         # Commands of words.
         "shlex.join(command)",
         # A new name beside a checked one.

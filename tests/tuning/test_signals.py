@@ -85,13 +85,16 @@ def test_a_signal_that_is_sent_twice_at_once_is_one():
     assert ran(block, "import contextlib") == "tables\n"
 
 
+MUTEX = "MUTEX = ctypes.create_string_buffer(64)"
+# What Ctrl-C does to a command whose code catches it wherever it comes, and goes on.
+DEAF = "signal.signal(signal.SIGINT, lambda *_: None)"
 STUCK = {
     "in a lock": "lock = threading.Lock(); lock.acquire(); lock.acquire()",
     "at a thread's end": "t = threading.Thread(target=time.sleep, args=[999]); t.start(); t.join()",
     # Python's handlers do not run meanwhile.
     "in a library": "lock = ctypes.CDLL(None).pthread_mutex_lock; lock(MUTEX); lock(MUTEX)",
     "in a lock on a file": "fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX)",
-    "in what is written": "os.write(1, b'x' * 2**20)",
+    "in what is written": "[os.write(1, b'x' * 2**20) for _ in range(99)]",
     "in a loop that keeps on": "time.sleep(1000)",
 }
 
@@ -99,17 +102,9 @@ STUCK = {
 @pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM,) * 2])
 @pytest.mark.parametrize("where", STUCK)
 def test_the_second_one_ends_a_command_that_hangs(where, numbers, tmp_path):
-    block = f"""
-        told = []
-        while True:
-            try:
-                told or told.append(print("ready", flush=True))
-                {STUCK[where]}
-            except KeyboardInterrupt:
-                pass
-    """.strip()
-    imports = "import ctypes, fcntl, os, threading\nMUTEX = ctypes.create_string_buffer(64)"
-    program = PROGRAM.format(before=imports, block=block)
+    block = f"print('ready', flush=True); {STUCK[where]}"
+    before = f"import ctypes, fcntl, os, threading; {MUTEX}; {DEAF}"
+    program = PROGRAM.format(before=before, block=block)
     path = tmp_path / "lock"
     with (
         path.open("w") as held,
@@ -135,15 +130,10 @@ def test_what_it_has_started_ends_with_it(tmp_path):
         import os, subprocess
         script = "setsid sleep 1000 & echo $! > pid; wait"
         subprocess.Popen(["sh", "-c", script], cwd=sys.argv[1], stdout=subprocess.DEVNULL)
-        told = []
-        while True:
-            try:
-                told or told.append(print("ready", flush=True))
-                time.sleep(1000)
-            except KeyboardInterrupt:
-                pass
+        print("ready", flush=True)
+        time.sleep(1000)
     """.strip()
-    program = [sys.executable, "-c", PROGRAM.format(before="", block=block), str(tmp_path)]
+    program = [sys.executable, "-c", PROGRAM.format(before=DEAF, block=block), str(tmp_path)]
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -155,17 +145,8 @@ def test_what_it_has_started_ends_with_it(tmp_path):
 
 
 def test_last_words_are_not_waited_for_long():
-    block = """
-        told = []
-        while True:
-            try:
-                told or told.append(print("ready", flush=True))
-                time.sleep(1000)
-            except KeyboardInterrupt:
-                pass
-    """.strip()
     say = "say_last = lambda: (print('last', flush=True), time.sleep(1000))"
-    program = PROGRAM.format(before=say, block=block)
+    program = PROGRAM.format(before=f"{say}; {DEAF}", block=WAIT)
     program = program.replace("ended_by_signals()", "ended_by_signals(say_last)")
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True

@@ -123,7 +123,7 @@ class Decode(Section):
         1.0, gt=0, le=1, description="Sample from the likeliest mass p; 1 for all"
     )
     num_samples: Annotated[int, OnlyIf("strategy", "sample"), Neutral(1)] = Field(
-        1, ge=1, le=1_000, description="Texts drawn an example by strategy sample"
+        1, ge=1, le=10_000, description="Texts drawn an example by strategy sample"
     )
     max_new_tokens: int = Field(64, ge=1, le=65_536, description="Longest text, in tokens")
 

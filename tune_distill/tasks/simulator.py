@@ -175,8 +175,9 @@ def fit_simulator(explanations: Sequence[str], labels: Sequence[str]) -> Simulat
     return Simulator(
         labels=tuple(str(label) for label in model.classes_),
         vocabulary={str(gram): row for row, gram in enumerate(vectorizer.get_feature_names_out())},
+        # safetensors writes the memory of a view as it lies; scikit-learn before 1.6 gives views.
         weights_VL=np.ascontiguousarray(weights.T),
-        intercept_L=intercept,
+        intercept_L=np.ascontiguousarray(intercept),
     )
 
 
