@@ -78,7 +78,15 @@ class TestKeysOfABucket:
 
     @pytest.mark.parametrize(
         "inside",
-        ["../PWNED", "a/../../../PWNED", "../../../../../../PWNED", "a\\..\\PWNED", "a//b", "./x"],
+        [
+            "../PWNED",
+            "a/../../../PWNED",
+            "../../../../../../PWNED",
+            "a\\..\\PWNED",
+            "a//b",
+            "/b",
+            "./x",
+        ],
     )
     def test_one_that_leads_out_is_refused_by_name(self, place, root, tmp_path, inside):
         write(place, "runs/k/student/weights")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,10 @@ from typing import Any
 import pytest
 
 from tests.analysis.made_studies import Studies
+from tune_distill.records.environment import is_damaged
 from tune_distill.reports.manifest import is_whole, write_manifest
 from tune_distill.reports.reports import report_results, report_study, verdict
+from tune_distill.spec.errors import StoreError
 
 MADE = ["report.html", "report.md", "summary.json", "manifest.json"]
 
@@ -99,3 +103,24 @@ def test_a_manifest_that_is_none_of_ours_vouches_for_nothing(tmp_path: Path, fil
     assert not is_whole(tmp_path, "made", ["report.html", "report.md"])
     (tmp_path / "manifest.json").write_text(json.dumps({"made_from": "made", "files": files}))
     assert not is_whole(tmp_path, "made", ["report.html"])
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(folder: Path) -> None:
+    (folder / "manifest.json").unlink()
+    os.mkfifo(folder / "manifest.json")
+    assert not is_whole(folder, "anything", [])
+    environment = folder / "environment.json"
+    environment.unlink(missing_ok=True)
+    os.mkfifo(environment)
+    assert is_damaged(environment)
+
+
+def test_pictures_are_not_written_through_a_link(folder: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "notours.png").write_text("mine")
+    shutil.rmtree(folder / "figures")
+    (folder / "figures").symlink_to(elsewhere)
+    with pytest.raises(StoreError, match="must be no symbolic link"):
+        report_study(folder)
+    assert [path.name for path in elsewhere.iterdir()] == ["notours.png"]

@@ -76,11 +76,19 @@ def test_a_text_may_be_marked_as_one():
         # More than fits a table's whole number.
         ("9" * 19, "9" * 19),
         ("0x" + "f" * 20000, "0x" + "f" * 20000),
+        # A minute, while digits could be split in more ways than one.
+        ("1" * 40_000, "1" * 40_000),
+        ("1_1" * 20_000 + ".x", "1_1" * 20_000 + ".x"),
     ],
 )
 def test_what_is_a_number(text, value):
     assert parse_yaml(text) == value
     assert type(parse_yaml(text)) is type(value)
+
+
+def test_values_are_merged_from_one_place():
+    text = "{<<: {a: 1}, <<: {a: 2}}"
+    assert told(text).startswith("key '<<' stands twice")
 
 
 def test_many_keys_are_compared_in_one_pass():

@@ -1,8 +1,10 @@
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, BertTokenizer, T5Config, T5Model
 
 from tune_distill.spec.errors import MetricError
@@ -142,3 +144,51 @@ def test_an_encoder_decoder_is_refused(tmp_path):
     save_tokenizer(tmp_path)
     with pytest.raises(MetricError, match=r"\(a t5 model\)"):
         bertscore(["a"], [["a"]], read_encoder(str(tmp_path)))
+
+
+def without_a_weight(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    del weights["encoder.layer.1.attention.self.query.weight"]
+    save_file(weights, path, {"format": "pt"})
+
+
+def with_a_nan(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    weights["embeddings.LayerNorm.bias"][3] = float("nan")
+    save_file(weights, path, {"format": "pt"})
+
+
+def layers(number: int):
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        raw = json.loads(path.read_text())
+        path.write_text(json.dumps(raw | {"num_hidden_layers": number}))
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (without_a_weight, "its weights must fit config.json, got none for encoder.layer.1"),
+        (layers(3), "its weights must fit config.json, got none for encoder.layer.2"),
+        (with_a_nan, "its weights must be finite, got another in embeddings.LayerNorm.bias"),
+        (layers(100_000), "num_hidden_layers must be from 1 to 1000, got 100000"),
+        (layers(-1), "num_hidden_layers must be from 1 to 1000, got -1"),
+    ],
+)
+def test_an_encoder_that_is_not_whole_is_refused(own_model: Path, spoil, told: str) -> None:
+    # Missing weights are drawn at random: scores would differ from one command to the next.
+    spoil(own_model)
+    with pytest.raises(MetricError, match=told):
+        bertscore(["a dog"], [["the dog"]], read_encoder(str(own_model)))
+
+
+def test_an_encoder_without_its_pooler_is_whole(own_model: Path, model: Encoder) -> None:
+    path = own_model / "model.safetensors"
+    weights = {n: t for n, t in load_file(path).items() if not n.startswith("pooler.")}
+    save_file(weights, path, {"format": "pt"})
+    expected = bertscore(EXPLANATIONS, REFERENCES, model)
+    assert bertscore(EXPLANATIONS, REFERENCES, read_encoder(str(own_model))) == expected

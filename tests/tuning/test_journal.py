@@ -2,8 +2,10 @@
 
 import errno
 import json
+import os
 import pickle
 import random
+import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -127,6 +129,23 @@ class TestFolder:
     def path(self, place):
         written(place)
         return place.path(SEARCH) / "optuna.journal"
+
+    @pytest.mark.parametrize("kind", ["a pipe", "a folder"])
+    def test_what_is_no_file_is_set_aside(self, place, path, kind):
+        path.unlink()
+        os.mkfifo(path) if kind == "a pipe" else path.mkdir()
+        journal = journal_of(place)
+        assert journal.fault(TRIALS, POINTS).startswith("got another kind of file: ")
+        assert journal.make_again(TRIALS).startswith("set aside as optuna.journal.damaged-1")
+        assert journal_of(place).fault(TRIALS, POINTS) is None
+
+    def test_a_lock_of_a_store_that_moved_is_removed(self, place, path):
+        lock = path.with_name("optuna.journal.lock")
+        lock.symlink_to("/old/place/optuna.journal")
+        long_ago = time.time() - 60
+        os.utime(lock, (long_ago, long_ago), follow_symlinks=False)
+        journal_of(place).append(trial(7))
+        assert not lock.is_symlink()
 
     def test_the_journal_is_the_file_that_other_tools_of_optuna_open(self, path):
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))

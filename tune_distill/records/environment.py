@@ -12,9 +12,12 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from tune_distill.records.names import read_file
 from tune_distill.spec.errors import StoreError
 
 ENVIRONMENT_FILE = "environment.json"
+
+_MOST_BYTES = 2**24
 
 _PACKAGES = (
     "tune_distill",
@@ -66,15 +69,17 @@ def read_environment(path: Path) -> Environment:
         StoreError: the file is cut, or not one of ours.
     """
     try:
-        return Environment.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
+        return Environment.model_validate_json(read_file(path.parent, path.name, _MOST_BYTES))
+    except (OSError, ValidationError, StoreError) as error:
         raise StoreError(
             f"{path}: must be as tune_distill.study wrote it, got {_first_fault(error)}; "
             "copy it again, or remove it"
         ) from error
 
 
-def _first_fault(error: OSError | ValidationError) -> str:
+def _first_fault(error: OSError | ValidationError | StoreError) -> str:
+    if isinstance(error, StoreError):
+        return str(error)
     if isinstance(error, OSError):
         return error.strerror or str(error)
     first = error.errors(include_url=False, include_input=False)[0]

@@ -90,6 +90,11 @@ def read_file(folder: Path, name: str, most_bytes: int = MOST_READ_BYTES) -> byt
         return stream.read()
 
 
+def require_no_link(path: Path) -> None:
+    """Raise StoreError if the path is a symbolic link."""
+    _refuse_link(path)
+
+
 def require_no_links(folder: Path) -> None:
     """Raise StoreError if the file or folder, or anything below it, is a symbolic link."""
     _refuse_link(folder)

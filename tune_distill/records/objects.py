@@ -257,4 +257,5 @@ def _relative(path: str, root: str) -> str:
     Some file systems give their paths without the first slash, or with it.
     """
     name = f"/{path.strip('/')}".removeprefix(f"/{root.strip('/')}" if root.strip("/") else "")
-    return name.strip("/")
+    # Of several slashes the others are an empty part, which `require_name` refuses.
+    return name.removeprefix("/").rstrip("/")

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from tune_distill.records.examples import Example, content_ids, with_unique_ids
 from tune_distill.records.files import replaced_together, write_text
 from tune_distill.records.leftovers import remove_abandoned
+from tune_distill.records.names import require_no_link
 from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord, without_eval_loss
 from tune_distill.records.schemas import trials_columns
 from tune_distill.records.store import Store
@@ -181,6 +182,7 @@ def write_study_tables(
     `beside` are the texts of further files, by their names. All files are replaced together, once
     each of them could be written; an error leaves all as they were.
     """
+    require_no_link(folder)
     remove_abandoned(folder)
     # Last: a reader who sees a trial there finds its history, predictions and examples.
     with replaced_together(folder, last=TRIALS_FILE) as new:

@@ -10,8 +10,12 @@ from pathlib import Path, PurePosixPath
 from pydantic import BaseModel, ValidationError
 
 from tune_distill.records.files import write_text
+from tune_distill.records.names import read_file
+from tune_distill.spec.errors import StoreError
 
 MANIFEST_FILE = "manifest.json"
+
+_MOST_BYTES = 2**24
 
 
 class _File(BaseModel):
@@ -36,14 +40,15 @@ def write_manifest(folder: Path, made_from: str, names: Iterable[str]) -> None:
 def is_whole(folder: Path, made_from: str, required: Iterable[str]) -> bool:
     """Whether the folder has a report that was made from this, and each of its files is intact."""
     try:
-        manifest = _Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
+        content = read_file(folder, MANIFEST_FILE, _MOST_BYTES)
+        manifest = _Manifest.model_validate_json(content)
         return (
             manifest.made_from == made_from
             and set(required) <= manifest.files.keys()
             and all(_is_intact(folder, name, file) for name, file in manifest.files.items())
         )
-    except (OSError, ValidationError):
-        # Missing, cut, or a file cannot be read: the report is made again.
+    except (OSError, ValidationError, StoreError):
+        # Missing, cut, no file, or it cannot be read: the report is made again.
         return False
 
 
@@ -53,7 +58,9 @@ def _is_intact(folder: Path, name: str, file: _File) -> bool:
         return False
     # Sizes first: most damage shows there, and what is no file is not read.
     target = folder / path
-    return target.is_file() and target.stat().st_size == file.size and _described(target) == file
+    if target.is_symlink() or not target.is_file():
+        return False
+    return target.stat().st_size == file.size and _described(target) == file
 
 
 def _described(path: Path) -> _File:

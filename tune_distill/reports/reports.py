@@ -14,6 +14,7 @@ from tune_distill.analysis.verdict import judge
 from tune_distill.analysis.verdict_json import Summary, summary_of
 from tune_distill.records.files import write_text
 from tune_distill.records.leftovers import remove_abandoned
+from tune_distill.records.names import require_no_link
 from tune_distill.records.refusals import explained
 from tune_distill.reports.figures.overview import effects_figure
 from tune_distill.reports.figures.study import study_figures
@@ -46,6 +47,7 @@ def report_study(folder: Path) -> Summary:
     Raises:
         StoreError: the folder does not hold a study's results.
     """
+    require_no_link(folder / "figures")
     _remove_leftovers(folder)
     made_from = _digest(folder)
     summary = _up_to_date(folder, made_from)
@@ -99,6 +101,7 @@ def report_results(results: Path) -> tuple[list[Summary], dict[str, str]]:
     for path in sorted(results.glob("*/trials.parquet"), key=_rank):
         folder = path.parent
         try:
+            require_no_link(folder)
             # A folder that was copied beside the first holds a study of the same name.
             summaries.append(report_study(folder) | {"study": folder.name})
         except TuneDistillError as error:
@@ -117,6 +120,7 @@ def _report_overview(
     from tune_distill.reports.overview_report import key_findings, overview_page
     from tune_distill.reports.page import render_page
 
+    require_no_link(results / "figures")
     _remove_leftovers(results)
     # The same words wherever the folder lies.
     reasons = {

@@ -28,9 +28,11 @@ _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
 # No octal 010 and no sexagesimal 1:30, which editors read otherwise; nothing beyond 64 bits.
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9](?:_?[0-9]){0,17}|0x[0-9a-fA-F]{1,15})\Z")
+_DIGITS = r"[0-9](?:_?[0-9])*"
+# Digits can be split in one way only, so that a long text takes no longer than it must.
 _REAL = re.compile(
-    r"[-+]?(?:(?:[0-9](?:_?[0-9])*\.?(?:[0-9](?:_?[0-9])*)?|\.[0-9](?:_?[0-9])*)[eE][-+]?[0-9]{1,4}"
-    r"|[0-9](?:_?[0-9])*\.(?:[0-9](?:_?[0-9])*)?|\.[0-9](?:_?[0-9])*"
+    rf"[-+]?(?:(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})[eE][-+]?[0-9]{{1,4}}"
+    rf"|{_DIGITS}\.(?:{_DIGITS})?|\.{_DIGITS}"
     r"|\.(?:inf|Inf|INF))\Z|\.(?:nan|NaN|NAN)\Z"
 )
 
@@ -105,9 +107,12 @@ class _Loader(yaml.SafeLoader):
         self._sizes[id(node)] = size
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
+        seen: set[Any] = set()
         for key_node, _ in node.value:
             if key_node.tag == _MERGE:
+                if _MERGE in seen:
+                    raise _refusal("key '<<' stands twice", key_node.start_mark)
+                seen.add(_MERGE)
                 continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str | int | float | bool | None):

@@ -14,18 +14,33 @@ are no inverse document frequencies and no rescaling.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
-from transformers import AutoModel, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from tune_distill.students.precision import exact_products
 from tune_distill.training.encoders import Encoder, unusable
 
 BATCH_SIZE = 64
+
+_MOST = {
+    "hidden_size": 2**16,
+    "num_hidden_layers": 1000,
+    "num_attention_heads": 2**12,
+    "vocab_size": 2**24,
+}
+"""Largest sizes of an encoder that is built."""
 
 CHUNK_SIZE = 1024
 """Explanations whose embeddings are held at once: about 0.4 GB at 1,024 dimensions."""
@@ -71,8 +86,16 @@ def load_encoder(files: Encoder) -> tuple[PreTrainedTokenizerBase, PreTrainedMod
     """
     try:
         with files.folder() as folder:
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-            encoder = AutoModel.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
+            _require_sane(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+            tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+            encoder, told = AutoModel.from_pretrained(
+                folder,
+                use_safetensors=True,
+                dtype=torch.float32,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+        _require_whole(encoder, told)
     except Exception as error:  # damaged files raise whatever their parser raises
         reason = " ".join(str(error).split())[:300]
         raise unusable(files.source, f"{type(error).__name__}: {reason}") from error
@@ -82,6 +105,26 @@ def load_encoder(files: Encoder) -> tuple[PreTrainedTokenizerBase, PreTrainedMod
     if encoder.config.is_encoder_decoder or not hasattr(encoder.config, "max_position_embeddings"):
         raise unusable(files.source, f"a {encoder.config.model_type} model")
     return tokenizer, encoder.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _require_sane(config: Any) -> None:
+    """Raise ValueError before a model of absurd size is built."""
+    for name, most in _MOST.items():
+        size = getattr(config, name, 1)
+        if not isinstance(size, int) or not 0 < size <= most:
+            raise ValueError(f"config.json: {name} must be from 1 to {most}, got {size!r:.80}")
+
+
+def _require_whole(encoder: PreTrainedModel, told: Mapping[str, Any]) -> None:
+    """Raise ValueError if weights are missing, which would be drawn at random, or not finite."""
+    # The pooler's layer is not used.
+    missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
+    if missing or told["mismatched_keys"]:
+        named = missing or sorted(str(each[0]) for each in told["mismatched_keys"])
+        raise ValueError(f"its weights must fit config.json, got none for {', '.join(named[:3])}")
+    for name, weight in encoder.state_dict().items():
+        if weight.is_floating_point() and not weight.isfinite().all():
+            raise ValueError(f"its weights must be finite, got another in {name}")
 
 
 @exact_products()

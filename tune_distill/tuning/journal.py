@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,7 @@ from optuna.storages.journal import (
 )
 from optuna.trial import FrozenTrial
 
+from tune_distill.records.digests import DamagedError, require_regular
 from tune_distill.records.places import Folder, Place
 from tune_distill.records.refusals import explained
 from tune_distill.spec.errors import StoreError
@@ -34,6 +36,9 @@ STUDY_NAME = "tune_distill"
 
 _FILE = "optuna.journal"
 _SEGMENTS = "journal"
+
+# How long a writer may hold Optuna's lock; Optuna waits as long.
+_LOCK_S = 30.0
 
 # How many segments are read at once.
 _NUM_READERS = 16
@@ -72,6 +77,14 @@ class SearchJournal:
         """What is wrong with a journal that must have the `wanted` trials, and none at a point
         that is not `known`; None if it is right."""
         expected = [_entry(trial) for trial in wanted]
+        if isinstance(self._place, Folder):
+            # Optuna would wait for a pipe, and follow a link.
+            try:
+                require_regular(self._place.path(self._name))
+            except FileNotFoundError:
+                pass
+            except DamagedError as error:
+                return f"got another kind of file: {error}"
         if not self._place.exists(self._name):
             return "got none" if expected else None
         try:
@@ -146,6 +159,17 @@ def quiet() -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
+def _remove_stale_lock(lock: Path) -> None:
+    """Remove Optuna's lock, a link to its journal, if a killed writer left it and the store moved.
+
+    Optuna takes over a lock that was left only if its journal is where the link says.
+    """
+    with suppress(FileNotFoundError):
+        age_s = time.time() - lock.lstat().st_mtime
+        if lock.is_symlink() and not lock.exists() and age_s > _LOCK_S:
+            lock.unlink()
+
+
 class _JournalFile(JournalFileBackend):
     """One file, appended to, that other tools of Optuna open too."""
 
@@ -153,6 +177,7 @@ class _JournalFile(JournalFileBackend):
         self._path, self._writers = path, JournalFileSymlinkLock(str(path))
         with explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_stale_lock(path.with_name(f"{path.name}.lock"))
             super().__init__(str(path), self._writers)
             if not self._ends_whole():
                 self._cut_last_line()

@@ -46,6 +46,13 @@ def test_an_axis_holds_points_intervals_and_rules_with_some_room():
     assert extent(panel, "y") == pytest.approx((3.5, 14.5))
 
 
+def test_a_log_axis_may_begin_at_the_smallest_numbers():
+    series = Series("", "points", (1e-310, 1e300), (1.0, 1.0))
+    low, high = extent(Panel("", LOG, LOG, (series,)), "x")
+    assert 0 < low <= 1e-310
+    assert 1e300 <= high < math.inf
+
+
 def test_room_on_a_log_axis_is_a_factor():
     series = Series("", "points", (1.0, 100.0), (1.0, 1.0))
     low, high = extent(Panel("", LOG, LOG, (series,)), "x")

@@ -6,6 +6,7 @@ A category lies at its index; what an axis cannot show, such as zero on a log ax
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Literal
 
@@ -52,8 +53,11 @@ def extent(panel: Panel, which: Literal["x", "y"]) -> tuple[float, float]:
         return (1.0, 10.0) if axis.scale == "log" else (0.0, 1.0)
     low, high = min(shown), max(shown)
     if axis.scale == "log":
-        room = math.log(high / low) * MARGIN or math.log(1.5)
-        return low / math.exp(room), high * math.exp(room)
+        room = (math.log(high) - math.log(low)) * MARGIN or math.log(1.5)
+        # Within what a real number can be: some axes begin at 1e-310.
+        ends = math.log(sys.float_info.min), math.log(sys.float_info.max)
+        least, most = max(math.log(low) - room, ends[0]), min(math.log(high) + room, ends[1])
+        return min(low, math.exp(least)), max(high, math.exp(most))
     room = (high - low) * MARGIN or abs(low) * MARGIN or 0.5
     return low - room, high + room
 
