@@ -56,7 +56,7 @@ def test_missing_sections_and_fields_are_named():
         ("decode", "num_beams", 10**6, "must be less than or equal to 1000, got 1000000"),
         ("decode", "num_samples", 10**6, "must be less than or equal to 10000, got 1000000"),
         ("decode", "max_new_tokens", 10**9, "must be less than or equal to 65536, got 1000000000"),
-        ("decode", "temperature", 0.0, "must be greater than or equal to 0.001, got 0.0"),
+        ("decode", "temperature", 0.0, "must be greater than or equal to 0.000001, got 0.0"),
         ("decode", "top_p", 1.5, "must be less than or equal to 1, got 1.5"),
     ],
 )

@@ -114,7 +114,7 @@ class Decode(Section):
         4, ge=2, le=1_000, description="Beams of strategy beam"
     )
     temperature: Annotated[float, OnlyIf("strategy", "sample"), Neutral(1.0)] = Field(
-        1.0, ge=0.001, description="Divides the logits of strategy sample"
+        1.0, ge=1e-6, description="Divides the logits of strategy sample"
     )
     top_k: Annotated[int, OnlyIf("strategy", "sample"), Neutral(0)] = Field(
         0, ge=0, description="Sample from the k likeliest tokens; 0 for all"
