@@ -66,4 +66,4 @@ def test_it_runs_a_study_from_an_empty_folder(site: Path, tmp_path: Path) -> Non
 
 def test_its_console_script_is_the_command(site: Path) -> None:
     script = (site / "bin" / "tune-distill").read_text(encoding="utf-8")
-    assert "from tune_distill.study import main" in script
+    assert "from tune_distill.__main__ import run" in script
