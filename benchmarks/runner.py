@@ -109,7 +109,7 @@ def main(given: argparse.Namespace) -> int:
 
 
 def in_own_process(count: int) -> dict[str, float]:
-    """What `measure` tells, from a process of its own."""
+    """Return the figures of `measure`, run in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.runner", str(count)]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])

@@ -109,7 +109,7 @@ def study(size: int, folder: Path) -> Told:
 
 
 def verdict(size: int, folder: Path) -> Told:
-    """What the tables say is known."""
+    """Read the tables and judge the study; return the seconds and the peak memory."""
     from tune_distill.analysis.results import read_results
     from tune_distill.analysis.verdict import judge
 

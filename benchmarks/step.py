@@ -40,7 +40,7 @@ LEAST_OF_LIMIT, LEAST_TO_TRAINER, MOST_TO_NOTEBOOK = 0.55, 1.3, 0.30
 
 @dataclass(frozen=True)
 class Step:
-    """What one step took and did; tokens are real ones."""
+    """Time and work of one training step; tokens are counted without padding."""
 
     seconds: float
     num_examples: int

@@ -1,4 +1,4 @@
-"""What it costs that stored files are hashed and checked, at flan-t5-small's shape.
+"""The cost of hashing and checking stored files, at flan-t5-small's shape.
 
 A trial with the notebook's settings trains, saves its checkpoints and its student, and decodes, as
 a worker does; then the driver, which is this process too, checks the run and its answers as the end

@@ -39,7 +39,7 @@ SHAPES = {shape.name: shape for shape in (TINY, MID, FLAN_T5_SMALL)}
 
 @dataclass(frozen=True)
 class Workload:
-    """What is trained: the notebook's settings on so many examples for so many epochs."""
+    """A training with the notebook's settings: its student, examples and epochs."""
 
     shape: Shape
     num_train: int

@@ -1,4 +1,4 @@
-"""What both peers are given and must give: the same examples, and the same metrics."""
+"""The examples that both peers train on, and the metrics that both must report."""
 
 from __future__ import annotations
 

@@ -178,7 +178,7 @@ def _scores(rng: np.random.Generator, what: Plant, trial_ids: list[str]) -> Scor
 
 
 def true_means(what: Plant, metric: str) -> Real:
-    """What each setting's metric would be with endless examples and seeds."""
+    """The true metric of each setting: its mean over endless examples and seeds."""
     count = len(what.accuracy)
     if metric == "label_accuracy":
         return np.array(what.accuracy)

@@ -55,7 +55,7 @@ def joined(folder: Path, name: str) -> Path:
         DamagedError: a part of it is a symbolic link.
     """
     path = entry(folder, name)
-    _refuse_link(path)
+    require_no_link(path)
     return path
 
 
@@ -71,7 +71,7 @@ def entry(folder: Path, name: str) -> Path:
     path = folder
     for part in parents:
         path = path / part
-        _refuse_link(path)
+        require_no_link(path)
     return path / last
 
 
@@ -90,16 +90,11 @@ def read_file(folder: Path, name: str, most_bytes: int = MOST_READ_BYTES) -> byt
         return stream.read()
 
 
-def require_no_link(path: Path) -> None:
-    """Raise StoreError if the path is a symbolic link."""
-    _refuse_link(path)
-
-
 def require_no_links(folder: Path) -> None:
     """Raise StoreError if the file or folder, or anything below it, is a symbolic link."""
-    _refuse_link(folder)
+    require_no_link(folder)
     for path in folder.rglob("*"):
-        _refuse_link(path)
+        require_no_link(path)
 
 
 def require_tree(names: Iterable[str], where: str) -> None:
@@ -138,7 +133,8 @@ def _broken_rule(name: str) -> str | None:
     return None
 
 
-def _refuse_link(path: Path) -> None:
+def require_no_link(path: Path) -> None:
+    """Raise DamagedError, a StoreError, if the path is a symbolic link."""
     if path.is_symlink():
         raise DamagedError(
             f"{path}: must be no symbolic link, because links inside stores and results are not "
