@@ -13,9 +13,11 @@ from tune_distill.spec.printable import json_line
 from tune_distill.tuning.event_lines import Displays, EventLines
 from tune_distill.tuning.events import Report
 
-PLAN: Any = SimpleNamespace(
-    num_to_run=3, resolved=SimpleNamespace(study=SimpleNamespace(name="own"))
-)
+
+def plan_of(study: str) -> Any:
+    return SimpleNamespace(
+        num_to_run=3, resolved=SimpleNamespace(study=SimpleNamespace(name=study))
+    )
 
 
 def report(step: int = 20, eval_loss: float = 2.5, resumed_step: int = 0) -> Report:
@@ -26,7 +28,7 @@ def test_json_lines_parse_and_hold_the_events() -> None:
     output = io.StringIO()
     display = EventLines(lambda event: print(json_line(event), file=output), lambda: "t")
     trial = trials_of(study_of({"data.source": ["/data/[bold]" + "long" * 50 + "\n"]}))[0]
-    display.begin([PLAN], 2)
+    display.begin([plan_of("own")], 2)
     display.started(trial)
     display.progressed(trial, report())
     display.retried(trial, 1, "worker died")
@@ -74,7 +76,7 @@ def test_several_displays_are_told_of_everything() -> None:
     heard: list[list[Any]] = [[], []]
     display = Displays(*(EventLines(events.append, lambda: "t") for events in heard))
     trial = trials_of("smoothing")[0]
-    display.begin([PLAN], 2)
+    display.begin([plan_of("smoothing")], 2)
     display.started(trial)
     display.progressed(trial, report())
     display.retried(trial, 1, "worker died")

@@ -292,11 +292,12 @@ class TestOnACluster:
             jobs, "cat a.txt 'd/b c'; exit 2", files={"a.txt": b"a\n", "d/b c": tmp_path / "b"}
         )
         assert re.fullmatch("smoothing-[0-9a-f]{8}", job_id)
-        assert list(jobs.follow(job_id))[-2:] == ["a", "there"]
+        # Ray writes lines of its own among them, whenever they come.
+        assert [line for line in jobs.follow(job_id) if line in ("a", "there")] == ["a", "there"]
         job = jobs.now(job_id)
         assert (job.state, job.exit_code, job.purpose) == ("failed", 2, PURPOSE)
         assert jobs.study(job_id) == job
-        assert jobs.log(job_id).endswith("\na\nthere\n")
+        assert "\na\nthere\n" in "\n" + jobs.log(job_id)
 
     def test_a_job_that_is_stopped_may_take_its_time(self, jobs):
         # Ray by itself would kill it after 3 s.

@@ -18,17 +18,22 @@ def utc_now() -> str:
 
 
 class EventLines:
-    """A display that passes each event on as an object: `event`, `study`, `time`, and more."""
+    """A display that passes each event on as an object: `event`, `study`, `time`, and more.
+
+    A study's `begin` comes before its first other event: until then nothing tells that it will run.
+    """
 
     def __init__(
         self, emit: Callable[[Mapping[str, Any]], object], now: Callable[[], str] = utc_now
     ) -> None:
         self._emit, self._now = emit, now
+        self._not_begun: dict[str, dict[str, int]] = {}
 
     def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
-        for plan in plans:
-            study = plan.resolved.study.name
-            self._pass_on("begin", study, num_trials=plan.num_to_run, num_workers=num_workers)
+        self._not_begun = {
+            plan.resolved.study.name: {"num_trials": plan.num_to_run, "num_workers": num_workers}
+            for plan in plans
+        }
 
     def started(self, trial: Trial) -> None:
         self._pass_on_of(trial, "started", run_key=trial.run_key)
@@ -46,6 +51,9 @@ class EventLines:
         """Nothing to give back."""
 
     def _pass_on_of(self, trial: Trial, event: str, **values: object) -> None:
+        begin = self._not_begun.pop(trial.study, None)
+        if begin is not None:
+            self._pass_on("begin", trial.study, **begin)
         self._pass_on(event, trial.study, trial_id=trial.trial_id, **values)
 
     def _pass_on(self, event: str, study: str, **values: object) -> None:
