@@ -64,7 +64,13 @@ SHIPPED = {
     ),
 }
 
-HARD_NAMES = ('a|b "q" `x`', "</script><b>&amp;", "ünï “long” " * 9, "$x_1$ *b* [l](x.y)")
+HARD_NAMES = (
+    'a|b "q" `x`',
+    "</script><b>&amp;",
+    "ünï “long” " * 9,
+    "$x_1$ *b* [l](x.y)",
+    "\x1b[31mred\x07",
+)
 
 OTHERS = {
     "two numbers": Plant(
@@ -105,7 +111,7 @@ OTHERS = {
             },
             question='Is <b>"|"</b> a *name*?',
         ),
-        (0.6, 0.5, 0.7, 0.7),
+        (0.6, 0.5, 0.7, 0.7, 0.6),
         num_examples=60,
     ),
     "one setting": Plant(study_of({"train.label_smoothing": [0.1]}), (0.7,), num_examples=60),

@@ -3,20 +3,28 @@
 import json
 import re
 import shutil
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import tune_distill
 from tests.analysis.made_studies import OTHERS, SHIPPED
 from tests.analysis.planted import Plant, plant
 from tune_distill.analysis.results import read_results
-from tune_distill.analysis.tables import load_all
+from tune_distill.analysis.tables import load, load_all
 from tune_distill.analysis.verdict import judge
 from tune_distill.analysis.verdict_json import summary_of
+from tune_distill.records.schemas import TABLES as SCHEMAS
 from tune_distill.reports import reports
+from tune_distill.reports.drawing.draw import save
+from tune_distill.reports.figures.study import study_figures
+from tune_distill.reports.page import render_page
 from tune_distill.reports.reports import report_results, report_study, verdict
+from tune_distill.reports.study_report import study_page
 from tune_distill.spec.errors import StoreError, StudyFileError
 
 FILES = ("report.html", "report.md", "summary.json")
@@ -105,6 +113,43 @@ def test_every_kind_of_study_is_reported(studies, name, tmp_path):
     before = times(copied.parent)
     report_results(copied.parent)
     assert times(copied.parent) == before
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_a_table_with_a_null_is_reported_or_refused(studies, table, tmp_path):
+    folder = studies.copy("one seed", tmp_path)
+    path = folder / f"{table}.parquet"
+    whole = pq.read_table(path)
+    refused = set()
+    for position, name in enumerate(whole.column_names):
+        values = whole.column(name).to_pylist()
+        values[1] = None
+        field = whole.schema.field(position)
+        pq.write_table(whole.set_column(position, field, pa.array(values, field.type)), path)
+        try:
+            judged = judge(read_results(folder))
+            render_page(study_page(judged, study_figures(judged)))
+            # Tables that only reports of answers read.
+            load(folder.name, results=folder.parent, table=table)
+        except StoreError:
+            refused.add(name)
+    assert refused == {column.name for column in SCHEMAS[table] if column.always}
+
+
+def test_a_state_that_no_trial_has_is_refused(studies, tmp_path):
+    folder = studies.copy("one seed", tmp_path)
+    trials = load(folder.name, results=folder.parent)
+    trials.loc[0, "state"] = "done"
+    trials.to_parquet(folder / "trials.parquet")
+    with pytest.raises(StoreError, match="must be one of complete, pruned, failed, got 'done'"):
+        read_results(folder)
+
+
+def test_pictures_of_names_with_control_characters_are_valid(studies, tmp_path):
+    figures = studies.figures("hard names")
+    for figure in figures:
+        _, svg = save(figure, tmp_path)
+        ElementTree.parse(svg)
 
 
 EXOTIC = (

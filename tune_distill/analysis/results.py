@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from tune_distill.analysis.scores import Scores, read_scores
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.tables import load
 from tune_distill.records.schemas import HISTORY, TRIALS_AFTER_SETTING, TRIALS_BEFORE_SETTING
+from tune_distill.records.trials import TrialState
 from tune_distill.spec.domains import Scalar
 from tune_distill.spec.errors import StoreError, StudyFileError
 from tune_distill.spec.faults import describe
@@ -122,6 +123,7 @@ def read_results(folder: Path) -> StudyResults:
     written = [column.name for column in (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING)]
     required = [name for name in written if name not in _LATER_COLUMNS]
     _require_columns(folder, "trials", trials, [*columns, *required])
+    _require_states(folder, trials)
     settings, numbers = _settings(trials, columns)
     trials = trials.assign(setting=numbers)
     chosen, note = _baseline(study, profile, trials, settings)
@@ -134,6 +136,15 @@ def _require_columns(folder: Path, table: str, frame: pd.DataFrame, names: Seque
         raise StoreError(
             f"{folder}: {table}.parquet must be as study.yaml and results/README.md say, got no "
             f"column {', '.join(missing)}; copy the whole folder, or run the study again"
+        )
+
+
+def _require_states(folder: Path, trials: pd.DataFrame) -> None:
+    others = sorted(set(trials["state"]) - set(get_args(TrialState)))
+    if others:
+        raise StoreError(
+            f"{folder}: trials.parquet: state must be one of {', '.join(get_args(TrialState))}, "
+            f"got {others[0]!r}; copy the whole folder, or run the study again"
         )
 
 

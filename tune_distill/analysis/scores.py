@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from tune_distill.records.examples import LABELS
-from tune_distill.records.schemas import misfit
+from tune_distill.records.schemas import gap, misfit
 from tune_distill.spec.errors import StoreError
 
 Real = NDArray[np.float64]
@@ -146,6 +146,9 @@ def _parts(
     columns = ["trial_id", "example_id", "gold_label", "predicted_label", *sorted(wanted)]
     for number in range(file.num_row_groups):
         table = file.read_row_group(number, columns=list(dict.fromkeys(columns)))
+        with_nulls = (name for name in table.column_names if table.column(name).null_count)
+        if reason := gap("predictions", with_nulls):
+            raise pa.ArrowInvalid(reason)
         numbers = _positions(table.column("trial_id"), trials)
         wanted_rows = numbers >= 0
         if wanted_rows.all():

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tune_distill.records.schemas import misfit
+from tune_distill.records.schemas import gap, misfit
 from tune_distill.spec.errors import StoreError
 
 Table = Literal["trials", "history", "predictions", "examples"]
@@ -37,7 +37,10 @@ def load(study: str, *, results: str | Path = "results", table: Table = "trials"
     try:
         if reason := misfit(table, pq.read_schema(path)):
             raise pa.ArrowInvalid(reason)
-        return pd.read_parquet(path)
+        frame = pd.read_parquet(path)
+        if reason := gap(table, frame.columns[frame.isna().any()]):
+            raise pa.ArrowInvalid(reason)
+        return frame
     except (OSError, pa.ArrowException) as error:
         raise StoreError(
             f"{path}: must be a Parquet table, got {error}; "

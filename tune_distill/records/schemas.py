@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -12,11 +12,12 @@ from tune_distill.spec.domains import Scalar
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table; `nullable` ones are null where the text says so."""
+    """One column of a table. An `always` column has a value in every row."""
 
     name: str
     type: pa.DataType
     meaning: str
+    always: bool = False
 
     @property
     def field(self) -> pa.Field:
@@ -27,11 +28,16 @@ _TEXT, _REAL, _WHOLE, _TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 _TEXTS = pa.list_(_TEXT)
 
 TRIALS_BEFORE_SETTING = (
-    Column("study", _TEXT, "Name of the study"),
-    Column("trial_id", _TEXT, "Setting and seed; unique within the study"),
-    Column("state", _TEXT, "`complete`, `pruned` (stopped early by the scheduler) or `failed`"),
+    Column("study", _TEXT, "Name of the study", always=True),
+    Column("trial_id", _TEXT, "Setting and seed; unique within the study", always=True),
+    Column(
+        "state",
+        _TEXT,
+        "`complete`, `pruned` (stopped early by the scheduler) or `failed`",
+        always=True,
+    ),
     Column("error", _TEXT, "Why the trial failed; null otherwise"),
-    Column("seed", _WHOLE, "Seed of training: batch order and dropout"),
+    Column("seed", _WHOLE, "Seed of training: batch order and dropout", always=True),
 )
 
 TRIALS_AFTER_SETTING = (
@@ -79,16 +85,26 @@ TRIALS_AFTER_SETTING = (
         "The CPU's instruction set and model, with limits of the environment; a GPU's architecture",
     ),
     Column("precision", _TEXT, "Arithmetic of training and decoding: `fp32` or `bf16`"),
-    Column("run_key", _TEXT, "Identity of the training; trials that share it share the student"),
-    Column("evaluation_key", _TEXT, "Identity of the decoding and scoring"),
-    Column("reused", _TRUTH, "Whether the trial's run was in the store already when its turn came"),
+    Column(
+        "run_key",
+        _TEXT,
+        "Identity of the training; trials that share it share the student",
+        always=True,
+    ),
+    Column("evaluation_key", _TEXT, "Identity of the decoding and scoring", always=True),
+    Column(
+        "reused",
+        _TRUTH,
+        "Whether the trial's run was in the store already when its turn came",
+        always=True,
+    ),
     Column("num_retries", _WHOLE, "How often another worker went on with it after one was lost"),
     Column("config", _TEXT, "The whole resolved profile, as JSON"),
 )
 
 HISTORY = (
-    Column("trial_id", _TEXT, "As in trials"),
-    Column("step", _WHOLE, "Optimizer steps made"),
+    Column("trial_id", _TEXT, "As in trials", always=True),
+    Column("step", _WHOLE, "Optimizer steps made", always=True),
     Column("epoch", _REAL, "Passes over the training examples made"),
     Column("train_loss", _REAL, "Mean training loss since the row before, with smoothing"),
     Column("unsmoothed_train_loss", _REAL, "The same without smoothing, to compare settings"),
@@ -98,13 +114,13 @@ HISTORY = (
 )
 
 SCORED = (
-    Column("example_id", _TEXT, "Identifier of the validation example"),
-    Column("sample", _WHOLE, "Number of the answer, from 0; greedy and beam give one"),
-    Column("gold_label", _TEXT, "`entailment`, `neutral` or `contradiction`"),
+    Column("example_id", _TEXT, "Identifier of the validation example", always=True),
+    Column("sample", _WHOLE, "Number of the answer, from 0; greedy and beam give one", always=True),
+    Column("gold_label", _TEXT, "`entailment`, `neutral` or `contradiction`", always=True),
     Column("predicted_label", _TEXT, "Label the answer starts with; null if it starts with none"),
-    Column("correct", _TRUTH, "Whether they agree"),
-    Column("prediction", _TEXT, "The whole answer"),
-    Column("explanation", _TEXT, "Its explanation"),
+    Column("correct", _TRUTH, "Whether they agree", always=True),
+    Column("prediction", _TEXT, "The whole answer", always=True),
+    Column("explanation", _TEXT, "Its explanation", always=True),
     Column("rouge1", _REAL, "ROUGE-1 F1 of the explanation, stemmed, best reference"),
     Column("rouge2", _REAL, "ROUGE-2 F1, likewise"),
     Column("rougeL", _REAL, "ROUGE-L F1, likewise"),
@@ -116,13 +132,13 @@ SCORED = (
     Column("num_target_tokens", _WHOLE, "Target tokens the loss is the mean of"),
 )
 
-PREDICTIONS = (Column("trial_id", _TEXT, "As in trials"), *SCORED)
+PREDICTIONS = (Column("trial_id", _TEXT, "As in trials", always=True), *SCORED)
 
 EXAMPLES = (
-    Column("example_id", _TEXT, "As in predictions; each once"),
-    Column("premise", _TEXT, "First sentence of the pair"),
-    Column("hypothesis", _TEXT, "Second sentence of the pair"),
-    Column("gold_label", _TEXT, "`entailment`, `neutral` or `contradiction`"),
+    Column("example_id", _TEXT, "As in predictions; each once", always=True),
+    Column("premise", _TEXT, "First sentence of the pair", always=True),
+    Column("hypothesis", _TEXT, "Second sentence of the pair", always=True),
+    Column("gold_label", _TEXT, "`entailment`, `neutral` or `contradiction`", always=True),
     Column("explanations", _TEXTS, "The reference explanations; the loss is that of the first"),
 )
 
@@ -146,6 +162,12 @@ def misfit(table: str, found: pa.Schema) -> str | None:
         if position >= 0 and not _fits(column.type, found.field(position).type):
             return f"column {column.name} of type {found.field(position).type}, not {column.type}"
     return None
+
+
+def gap(table: str, with_nulls: Iterable[str]) -> str | None:
+    """Say which column of those with nulls must have a value in every row; None if none must."""
+    always = {column.name for column in TABLES[table] if column.always}
+    return next((f"column {name} with nulls" for name in with_nulls if name in always), None)
 
 
 def _fits(expected: pa.DataType, found: pa.DataType) -> bool:

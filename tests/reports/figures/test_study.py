@@ -218,15 +218,14 @@ def test_parallel_axes_name_no_more_values_than_are_legible(studies):
     assert [float(text) for text in rate.texts] == sorted(float(text) for text in rate.texts)
 
 
-def test_names_are_shown_as_they_are(studies):
+def test_names_are_shown_as_they_are_but_for_control_characters(studies):
     verdict = studies.verdict("hard names")
     shown = panel(studies.figure("hard names", "metrics"), "label accuracy")
-    assert shown.x.categories == HARD_NAMES
+    names = (*HARD_NAMES[:-1], r"\x1b[31mred\x07")
+    assert shown.x.categories == names
     assert points(series(shown, "mean, 95 % interval", "points")) == {
         (name, level.value)
-        for name, level in zip(
-            HARD_NAMES, verdict.found.levels["label_accuracy"].values(), strict=True
-        )
+        for name, level in zip(names, verdict.found.levels["label_accuracy"].values(), strict=True)
     }
 
 

@@ -6,8 +6,10 @@ The functions that make figures are tested on these numbers; `draw` only draws t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any, Literal, TypeAlias
+
+from tune_distill.spec.printable import printable
 
 Value: TypeAlias = float | str
 """A number, or the name of a category."""
@@ -103,3 +105,24 @@ class Figure:
     caption: str
     panels: tuple[Panel | Grid, ...]
     shades: tuple[str, str] | None = None
+
+
+def without_controls(figure: Figure) -> Figure:
+    """Return the figure with each control character as its escape.
+
+    Names come from users, and SVG cannot hold control characters.
+    """
+    shown = _without_controls(figure)
+    assert isinstance(shown, Figure)
+    return shown
+
+
+def _without_controls(part: Any) -> Any:
+    if isinstance(part, str):
+        return printable(part)
+    if isinstance(part, tuple):
+        return tuple(_without_controls(each) for each in part)
+    if is_dataclass(part) and not isinstance(part, type):
+        shown = {each.name: _without_controls(getattr(part, each.name)) for each in fields(part)}
+        return replace(part, **shown)
+    return part

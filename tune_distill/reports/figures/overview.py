@@ -7,7 +7,7 @@ from typing import Any
 
 from tune_distill.analysis.results import short_name
 from tune_distill.analysis.wording import METRIC_NAMES
-from tune_distill.reports.drawing.panels import Axis, Figure, Panel, Rule, Series
+from tune_distill.reports.drawing.panels import Axis, Figure, Panel, Rule, Series, without_controls
 from tune_distill.reports.figures.pieces import dotted, unit_text
 
 EFFECT_METRIC = "label_accuracy"
@@ -65,4 +65,5 @@ def effects_figure(summaries: Sequence[Mapping[str, Any]]) -> Figure | None:
         (Rule("x", 0.0, "no difference"),),
     )
     caption = f"Paired differences with their 95 % intervals. n = seeds x examples: {sizes}."
-    return Figure("effects", "Differences from the baselines", caption, (panel,))
+    figure = Figure("effects", "Differences from the baselines", caption, (panel,))
+    return without_controls(figure)

@@ -13,7 +13,15 @@ from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import METRIC_NAMES, difference_text
 from tune_distill.records.examples import LABELS
-from tune_distill.reports.drawing.panels import Axis, Figure, Grid, Panel, Rule, Series
+from tune_distill.reports.drawing.panels import (
+    Axis,
+    Figure,
+    Grid,
+    Panel,
+    Rule,
+    Series,
+    without_controls,
+)
 from tune_distill.reports.figures.curves import curves_figure
 from tune_distill.reports.figures.pieces import (
     beside_means,
@@ -57,7 +65,8 @@ def study_figures(verdict: Verdict) -> list[Figure]:
     ]
     if not len(verdict.results.complete):
         makers = [curves_figure]
-    return [figure for figure in (maker(verdict) for maker in makers) if figure is not None]
+    made = (maker(verdict) for maker in makers)
+    return [without_controls(figure) for figure in made if figure is not None]
 
 
 def metrics_figure(verdict: Verdict) -> Figure | None:
