@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.measure import Promise, report
 from tune_distill.cli.progress import QuietDisplay
 from tune_distill.planning.resources import Limits, TrialResources
+from tune_distill.planning.work import Work
 from tune_distill.records.places import Folder
 from tune_distill.records.runs import EvaluationRecord, HistoryRow, RunRecord
 from tune_distill.records.store import Store
@@ -35,8 +36,8 @@ from tune_distill.tasks.scoring import PredictionRow
 from tune_distill.training.inputs import Inputs
 from tune_distill.training.trial import Progress
 from tune_distill.tuning.cluster import running_ray
-from tune_distill.tuning.runner import run_plans
-from tune_distill.tuning.trainable import StudyTrainable, trial_of
+from tune_distill.tuning.runner import run_on_tune
+from tune_distill.tuning.trainable import StudyTrainable
 
 FEW, MANY = 100, 1000
 NUM_ROUNDS = 3
@@ -52,7 +53,7 @@ class NoOp(StudyTrainable):
 
     def attempt(self, config: Mapping[str, Any]) -> Iterator[Progress]:
         context = self._context
-        trial = trial_of(config, context.studies, self.inputs())
+        trial = context.trial(config, self._inputs)
         fill(Store(context.place), trial)
         yield Progress(1, 1, _HISTORY, metrics=_METRICS, final_eval_loss=1.0)
 
@@ -133,9 +134,8 @@ def measure(count: int) -> dict[str, float]:
         )
         workers = int(sum(node.get("CPU", 0) for node in nodes))
         resources = TrialResources(cpus=1.0, gpus=0.0, max_concurrent=workers)
-        run_plans(
-            [plan], inputs, prepared, store, resources, watch, Limits(), lambda *_: None, NoOp
-        )
+        work = Work([plan], [plan], inputs, store, Limits(), watch, lambda *_: None)
+        run_on_tune(work, prepared, store.place, resources, NoOp)
     assert len(watch.ended_s) == count
     timed = watch.ended_s[NUM_WARM_UP:]
     return {

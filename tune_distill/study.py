@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -31,7 +30,6 @@ from tune_distill.spec.printable import json_line
 from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
 from tune_distill.spec.settings import domains, study_profile
 from tune_distill.spec.yaml_files import (
-    dump_study,
     load_profile,
     load_study,
     parse_assignments,
@@ -42,7 +40,7 @@ from tune_distill.spec.yaml_files import (
 if TYPE_CHECKING:
     from tune_distill.analysis.summary import Counts
     from tune_distill.cli.command import Command
-    from tune_distill.tuning.events import Outcome
+    from tune_distill.driver import Judged
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,15 +80,16 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
     return ResolvedStudy(study, profile_name, profile, tuple(range(num_seeds)))
 
 
-def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> Counts:
-    """Run the studies, write their tables and show their summaries; return their counts."""
-    from tune_distill.analysis.summary import Counts
+def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> tuple[Counts, bool]:
+    """Run the studies and show their tables and verdicts; return their counts, and whether an
+    error or Ctrl-C ended them early."""
+    from tune_distill.analysis.summary import Counts, count
     from tune_distill.cli.progress import choose_display
     from tune_distill.cli.tail import TailDisplay
+    from tune_distill.driver import Session, run_session
+    from tune_distill.planning.event_lines import Displays, EventLines
     from tune_distill.planning.plans import start_over
     from tune_distill.records.event_log import EventLog
-    from tune_distill.tuning.conduct import conduct
-    from tune_distill.tuning.event_lines import Displays, EventLines
 
     options = command.options
     if options.no_reuse:
@@ -98,59 +97,38 @@ def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> Counts:
             start_over(resolved, command.inputs, command.store)
     shown = choose_display(command.console, quiet=options.quiet, as_json=options.json)
     log = EventLines(EventLog(command.results).append)
-    display = TailDisplay(Displays(shown, log), _get_ready_to_report)
-    concluded: dict[str, Future[Counts]] = {}
-    # Tables and reports are made while other studies go on.
-    with ThreadPoolExecutor(1) as beside, closing(display):
-
-        def conclude(resolved: ResolvedStudy, outcome: Outcome) -> None:
-            ended = beside.submit(_conclude, command, resolved, outcome)
-            concluded[resolved.study.name] = ended
-
-        command.ended_early = conduct(
+    with closing(TailDisplay(Displays(shown, log), _get_ready_to_report)) as display:
+        session = Session(
             studies,
-            command.inputs,
+            command.results,
             command.store,
-            options.resources,
+            command.executor,
             display,
-            command.start_ray,
             options.limits,
-            conclude,
+            command.inputs,
         )
-        command.end_ray()
-    for resolved in studies:
-        if resolved.study.name not in concluded:
-            command.say(f"{resolved.study.name}: not begun")
-    return sum((ended.result() for ended in concluded.values()), Counts())
+        ended = run_session(session, partial(_show, command))
+    for name in ended.not_begun:
+        command.say(f"{name}: not begun")
+    return sum((count(judged.rows) for judged in ended.judged.values()), Counts()), ended.early
 
 
-def _conclude(command: Command, resolved: ResolvedStudy, outcome: Outcome) -> Counts:
-    """Write the study's tables and report, and show its summary; return its counts."""
-    # Not imported earlier, so that Ray's workers start sooner.
-    from tune_distill.analysis.summary import count, failures, footnotes, summary_table
-    from tune_distill.records.environment import ENVIRONMENT_FILE, environment_text, is_damaged
-    from tune_distill.records.trials import write_study_tables
-    from tune_distill.reports.reports import report_study
+def _show(command: Command, judged: Judged) -> None:
+    """Show the study's table and verdict, and publish what was written."""
+    from tune_distill.analysis.summary import failures, footnotes, summary_table
 
-    study, folder = resolved.study, command.results / resolved.study.name
-    records = outcome.records
-    beside = {"study.yaml": dump_study(resolved)}
-    if outcome.ran or is_damaged(folder / ENVIRONMENT_FILE):
-        beside[ENVIRONMENT_FILE] = environment_text({"nodes": command.nodes})
-    rows = write_study_tables(folder, study.name, records, command.store, command.inputs, beside)
-    summary = report_study(folder)
+    study, rows = judged.resolved.study, judged.rows
     command.tell(
         [
             f"\n{study.name}: {study.question}",
             summary_table(list(study.columns.values()), rows, command.console.width),
-            *outcome.notes,
+            *judged.notes,
             *footnotes(rows),
             *failures(rows),
         ],
-        summary,
+        judged.summary,
     )
     command.publish()
-    return count(rows)
 
 
 def _get_ready_to_report() -> None:
@@ -181,7 +159,7 @@ def _run_all(options: Options) -> int:
             return EXIT_COMPLETE
         command.require_writable()
         command.fetch()
-        total = run_studies(command, studies)
+        total, ended_early = run_studies(command, studies)
         from tune_distill.reports.reports import report_results
 
         _, unread = report_results(command.results)
@@ -189,7 +167,7 @@ def _run_all(options: Options) -> int:
         for reason in unread.values():
             command.say(f"not in the report: {reason}")
         command.conclude(total, time.monotonic() - started)
-    return EXIT_SOME_FAILED if total.failed or command.ended_early else EXIT_COMPLETE
+    return EXIT_SOME_FAILED if total.failed or ended_early else EXIT_COMPLETE
 
 
 def _require_own_folders(studies: Sequence[ResolvedStudy]) -> None:

@@ -15,9 +15,9 @@ from tune_distill.cli.progress import (
     choose_display,
     duration_text,
 )
+from tune_distill.planning.event_lines import EventLines
+from tune_distill.planning.events import Report
 from tune_distill.records.trials import TrialRecord
-from tune_distill.tuning.event_lines import EventLines
-from tune_distill.tuning.events import Report
 
 FIRST, SECOND, THIRD = trials_of("smoothing")
 STUDY = SimpleNamespace(study=SimpleNamespace(name="own"))

@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 
 from tests.records.made import study_of
+from tune_distill.planning.events import Report
+from tune_distill.planning.optuna_queue import OptunaQueue
 from tune_distill.planning.plans import plans
 from tune_distill.planning.resources import Limits, TrialResources
+from tune_distill.planning.work import Work
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord
@@ -25,7 +28,6 @@ from tune_distill.spec.settings import study_profile
 from tune_distill.spec.yaml_files import load_profile
 from tune_distill.training.inputs import Inputs
 from tune_distill.tuning.cluster import running_ray
-from tune_distill.tuning.events import Report
 from tune_distill.tuning.trainable import StudyTrainable
 
 pytestmark = pytest.mark.slow
@@ -164,7 +166,7 @@ class Ran:
     """A smoothing study that was run with such a trainable."""
 
     def __init__(self, folder: Path, trainable: type[StudyTrainable], **limits: Any) -> None:
-        from tune_distill.tuning.runner import run_plans
+        from tune_distill.tuning.runner import run_on_tune
 
         self.events = Events()
         self.marks = folder / "marks"
@@ -177,17 +179,9 @@ class Ran:
         (plan,) = plans(resolved, inputs, store)
         inputs.prepare([trial.profile for trial in plan.pending], store)
         ended = Ended()
-        self.early = run_plans(
-            [plan],
-            inputs,
-            done(inputs),
-            store,
-            TrialResources(1.0, 0.0, 1),
-            self.events,
-            Limits(**limits),
-            ended,
-            trainable,
-        )
+        work = Work([plan], [plan], inputs, store, Limits(**limits), self.events, ended)
+        resources = TrialResources(1.0, 0.0, 1)
+        self.early = run_on_tune(work, done(inputs), store.place, resources, trainable)
         records = ended.records
         self.records = {record.trial.trial_id: record for record in records}
         assert not self.early
@@ -320,8 +314,7 @@ def test_what_a_trial_raises_fails_it_at_once_and_leaves_the_worker(tmp_path: Pa
 def test_a_journal_that_cannot_be_written_ends_the_study_with_what_is_complete(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    from tune_distill.tuning.runner import run_plans
-    from tune_distill.tuning.searchers import StoredOptunaSearch
+    from tune_distill.tuning.runner import run_on_tune
 
     study = study_of(
         {"train.label_smoothing": {"type": "uniform", "low": 0.0, "high": 0.3}},
@@ -332,17 +325,18 @@ def test_a_journal_that_cannot_be_written_ends_the_study_with_what_is_complete(
     inputs, store, events = Inputs(), Store(Folder(tmp_path)), Events()
     (plan,) = plans(resolved, inputs, store)
     inputs.prepare([profile(study)], store)
-    told = StoredOptunaSearch.on_trial_result
+    told = OptunaQueue.reported
 
-    def refuse(self: Any, trial_id: str, result: dict[str, Any]) -> None:
+    def refuse(self: Any, trial: Trial, step: int, eval_loss: float | None) -> None:
         if events.ends:
             raise StoreError("journal: must be writable, got No space left on device")
-        told(self, trial_id, result)
+        told(self, trial, step, eval_loss)
 
-    monkeypatch.setattr(StoredOptunaSearch, "on_trial_result", refuse)
+    monkeypatch.setattr(OptunaQueue, "reported", refuse)
     resources = TrialResources(1.0, 0.0, 1)
     prepared, ended = done(inputs), Ended()
-    early = run_plans([plan], inputs, prepared, store, resources, events, Limits(), ended)
+    work = Work([plan], [plan], inputs, store, Limits(), events, ended)
+    early = run_on_tune(work, prepared, store.place, resources)
     assert early
     complete, failed = ended.records
     assert (complete.state, failed.state) == ("complete", "failed")
@@ -353,14 +347,15 @@ def test_a_journal_that_cannot_be_written_ends_the_study_with_what_is_complete(
     monkeypatch.undo()
     (plan,) = plans(resolved, inputs, store)
     ended = Ended()
-    early = run_plans([plan], inputs, prepared, store, resources, Events(), Limits(), ended)
+    work = Work([plan], [plan], inputs, store, Limits(), Events(), ended)
+    early = run_on_tune(work, prepared, store.place, resources)
     assert (early, {record.state for record in ended.records}) == (False, {"complete"})
     (plan,) = plans(resolved, inputs, store)
     assert (len(plan.trials), plan.num_to_run) == (4, 0)
 
 
 def test_inputs_that_cannot_be_prepared_are_the_commands_own_error(tmp_path: Path) -> None:
-    from tune_distill.tuning.runner import run_plans
+    from tune_distill.tuning.runner import run_on_tune
 
     study = study_of({"train.label_smoothing": [0.0, 0.1]})
     resolved = ResolvedStudy(study, "tiny", profile(study), (0,))
@@ -369,6 +364,7 @@ def test_inputs_that_cannot_be_prepared_are_the_commands_own_error(tmp_path: Pat
     refused: Future[Inputs] = Future()
     refused.set_exception(StudentError("student.source: must load as a T5"))
     resources = TrialResources(1.0, 0.0, 1)
+    work = Work([plan], [plan], inputs, store, Limits(), events, ended)
     with pytest.raises(StudentError, match="must load as a T5"):
-        run_plans([plan], inputs, refused, store, resources, events, Limits(), ended)
+        run_on_tune(work, refused, store.place, resources)
     assert (events.started_, events.ends, hasattr(ended, "records")) == ([], [], False)

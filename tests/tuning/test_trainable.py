@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from tests.records.made import history
+from tune_distill.planning.ledger import one_line
 from tune_distill.training.trial import Progress
-from tune_distill.tuning.trainable import StudyTrainable, one_line
+from tune_distill.tuning.trainable import StudyTrainable
 
 ROWS = history(3.0, 2.0, 1.0)
 

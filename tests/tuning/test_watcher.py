@@ -18,15 +18,16 @@ from tests.records.made import (
     history,
     resolved,
 )
+from tune_distill.planning.ledger import Ledger
 from tune_distill.planning.plans import plans
+from tune_distill.planning.queue import PlannedQueue, Trainings
 from tune_distill.planning.resources import Limits, TrialResources
+from tune_distill.planning.work import Work
+from tune_distill.records.trials import TrialRecord
+from tune_distill.spec.plan import Trial
 from tune_distill.tuning.alive import RayLostError, begin_watch, end_watch
-from tune_distill.tuning.trainable import trial_config
 from tune_distill.tuning.watcher import Watcher
 
-DISPLAY: Any = SimpleNamespace(
-    **{name: lambda *told: None for name in ("started", "retried", "progressed", "ended")}
-)
 DONE = {"metrics": METRICS, "trained": False, "messages": []}
 
 
@@ -38,23 +39,37 @@ class World:
         self.all_ended: list[Any] = []
         study, inputs = resolved("temperature"), FakeInputs()
         (self.plan,) = plans(study, inputs, store)
-        self.watcher = Watcher(
+        self.ends: list[TrialRecord] = []
+        display: Any = SimpleNamespace(
+            **{name: lambda *told: None for name in ("started", "retried", "progressed")},
+            ended=self.ends.append,
+        )
+        work = Work(
+            [self.plan],
             [self.plan],
             inputs,
             store,
-            DISPLAY,
             Limits(),
-            TrialResources(1.0, 1.0, 2),
+            display,
             lambda plan, records: self.all_ended.append((plan, records)),
-            clock=lambda: self.now_s,
         )
+        self.ledger = Ledger(work)
+        self.trials: dict[str, Trial] = {}
+        search: Any = SimpleNamespace(trial=self.trials.__getitem__)
+        resources = TrialResources(1.0, 1.0, 2)
+        self.watcher = Watcher(self.ledger, search, Limits(), resources, clock=lambda: self.now_s)
+
+    def left(self) -> list[TrialRecord]:
+        """What the trials end as that have not ended."""
+        num_before = len(self.ends)
+        self.ledger.finish(self.plan, PlannedQueue([], Trainings(lambda key: False)), "why")
+        return self.ends[num_before:]
 
     def started(self, number: int) -> Any:
         """Tune's own of the plan's trial, which a worker has."""
-        trial = self.plan.trials[number]
+        self.trials[f"t{number}"] = self.trials["again"] = self.plan.trials[number]
         tunes = SimpleNamespace(
             trial_id=f"t{number}",
-            config=trial_config(trial.study, trial.setting, trial.seed),
             temporary_state=SimpleNamespace(ray_actor="a worker"),
             last_result=DONE,
             num_failures=0,
@@ -70,7 +85,7 @@ class World:
             self.watcher.on_trial_recover(0, [], tunes)
         finish(self.store, self.plan.trials[number])
         self.watcher.on_trial_complete(0, [], tunes)
-        return self.watcher.of(self.plan)[self.plan.trials[number].trial_id].reused
+        return self.ends[-1].reused
 
 
 @pytest.fixture
@@ -146,7 +161,6 @@ def test_a_trial_gets_all_its_retries_again_at_each_checkpoint(world):
 
 def test_a_trial_that_did_not_end_has_what_it_had_reported(world):
     tunes = world.started(1)
-    assert [record.history for record in world.watcher.unfinished(world.plan).values()] == [()]
     rows = history(3.0, 2.0)
     result = {
         "step": 20,
@@ -158,9 +172,11 @@ def test_a_trial_that_did_not_end_has_what_it_had_reported(world):
     }
     told = {"messages": [], "num_rows_before": 0, "new_rows": [asdict(row) for row in rows]}
     world.watcher.on_trial_result(0, [], tunes, result | told)
-    assert list(world.watcher.unfinished(world.plan)) == [world.plan.trials[1].trial_id]
-    [record] = world.watcher.unfinished(world.plan).values()
-    assert (record.state, record.history) == ("failed", rows)
+    left = {record.trial.trial_id: record for record in world.left()}
+    assert set(left) == {trial.trial_id for trial in world.plan.trials}
+    assert {(record.state, record.error) for record in left.values()} == {("failed", "why")}
+    assert left.pop(world.plan.trials[1].trial_id).history == rows
+    assert {record.history for record in left.values()} == {()}
 
 
 def test_a_plan_is_told_of_when_its_last_trial_has_ended(world):

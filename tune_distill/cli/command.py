@@ -1,13 +1,13 @@
-"""The state that one command's studies share: store, inputs, console, and Ray if it is needed."""
+"""The state that one command's studies share: store, inputs, console and executor."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from contextlib import ExitStack, closing, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
 from rich.text import Text
@@ -24,8 +24,10 @@ from tune_distill.records.uris import is_remote, local_path, open_place
 from tune_distill.spec.printable import json_line, printable
 from tune_distill.spec.redaction import redacted
 from tune_distill.training.inputs import Inputs
+from tune_distill.tuning.ray_executor import RayExecutor
 
-Nodes = list[dict[str, float]]
+if TYPE_CHECKING:
+    from tune_distill.tuning.inline_executor import InlineExecutor
 
 _LOG_WIDTH = 100
 
@@ -34,25 +36,22 @@ _LOG_WIDTH = 100
 class Command:
     """The state of one command.
 
-    `ended_early`: Ctrl-C or an error ended the studies early. `results` is a folder of this
-    machine; if --results names another place, it is that place's mirror.
+    `results` is a folder of this machine; if --results names another place, it is that place's
+    mirror.
     """
 
     options: Options
     results: Path
     store: Store
     console: TextConsole
+    executor: RayExecutor | InlineExecutor
     mirror: Mirror | None = None
     inputs: Inputs = field(default_factory=Inputs)
-    ended_early: bool = False
-    nodes: Nodes = field(default_factory=list)
-    _resources: ExitStack = field(default_factory=ExitStack)
-    _ray: ExitStack = field(default_factory=ExitStack)
 
     @classmethod
     @contextmanager
     def open(cls, options: Options) -> Iterator[Command]:
-        """Yield the state of a command; a Ray that it started ends with the block.
+        """Yield the state of a command; its executor is closed after the block.
 
         In the block, what libraries print goes to the standard error stream.
         """
@@ -69,8 +68,8 @@ class Command:
                 results = mirror.folder
             else:
                 results = local_path(options.results, "--results")
-            ray = resources.enter_context(ExitStack())
-            command = cls(options, results, store, console, mirror, _resources=resources, _ray=ray)
+            executor = resources.enter_context(closing(_executor(options)))
+            command = cls(options, results, store, console, executor, mirror)
             # What was read is told at once, before hours of training on it.
             command.inputs.tell = command.say
             yield command
@@ -88,31 +87,6 @@ class Command:
         """Copy what earlier commands left at a remote --results to this machine."""
         if self.mirror is not None:
             self.mirror.fetch()
-
-    def join_ray(self) -> Nodes:
-        """The resources of each node; Ray is started or joined at the first call."""
-        if not self.nodes:
-            from tune_distill.tuning.cluster import running_ray
-
-            self.nodes = self._ray.enter_context(
-                running_ray(self.options.address, self.options.nice)
-            )
-        return self.nodes
-
-    def end_ray(self) -> None:
-        """End a Ray that was started here; a cluster is left when the command ends."""
-        if self.options.address is None:
-            self._ray.close()
-
-    def start_ray(self) -> Nodes:
-        """As `join_ray`, and let workers on all nodes reach the store."""
-        if not self.nodes and self.options.address is not None:
-            self.join_ray()
-            from tune_distill.tuning.relay import shared
-
-            # Nodes may come at any time, and need not see the store's folder.
-            self.store.place = self._resources.enter_context(shared(self.store.place))
-        return self.join_ray()
 
     def publish(self) -> None:
         """Copy what was written to results to a remote --results."""
@@ -151,6 +125,15 @@ class Command:
                 f"{total.sentence()}; {duration_text(elapsed_s)}; "
                 f"report in {redacted(self.options.results.rstrip('/'))}/report.html"
             )
+
+
+def _executor(options: Options) -> RayExecutor | InlineExecutor:
+    if options.executor == "inline":
+        # torch takes seconds to import, and only this executor needs it here.
+        from tune_distill.tuning.inline_executor import InlineExecutor
+
+        return InlineExecutor(options.resources)
+    return RayExecutor(options.resources, options.address, options.nice)
 
 
 def _line(text: str) -> Text:

@@ -20,6 +20,12 @@ _UNITS = {"": 1, "b": 1} | {
 }
 """Bytes in a unit of memory, by its name in small letters."""
 
+_RAY_ONLY = (
+    *("address", "nice", "gpus_per_trial", "memory_per_trial"),
+    *("max_concurrent", "max_retries", "trial_time_limit"),
+)
+"""Options that have no meaning for an executor without workers."""
+
 _EXAMPLES = """\
 examples:
   python -m tune_distill.study smoothing
@@ -41,6 +47,7 @@ class Options:
     set: list[str]
     results: str
     store: str | None
+    executor: str
     address: str | None
     nice: int | None
     cpus_per_trial: float | None
@@ -80,6 +87,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> Options:
         parser.error("name a study, 'all' or a study file; --list shows the shipped ones")
     if "all" in parsed.studies and len(parsed.studies) > 1:
         parser.error("'all' stands alone: it runs every shipped study")
+    if parsed.executor == "inline":
+        for option in _RAY_ONLY:
+            if getattr(parsed, option) != parser.get_default(option):
+                name = f"--{option.replace('_', '-')}"
+                parser.error(f"{name} is for Ray's workers, got it with --executor inline")
     return Options(**{field.name: getattr(parsed, field.name) for field in fields(Options)})
 
 
@@ -105,6 +117,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--no-reuse", action="store_true", help="make everything again")
     cluster = add_scheduling(parser)
+    cluster.add_argument(
+        "--executor",
+        choices=("ray", "inline"),
+        default="ray",
+        help="Ray Tune, or one trial after the other in this process (ray)",
+    )
     cluster.add_argument("--address", help="join a Ray cluster ('auto', or HOST:PORT)")
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--dry-run", action="store_true", help="show the plan, and stop")

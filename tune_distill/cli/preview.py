@@ -11,12 +11,12 @@ from tune_distill.cli.progress import duration_text
 from tune_distill.planning.estimates import measured_examples_per_s, training_estimate_s
 from tune_distill.planning.plans import exhaustion, explanations, plans
 from tune_distill.planning.resources import ResourceRequest, TrialResources
+from tune_distill.planning.work import resources_for
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.printable import printable_line
 from tune_distill.spec.settings import Setting
-from tune_distill.tuning.conduct import place
 
 # Ray and its workers, once, before the first step.
 _START_UP_S = 15.0
@@ -101,7 +101,7 @@ def _placed(plans: Sequence[Plan], command: Command) -> TrialResources | None:
     if not to_run or (options.address is None and options.resources == ResourceRequest()):
         # Ray would take seconds to start, only to say that this machine has a CPU.
         return None
-    return place(plans, command.join_ray(), options.resources)
+    return resources_for(plans, command.executor.nodes(), options.resources)
 
 
 def _estimate(

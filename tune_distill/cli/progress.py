@@ -12,11 +12,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tune_distill.planning.event_lines import EventLines
+from tune_distill.planning.events import Display, Report
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.spec.printable import json_line, printable_line
-from tune_distill.tuning.event_lines import EventLines
-from tune_distill.tuning.events import Display, Report
 
 _NUM_ROWS = 12
 

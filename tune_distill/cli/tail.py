@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Thread
 
+from tune_distill.planning.events import Display, Report
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import Plan, Trial
-from tune_distill.tuning.events import Display, Report
 
 
 class TailDisplay:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 from tune_distill.spec.errors import ClusterError
 
+Nodes = Sequence[Mapping[str, float]]
+"""The resources of each node that trials may run on, as Ray names them."""
+
 SMALL_STUDENT = 10_000_000
 """Parameters below which more than one thread does not pay."""
 
@@ -45,7 +48,7 @@ class TrialResources:
         """torch's threads in a trial."""
         return max(1, int(self.cpus))
 
-    def fits(self, nodes: Sequence[Mapping[str, float]]) -> bool:
+    def fits(self, nodes: Nodes) -> bool:
         """Whether some node is large enough for a trial."""
         return any(_slots(node, self.cpus, self.gpus, self.memory) for node in nodes)
 
@@ -58,7 +61,7 @@ class TrialResources:
 
 
 def fit(
-    nodes: Sequence[Mapping[str, float]],
+    nodes: Nodes,
     num_runs: int,
     num_parameters: float,
     request: ResourceRequest,
@@ -95,7 +98,7 @@ def memory_text(num_bytes: float) -> str:
 
 
 def _even_share(
-    nodes: Sequence[Mapping[str, float]],
+    nodes: Nodes,
     num_runs: int,
     gpus: float,
     memory: int,
@@ -121,7 +124,7 @@ def _slots(node: Mapping[str, float], cpus: float, gpus: float, memory: int) -> 
     return int(min(limits))
 
 
-def _never_fits(nodes: Sequence[Mapping[str, float]], cpus: float, gpus: float, memory: int) -> str:
+def _never_fits(nodes: Nodes, cpus: float, gpus: float, memory: int) -> str:
     flags = "--cpus-per-trial, --gpus-per-trial"
     asked = {"CPU": cpus, "GPU": gpus}
     if memory:

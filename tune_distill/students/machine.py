@@ -17,6 +17,11 @@ def device_name() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
+def num_gpus() -> int:
+    """The GPUs that this process may use."""
+    return torch.cuda.device_count()
+
+
 def instruction_set() -> str:
     """`AVX512 on AMD EPYC`, with what the environment limits; of a GPU its architecture, `sm_90`.
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+
+_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
@@ -14,15 +18,39 @@ _KEPT_BYTES = 1 << 30
 
 
 def configure_torch(num_threads: int) -> None:
-    """torch computes the same numbers each time, on this many threads."""
+    """Make torch compute the same numbers each time, on this many threads, in a worker."""
+    _set_torch(num_threads)
+    _keep_memory()
+
+
+@contextmanager
+def torch_configured(num_threads: int) -> Iterator[None]:
+    """Make torch compute in the block as `configure_torch` does; it is as before afterwards."""
+    threads = torch.get_num_threads()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    had_workspace = _WORKSPACE in os.environ
+    with torch.random.fork_rng():
+        _set_torch(num_threads)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.use_deterministic_algorithms(deterministic, warn_only=warns_only)
+            torch.utils.deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
+            if not had_workspace:
+                del os.environ[_WORKSPACE]
+
+
+def _set_torch(num_threads: int) -> None:
     torch.set_num_threads(num_threads)
     # cuBLAS needs a fixed workspace to add in a fixed order; read when CUDA starts.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault(_WORKSPACE, ":4096:8")
     # Only warns where an operation has no deterministic form: none of a T5's on a CPU does.
     torch.use_deterministic_algorithms(True, warn_only=True)
     # Else every new tensor is first filled with NaN, for whoever reads what was never written.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    _keep_memory()
 
 
 def _keep_memory() -> None:

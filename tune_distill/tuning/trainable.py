@@ -7,7 +7,7 @@ import importlib
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
+from tune_distill.planning.ledger import one_line
 from tune_distill.records.places import Place
 from tune_distill.records.store import Store
-from tune_distill.spec.plan import ResolvedStudy, Trial
-from tune_distill.spec.redaction import redacted
+from tune_distill.spec.plan import Identities, Plan, ResolvedStudy, Trial
 from tune_distill.spec.settings import Setting
 from tune_distill.training.inputs import Inputs
 
@@ -28,30 +28,44 @@ if TYPE_CHECKING:
 
 _STANDARD_ERROR = 2
 
-Studies = Mapping[str, ResolvedStudy]
-"""Studies by name."""
+
+def trial_config(trial: Trial) -> dict[str, Any]:
+    """Return what tells a Tune trial from the others."""
+    named = {"study": trial.study, "trial_id": trial.trial_id, "seed": trial.seed}
+    return {**named, "values": dict(trial.setting.values), "fields": dict(trial.setting.fields)}
 
 
 @dataclass(frozen=True)
 class Context:
-    """What workers know of the studies, which are there by name."""
+    """What workers know beside their inputs. `place` is the store's, as workers reach it.
 
-    studies: Studies
+    Trials of plans are looked up in `planned`, by study and id. Points that Optuna chooses later
+    are in no plan: their trials are made from Tune's config and the study.
+    """
+
+    studies: Mapping[str, ResolvedStudy]
+    planned: Mapping[tuple[str, str], Trial]
     place: Place
     num_threads: int
     time_limit_s: float | None = None
 
+    @classmethod
+    def of(
+        cls, plans: Iterable[Plan], place: Place, num_threads: int, time_limit_s: float | None
+    ) -> Context:
+        """Return the context of workers that run what these plans have left."""
+        plans = list(plans)
+        studies = {plan.resolved.study.name: plan.resolved for plan in plans}
+        planned = {(t.study, t.trial_id): t for plan in plans for t in plan.pending}
+        return cls(studies, planned, place, num_threads, time_limit_s)
 
-def trial_config(study: str, setting: Setting, seed: int) -> dict[str, Any]:
-    """What tells a Tune trial from the others."""
-    named = {"values": dict(setting.values), "fields": dict(setting.fields)}
-    return {"study": study, **named, "seed": seed}
-
-
-def trial_of(config: Mapping[str, Any], studies: Studies, inputs: Inputs) -> Trial:
-    """The trial that a Tune config names."""
-    setting = Setting(config["values"], config["fields"])
-    return studies[config["study"]].trial(setting, config["seed"], inputs)
+    def trial(self, config: Mapping[str, Any], identities: Identities) -> Trial:
+        """Return the trial that a Tune config names."""
+        found = self.planned.get((config["study"], config["trial_id"]))
+        if found is not None:
+            return found
+        setting = Setting(config["values"], config["fields"])
+        return self.studies[config["study"]].trial(setting, config["seed"], identities)
 
 
 class _Messages(logging.Handler):
@@ -109,7 +123,7 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
         context = self._context
         # For each trial: a resumed one keeps the threads it began with, and leaves them set.
         configure_torch(context.num_threads)
-        trial = trial_of(config, context.studies, self._inputs)
+        trial = context.trial(config, self._inputs)
         yield from run_trial(trial, self._inputs, Store(context.place))
 
     def _begin(self, config: dict[str, Any]) -> None:
@@ -169,9 +183,3 @@ def ended_at(deadline_s: float | None) -> Iterator[None]:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
-
-
-def one_line(error: BaseException) -> str:
-    """Return the error's type and message, without secrets: it goes into tables and logs."""
-    text = redacted(" ".join(str(error).split()))
-    return f"{type(error).__name__}: {text}"[:500]

@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import Any
 
 from tests.records.made import study_of, trials_of
+from tune_distill.planning.event_lines import Displays, EventLines
+from tune_distill.planning.events import Report
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.printable import json_line
-from tune_distill.tuning.event_lines import Displays, EventLines
-from tune_distill.tuning.events import Report
 
 
 def plan_of(study: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import Plan, Trial
@@ -29,15 +29,6 @@ class Report:
 
 AllEnded = Callable[[Plan, list[TrialRecord]], None]
 """Hears of a plan whose trials have all ended, and of their records, in no particular order."""
-
-
-class Outcome(NamedTuple):
-    """What became of a study's trials: settings in order, and seeds within. `ran` says whether any
-    of them needed a worker, or the store had them all. `notes` are lines to tell beside them."""
-
-    records: list[TrialRecord]
-    ran: bool
-    notes: tuple[str, ...] = ()
 
 
 class Display(Protocol):

@@ -10,15 +10,15 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
+from tests.planning.searching import LEARNING_RATE, asked, rate_of, searching
 from tests.records.made import INPUTS, LocalStore, finish, history, resolved
 from tests.records.made import study_of as made_study
-from tests.tuning.searching import LEARNING_RATE, asked, rate_of, searching
 from tune_distill.planning.plans import plans
+from tune_distill.planning.search_ends import SearchEnds, ended_trial
 from tune_distill.records.search_log import SearchLog
 from tune_distill.records.trials import TrialRecord, complete_record, stored_record
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.spec.study import Study
-from tune_distill.tuning.search_ends import SearchEnds, ended_trial
 
 SEARCH = LEARNING_RATE.model_copy(
     update={"search": LEARNING_RATE.search.model_copy(update={"num_samples": 6})}
@@ -187,7 +187,7 @@ class TestMend:
 
     def test_a_journal_that_knows_trials_the_search_never_had_is_foreign(self, store, caplog):
         search = searching(store, SEARCH)
-        rate = rate_of(search.suggest("a"))
+        rate = rate_of(search.start("a"))
         path = journal(store)
         study = optuna.create_study(
             storage=optuna.storages.JournalStorage(JournalFileBackend(str(path))),

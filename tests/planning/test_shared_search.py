@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from ray.tune.search import Searcher
 
-from tests.records.made import INPUTS, LocalStore, finish, resolved
-from tests.tuning.searching import (
+from tests.planning.searching import (
     LEARNING_RATE,
-    PRUNED,
     asked,
-    last_result,
     points,
     rate_of,
     replanned,
     searching,
     small,
 )
+from tests.records.made import INPUTS, LocalStore, finish, resolved
 from tune_distill.planning.plans import plans
+from tune_distill.planning.search_ends import SearchEnds
 from tune_distill.records.trials import stored_record
-from tune_distill.tuning.search_ends import SearchEnds
 
 
 @pytest.fixture
@@ -59,12 +56,12 @@ class TestSmallSpaces:
     def test_whatever_becomes_of_its_trials(self, store, state):
         study = small({"train.batch_size": [4, 8, 16]})
         search, values = searching(store, study), []
-        while (config := search.suggest(name := str(len(values)))) != Searcher.FINISHED:
-            values.append(config["values"]["batch_size"])
+        while (trial := search.start(name := str(len(values)))) != "finished":
+            values.append(trial.setting.values["batch_size"])
             if state == "failed":
-                search.on_trial_complete(name, error=True)
+                search.end(name, "failed")
             elif state == "pruned":
-                search.on_trial_complete(name, PRUNED)
+                search.end(name, "pruned")
         assert sorted(values) == [4, 8, 16]
 
     def test_points_that_round_to_the_same_trial_are_one(self, store):
@@ -87,10 +84,10 @@ class TestSmallSpaces:
         search = searching(store, study)
         values = []
         for number in range(100):
-            values.append(search.suggest(str(number))["values"])
+            values.append(search.start(str(number)).setting.values)
             # The smallest is best, so TPE asks for it again and again.
             loss = values[-1]["batch_size"] + values[-1]["num_epochs"]
-            search.on_trial_complete(str(number), last_result(20, 1.0, {"label_accuracy": -loss}))
+            search.end(str(number), value=-loss)
         assert len({tuple(value.items()) for value in values}) == 100
 
 
@@ -107,43 +104,40 @@ class TestTwoDrivers:
         going = [0, 1]
         while going:
             for number in list(going):
-                config = drivers[number].suggest(f"{len(rates[number])}")
-                if config == Searcher.FINISHED:
+                trial = drivers[number].start(f"{len(rates[number])}")
+                if trial == "finished":
                     going.remove(number)
                 else:
-                    rates[number].append(rate_of(config))
+                    rates[number].append(rate_of(trial))
         assert sorted(rates[0]) == sorted(rates[1])
         assert len(set(rates[0])) == len(rates[0]) == num_samples
         assert len(points(store, study)) == num_samples
 
     def test_one_that_comes_late_first_takes_what_was_begun(self, store):
         first = searching(store, LEARNING_RATE)
-        begun = [rate_of(first.suggest(name)) for name in "abc"]
+        begun = [rate_of(first.start(name)) for name in "abc"]
         second = searching(store, LEARNING_RATE)
-        assert [rate_of(second.suggest(name)) for name in "abc"] == begun
-        assert rate_of(second.suggest("d")) not in begun
+        assert [rate_of(second.start(name)) for name in "abc"] == begun
+        assert rate_of(second.start("d")) not in begun
 
     def test_what_another_has_ended_meanwhile_comes_at_once(self, store):
         first, second = searching(store, LEARNING_RATE), searching(store, LEARNING_RATE)
-        own = [rate_of(second.suggest(name)) for name in "ab"]
-        theirs = [rate_of(first.suggest(name)) for name in "abc"]
+        own = [rate_of(second.start(name)) for name in "ab"]
+        theirs = [rate_of(first.start(name)) for name in "abc"]
         assert theirs[0] == own[0]
         assert theirs[1] not in own
         # The first driver has met what the second one chose, and ends none of it.
         plan = next(plans(resolved(LEARNING_RATE), INPUTS, store))
         trial = next(t for t in plan.trials if t.setting.values["learning_rate"] == own[1])
-        assert rate_of(first.suggest("d")) != own[1]
+        assert rate_of(first.start("d")) != own[1]
         finish(store, trial)
         SearchEnds(plan, store).settle(stored_record(trial, replanned(store), store))
-        assert rate_of(first.suggest("e")) == own[1]
+        assert rate_of(first.start("e")) == own[1]
 
     def test_small_spaces_are_shared_too(self, store):
         study = small({"train.batch_size": [1, 2, 4, 8, 16]})
         drivers = [searching(store, study), searching(store, study)]
-        sizes = [
-            sorted(value["batch_size"] for value in asked(driver, name))
-            for driver, name in zip(drivers, "ab", strict=True)
-        ]
+        sizes = [sorted(value["batch_size"] for value in asked(driver)) for driver in drivers]
         assert sizes == [[1, 2, 4, 8, 16]] * 2
 
     def test_one_that_asks_for_fewer_has_the_first_points(self, store):
@@ -151,5 +145,5 @@ class TestTwoDrivers:
             update={"search": LEARNING_RATE.search.model_copy(update={"num_samples": 3})}
         )
         wide = searching(store, LEARNING_RATE)
-        rates = [rate_of(wide.suggest(str(number))) for number in range(6)]
+        rates = [rate_of(wide.start(str(number))) for number in range(6)]
         assert [value["learning_rate"] for value in asked(searching(store, narrow))] == rates[:3]

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from tune_distill.planning.events import Display, Report
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import Plan, Trial
-from tune_distill.tuning.events import Display, Report
 
 
 def utc_now() -> str:

@@ -17,10 +17,10 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, create_trial
 
 from tests.object_store import BUCKET, object_store
+from tune_distill.planning.journal import SearchJournal, SegmentedJournal
 from tune_distill.records.objects import ObjectStore
 from tune_distill.records.places import Folder, Place
 from tune_distill.spec.errors import StoreError
-from tune_distill.tuning.journal import SearchJournal, SegmentedJournal
 
 SEARCH = "searches/key"
 

@@ -1,35 +1,24 @@
-"""Which trial an Optuna search starts next, and which ones ASHA stops."""
+"""Which trial an Optuna search starts next."""
 
 from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
-from types import SimpleNamespace
-from typing import Any
 
 import optuna
-from optuna.trial import TrialState
-from ray.tune.schedulers import ASHAScheduler, TrialScheduler
-from ray.tune.search import Searcher
+from optuna.trial import TrialState as OptunaState
 
+from tune_distill.planning.journal import quiet
+from tune_distill.planning.queue import Pause, Trainings
+from tune_distill.planning.search_ends import distributions, ended_trial
 from tune_distill.planning.space import distinct_points, point_of, trial_at
-from tune_distill.records.runs import HistoryRow
 from tune_distill.records.search_log import Point, SearchLog, free_number
-from tune_distill.records.trials import TrialRecord
+from tune_distill.records.trials import TrialRecord, TrialState
 from tune_distill.spec.plan import AskedOnce, Identities, Plan, Trial
-from tune_distill.spec.profile import Train
 from tune_distill.spec.settings import domains
-from tune_distill.spec.study import Asha, Study
-from tune_distill.students.batches import num_steps
-from tune_distill.tuning.journal import quiet
-from tune_distill.tuning.plan_search import Trainings
-from tune_distill.tuning.search_ends import distributions, ended_trial
-from tune_distill.tuning.trainable import trial_config
-
-Spares = Callable[[Mapping[str, Any]], bool]
-"""Whether a trial of this config goes on, however bad it is."""
+from tune_distill.spec.study import PROGRESS_METRICS
 
 # TPE needs some random points first; Optuna's default of 10 would leave little of a short search.
 _NUM_STARTUP_TRIALS = 5
@@ -39,21 +28,7 @@ _NUM_TRIES = 10
 _NUM_DRAWS = 1_000
 
 
-class SparingAsha(ASHAScheduler):  # type: ignore[misc]
-    """ASHA that judges every trial, and stops none whose config it is told to spare."""
-
-    def __init__(self, spares: Spares, **settings: Any) -> None:
-        super().__init__(**settings)
-        self._spares = spares
-
-    def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        decision = str(super().on_trial_result(controller, trial, result))
-        if decision == TrialScheduler.STOP and self._spares(trial.config):
-            return str(TrialScheduler.CONTINUE)
-        return decision
-
-
-class StoredOptunaSearch(Searcher):  # type: ignore[misc]
+class OptunaQueue:
     """Optuna's TPE over the points of a search that the store knows.
 
     A point is chosen by claiming its number in the search's log. So drivers that share a search
@@ -69,16 +44,15 @@ class StoredOptunaSearch(Searcher):  # type: ignore[misc]
         trainings: Trainings,
         answered: Iterable[TrialRecord],
     ) -> None:
-        super().__init__()
         self._resolved, self._log, self._trainings = plan.resolved, log, trainings
         self._identities = AskedOnce(identities)
         self._space = domains(plan.resolved.study, plan.resolved.profile)
         self._distributions = distributions(self._space)
-        self._metric_name = plan.resolved.study.metric.name
+        self._reports = plan.resolved.study.metric.name in PROGRESS_METRICS
         seed = plan.resolved.study.search.seed + len(plan.trials)
         self._rng = random.Random(seed)
         self._reported: dict[str, int] = {}
-        self._trials: dict[str, optuna.Trial] = {}
+        self._asked_for: dict[str, optuna.Trial] = {}
         self._held: optuna.Trial | None = None
         self._num_points = len(plan.trials) + plan.num_new
         self._pending = deque(point_of(self._resolved, trial) for trial in plan.pending)
@@ -90,49 +64,36 @@ class StoredOptunaSearch(Searcher):  # type: ignore[misc]
         for number, point in log.points().items():
             self._meet(number, point)
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next point, or None while another worker trains the very run that it needs."""
-        trial = self._held or self._next()
-        if trial is None:
-            return str(Searcher.FINISHED)
-        ours = self._trial_at(trial.params)
-        if self._trainings.wait(ours.run_key):
-            self._held = trial
-            return None
+    def next(self) -> Trial | Pause:
+        asked = self._held or self._next()
+        if asked is None:
+            return "finished"
+        trial = self._trial_at(asked.params)
+        if self._trainings.is_training(trial.run_key):
+            self._held = asked
+            return "wait"
         self._held = None
-        self._trials[trial_id] = trial
-        self._trainings.begin(trial_id, ours.run_key)
-        return trial_config(ours.study, ours.setting, ours.seed)
+        self._asked_for[trial.trial_id] = asked
+        self._trainings.begin(trial.run_key)
+        return trial
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        value = _metric(result, self._metric_name)
-        if value is not None and result["step"] > self._reported.get(trial_id, -1):
-            # A retried trial begins with what it reported before, which Optuna warns of.
-            self._reported[trial_id] = result["step"]
-            self._trials[trial_id].report(value, result["step"])
+    def reported(self, trial: Trial, step: int, eval_loss: float | None) -> None:
+        if not self._reports or eval_loss is None:
+            return
+        # A retried trial begins with what it reported before, which Optuna warns of.
+        if step > self._reported.get(trial.trial_id, -1):
+            self._reported[trial.trial_id] = step
+            self._asked_for[trial.trial_id].report(eval_loss, step)
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        self._trainings.end(trial_id)
-        value, state = None, TrialState.FAIL
-        if not error and result and "error" not in result:
-            if _is_complete(result):
-                value = _metric(result, self._metric_name)
-                # A metric without a value is no result.
-                state = TrialState.FAIL if value is None else TrialState.COMPLETE
-            else:
-                # Tune keeps from searchers the very result that a trial is pruned for.
-                self.on_trial_result(trial_id, result)
-                state = TrialState.PRUNED
-        # Should what follows in Tune fail, the trial ends once more.
-        self._study.tell(self._trials[trial_id], value, state, skip_if_finished=True)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the store has the search."""
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore."""
+    def ended(self, trial: Trial, state: TrialState, value: float | None) -> None:
+        self._trainings.end(trial.run_key)
+        told = {"pruned": OptunaState.PRUNED, "failed": OptunaState.FAIL}.get(state)
+        if told is None:
+            # A metric without a value is no result.
+            told = OptunaState.FAIL if value is None else OptunaState.COMPLETE
+        value = value if told == OptunaState.COMPLETE else None
+        # Should what follows fail, the trial ends once more.
+        self._study.tell(self._asked_for[trial.trial_id], value, told, skip_if_finished=True)
 
     def _told(self, seed: int, answered: Iterable[TrialRecord]) -> optuna.Study:
         """A study of this driver's own that knows the answered trials."""
@@ -168,7 +129,7 @@ class StoredOptunaSearch(Searcher):  # type: ignore[misc]
                 self._know(number, dict(trial.params) if trial else None)
                 return trial
             if trial is not None:
-                self._study.tell(trial, state=TrialState.FAIL)
+                self._study.tell(trial, state=OptunaState.FAIL)
             # Set aside by whoever found it damaged, it is free again.
             with suppress(FileNotFoundError):
                 self._meet(number, self._log.point(number))
@@ -194,7 +155,7 @@ class StoredOptunaSearch(Searcher):  # type: ignore[misc]
             trial = self._study.ask(self._distributions)
             if self._is_new(trial.params):
                 return trial
-            self._study.tell(trial, state=TrialState.FAIL)
+            self._study.tell(trial, state=OptunaState.FAIL)
         new = (point for point in self._by_chance() if self._is_new(point))
         return self._asked(point) if (point := next(new, None)) is not None else None
 
@@ -216,47 +177,3 @@ class StoredOptunaSearch(Searcher):  # type: ignore[misc]
 
     def _trial_at(self, point: Point) -> Trial:
         return trial_at(self._resolved, self._space, point, self._identities)
-
-
-def asha(
-    settings: Asha,
-    study: Study,
-    num_train: int,
-    train: Train,
-    earlier: Iterable[tuple[HistoryRow, ...]],
-    spares: Spares,
-) -> SparingAsha:
-    """ASHA over training steps that has already seen the histories of `earlier` trials."""
-    total = num_steps(num_train, train)
-    scheduler = SparingAsha(
-        spares,
-        time_attr="step",
-        metric=study.metric.name,
-        mode=study.metric.mode,
-        max_t=max(2, total),
-        grace_period=max(1, round(total * settings.grace_fraction)),
-        reduction_factor=settings.reduction_factor,
-        # A trial at its last step still has to decode.
-        stop_last_trials=False,
-    )
-    for number, history in enumerate(earlier):
-        trial = SimpleNamespace(trial_id=f"earlier-{number}")
-        scheduler.on_trial_add(None, trial)
-        for row in history:
-            if row.eval_loss is not None:
-                report = {"step": row.step, study.metric.name: row.eval_loss}
-                # ASHA's own: these have ended, and there is nothing to spare.
-                ASHAScheduler.on_trial_result(scheduler, None, trial, report)
-        scheduler.on_trial_remove(None, trial)
-    return scheduler
-
-
-def _is_complete(result: Mapping[str, Any] | None) -> bool:
-    """Whether a trial's last result says that it was decoded: Tune calls pruned ones done too."""
-    return any(name.startswith("metrics/") for name in result or {})
-
-
-def _metric(result: Mapping[str, Any], name: str) -> float | None:
-    """The metric in a result as Tune hands it to searchers: flattened, with slashes."""
-    value: float | None = result.get(f"metrics/{name}", result.get(name))
-    return value

@@ -1,5 +1,10 @@
-import signal
-from typing import Any
+"""What becomes of studies between their plans and their tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -13,49 +18,49 @@ from tests.records.made import (
     resolved,
     study_of,
 )
+from tune_distill.driver import Course, Session, conduct
 from tune_distill.planning.plans import plans
-from tune_distill.planning.resources import Limits, ResourceRequest, TrialResources
+from tune_distill.planning.resources import Limits, Nodes, ResourceRequest
+from tune_distill.planning.work import Work, resources_for
 from tune_distill.records.store import Store
 from tune_distill.records.trials import INTERRUPTED, TrialRecord, complete_record
-from tune_distill.tuning.conduct import conduct
-from tune_distill.tuning.events import Outcome
 
 DISPLAY: Any = object()
 LIMITS = Limits(max_retries=5)
 
 
-class Runner:
-    """Stands in for run_plans: trials end in the reverse order, those in `failing` failed."""
+class Made:
+    """An executor that makes records: trials end in the reverse order, those in `failing` failed.
 
-    def __init__(self, failing: tuple[str, ...] = ()) -> None:
-        self.failing = failing
+    `interrupts` are called before a plan runs, and with it.
+    """
+
+    def __init__(self) -> None:
+        self.failing: tuple[str, ...] = ()
         self.early = False
+        self.interrupt: Callable[[Work], object] = lambda work: None
         self.ran: list[list[str]] = []
-        self.resources: list[TrialResources] = []
+        self.works: list[Work] = []
 
-    def __call__(
-        self,
-        plans_to_run: Any,
-        inputs: Any,
-        prepared: Any,
-        store: Store,
-        resources: TrialResources,
-        display: Any,
-        limits: Limits,
-        all_ended: Any,
-    ) -> bool:
-        assert display is DISPLAY
-        assert limits is LIMITS
-        assert prepared.result() is inputs.prepared
-        self.resources.append(resources)
-        for plan in plans_to_run:
+    def nodes(self) -> Nodes:
+        return [{"CPU": 2.0}]
+
+    def close(self) -> None:
+        pass
+
+    def run(self, work: Work) -> bool:
+        assert (work.display, work.limits) == (DISPLAY, LIMITS)
+        self.works.append(work)
+        self.interrupt(work)
+        work.prepare()
+        for plan in work.plans:
             pending = plan.pending
             if plan.asks_optuna:
-                choose(plan.resolved, store, plan.num_to_run)
-                found = plans(plan.resolved, inputs, store)
+                choose(plan.resolved, work.store, plan.num_to_run)
+                found = plans(plan.resolved, work.inputs, work.store)
                 (pending,) = (each.pending for each in found if each.asks_optuna)
             self.ran.append([trial.trial_id for trial in pending])
-            all_ended(plan, [self._end(trial, store) for trial in reversed(pending)])
+            work.all_ended(plan, [self._end(trial, work.store) for trial in reversed(pending)])
         return self.early
 
     def _end(self, trial: Any, store: Store) -> TrialRecord:
@@ -76,22 +81,26 @@ def inputs() -> FakeInputs:
 
 
 @pytest.fixture
-def runner(monkeypatch) -> Runner:
-    runner = Runner()
-    monkeypatch.setattr("tune_distill.tuning.runner.run_plans", runner)
-    return runner
+def executor() -> Made:
+    return Made()
 
 
-def run(studies: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> Any:
+class Outcome(NamedTuple):
+    records: list[TrialRecord]
+    ran: bool
+
+
+def run(studies: Any, inputs: Any, store: Store, executor: Any) -> tuple[dict[str, Outcome], bool]:
     """The outcomes by study, in the order in which they came, and whether it ended early."""
     outcomes: dict[str, Outcome] = {}
 
-    def conclude(study: Any, outcome: Outcome) -> None:
-        assert study.study.name not in outcomes
-        outcomes[study.study.name] = outcome
+    def conclude(course: Course) -> None:
+        name = course.resolved.study.name
+        assert name not in outcomes
+        outcomes[name] = Outcome(course.records(), course.ran)
 
-    request = ResourceRequest(max_concurrent=3)
-    early = conduct(studies, inputs, store, request, DISPLAY, start_ray, LIMITS, conclude)
+    session = Session(studies, Path("unused"), store, executor, DISPLAY, LIMITS, inputs)
+    early = conduct(session, conclude)
     return outcomes, early
 
 
@@ -99,43 +108,39 @@ def interrupted_among(store: Store, trial: Any) -> TrialRecord:
     return TrialRecord(trial, "failed", False, INTERRUPTED, history=history(3.0))
 
 
-def ended(study: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> Any:
+def ended(study: Any, inputs: FakeInputs, store: Store, executor: Any) -> Any:
     """The records of a study, and whether it ended early."""
-    outcomes, early = run([study], inputs, store, start_ray)
+    outcomes, early = run([study], inputs, store, executor)
     return outcomes[study.study.name].records, early
 
 
-def conducted(study: Any, inputs: FakeInputs, store: Store, start_ray: Any) -> list[TrialRecord]:
+def conducted(study: Any, inputs: FakeInputs, store: Store, executor: Any) -> list[TrialRecord]:
     """The records of a study that came to its end."""
-    records, early = ended(study, inputs, store, start_ray)
+    records, early = ended(study, inputs, store, executor)
     assert not early
     return records
 
 
-def two_cpus() -> list[dict[str, float]]:
-    return [{"CPU": 2.0}]
-
-
-def never() -> Any:
-    raise AssertionError("Ray was started for nothing")
+def interrupting(work: Work) -> None:
+    raise KeyboardInterrupt
 
 
 def ids(records: list[TrialRecord]) -> list[str]:
     return [record.trial.trial_id for record in records]
 
 
-def test_with_nothing_pending_ray_is_never_started(store, inputs, runner):
+def test_with_nothing_pending_the_executor_is_not_asked(store, inputs, executor):
     study = resolved("smoothing", num_seeds=2)
     (plan,) = plans(study, inputs, store)
     for trial in plan.trials:
         finish(store, trial)
-    records = conducted(study, inputs, store, never)
+    records = conducted(study, inputs, store, executor)
     assert ids(records) == [trial.trial_id for trial in plan.trials]
     assert {(record.state, record.reused) for record in records} == {("complete", True)}
-    assert (runner.ran, inputs.prepared) == ([], [])
+    assert (executor.ran, inputs.prepared) == ([], [])
 
 
-def test_a_finished_search_starts_nothing_either(store, inputs, runner):
+def test_a_finished_search_starts_nothing_either(store, inputs, executor):
     study = resolved(SEARCH)
     choose(study, store, 4)
     (plan,) = plans(study, inputs, store)
@@ -143,19 +148,19 @@ def test_a_finished_search_starts_nothing_either(store, inputs, runner):
         finish(store, trial)
     rows = history(3.0, 2.0)
     store.mark_pruned(plan.search_key, plan.trials[0].run_key, rows)
-    records = conducted(study, inputs, store, never)
+    records = conducted(study, inputs, store, executor)
     pruned = [record for record in records if record.state == "pruned"]
     assert pruned == [TrialRecord(plan.trials[0], "pruned", True, history=rows)]
     assert len(records) == 4
 
 
-def test_only_what_is_left_runs_and_every_trial_has_a_record(store, inputs, runner):
+def test_only_what_is_left_runs_and_every_trial_has_a_record(store, inputs, executor):
     study = resolved("smoothing")
     (plan,) = plans(study, inputs, store)
     finish(store, plan.trials[1])
-    runner.failing = (plan.trials[2].trial_id,)
-    records = conducted(study, inputs, store, two_cpus)
-    assert runner.ran == [[plan.trials[0].trial_id, plan.trials[2].trial_id]]
+    executor.failing = (plan.trials[2].trial_id,)
+    records = conducted(study, inputs, store, executor)
+    assert executor.ran == [[plan.trials[0].trial_id, plan.trials[2].trial_id]]
     assert [(record.trial.trial_id, record.state, record.reused) for record in records] == [
         ("label_smoothing=0.0,seed=0", "complete", False),
         ("label_smoothing=0.1,seed=0", "complete", True),
@@ -164,199 +169,166 @@ def test_only_what_is_left_runs_and_every_trial_has_a_record(store, inputs, runn
     assert [profile.train.label_smoothing for profile in inputs.prepared] == [0.0, 0.2]
 
 
-def test_the_request_and_the_nodes_make_the_resources(store, inputs, runner):
-    conducted(resolved("smoothing"), inputs, store, lambda: [{"CPU": 8.0, "GPU": 4.0}])
-    assert runner.resources == [TrialResources(1.0, 1.0, 3)]
-
-
-def test_numbers_ascend_with_seeds_within(store, inputs, runner):
+def test_numbers_ascend_with_seeds_within(store, inputs, executor):
     study = resolved(study_of({"train.batch_size": [16, 4, 8]}), num_seeds=2)
-    assert ids(conducted(study, inputs, store, two_cpus)) == [
+    assert ids(conducted(study, inputs, store, executor)) == [
         f"batch_size={size},seed={seed}" for size in (4, 8, 16) for seed in (0, 1)
     ]
 
 
 @pytest.mark.parametrize("stored", [(), ("beam 8",), ("top-p 0.9", "beam 2")])
-def test_names_stand_as_the_study_lists_them_whatever_ended_first(store, inputs, runner, stored):
+def test_names_stand_as_the_study_lists_them_whatever_ended_first(store, inputs, executor, stored):
     study = resolved("decoding")
     (plan,) = plans(study, inputs, store)
     for trial in plan.trials:
         if trial.setting.values["strategy"] in stored:
             finish(store, trial)
-    records = conducted(study, inputs, store, two_cpus)
+    records = conducted(study, inputs, store, executor)
     names = [record.trial.setting.values["strategy"] for record in records]
     assert names == ["greedy", "beam 2", "beam 4", "beam 8", "top-k 50", "top-p 0.9"]
 
 
-def test_null_comes_after_the_numbers_and_the_first_field_leads(store, inputs, runner):
+def test_null_comes_after_the_numbers_and_the_first_field_leads(store, inputs, executor):
     vary = {"data.num_train": [None, 200, 100], "decode.strategy": ["greedy", "beam"]}
-    records = conducted(resolved(study_of(vary)), inputs, store, two_cpus)
+    records = conducted(resolved(study_of(vary)), inputs, store, executor)
     assert [tuple(record.trial.setting.values.values()) for record in records] == [
         (number, name) for number in (100, 200, None) for name in ("greedy", "beam")
     ]
 
 
-def test_a_search_runs_and_then_its_replicates(store, inputs, runner):
+def test_a_search_runs_and_then_its_replicates(store, inputs, executor):
     study = resolved(SEARCH, num_seeds=3)
-    records = conducted(study, inputs, store, two_cpus)
-    assert [len(ran) for ran in runner.ran] == [4, 8]
+    records = conducted(study, inputs, store, executor)
+    assert [len(ran) for ran in executor.ran] == [4, 8]
     rates = [record.trial.setting.values["learning_rate"] for record in records]
     assert rates == sorted(rates)
     assert [record.trial.seed for record in records] == [0, 1, 2] * 4
     # Again: all is there.
-    again = conducted(study, inputs, store, never)
-    assert (ids(again), len(runner.ran)) == (ids(records), 2)
+    again = conducted(study, inputs, store, executor)
+    assert (ids(again), len(executor.ran)) == (ids(records), 2)
 
 
-def test_a_run_that_waits_for_its_decoding_needs_a_worker(store, inputs, runner):
+def test_a_run_that_waits_for_its_decoding_needs_a_worker(store, inputs, executor):
     study = resolved("temperature")
     (plan,) = plans(study, inputs, store)
     finish_run(store, plan.trials[0])
-    conducted(study, inputs, store, two_cpus)
-    assert len(runner.ran[0]) == 4
+    conducted(study, inputs, store, executor)
+    assert len(executor.ran[0]) == 4
 
 
-def interrupting() -> Any:
-    raise KeyboardInterrupt
-
-
-def terminating() -> Any:
-    # What Ray does with SIGTERM while it starts.
-    raise SystemExit(signal.SIGTERM)
-
-
-@pytest.mark.parametrize("start_ray", [interrupting, terminating])
-def test_an_interrupt_while_ray_starts_keeps_what_is_complete(store, inputs, runner, start_ray):
+def test_an_interrupt_before_any_trial_keeps_what_is_complete(store, inputs, executor):
     study = resolved("smoothing")
     (plan,) = plans(study, inputs, store)
     finish(store, plan.trials[1])
-    records, early = ended(study, inputs, store, start_ray)
+    executor.interrupt = interrupting
+    records, early = ended(study, inputs, store, executor)
     assert early
     assert [(record.state, record.error) for record in records] == [
         ("failed", INTERRUPTED),
         ("complete", None),
         ("failed", INTERRUPTED),
     ]
-    assert runner.ran == []
+    assert executor.ran == []
 
 
-def test_an_interrupt_amid_the_trials_keeps_those_that_are_in_the_store(store, inputs, monkeypatch):
-    def interrupted_run(to_run: Any, *others: Any) -> Any:
-        (plan,) = to_run
+def test_an_interrupt_amid_the_trials_keeps_those_that_are_in_the_store(store, inputs, executor):
+    def interrupt(work: Work) -> None:
+        (plan,) = work.plans
         finish(store, plan.pending[0])
         finish_run(store, plan.pending[1])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("tune_distill.tuning.runner.run_plans", interrupted_run)
-    records, early = ended(resolved("smoothing"), inputs, store, two_cpus)
+    executor.interrupt = interrupt
+    records, early = ended(resolved("smoothing"), inputs, store, executor)
     assert early
     assert [record.state for record in records] == ["complete", "failed", "failed"]
     assert {record.error for record in records[1:]} == {INTERRUPTED}
 
 
 @pytest.mark.parametrize("num_seeds", [1, 2])
-def test_an_interrupted_search_is_not_replicated(store, inputs, runner, num_seeds):
-    starts = []
-
-    def start_ray() -> Any:
-        starts.append("once")
-        raise KeyboardInterrupt
-
+def test_an_interrupted_search_is_not_replicated(store, inputs, executor, num_seeds):
+    executor.interrupt = interrupting
     study = resolved(SEARCH, num_seeds=num_seeds)
     # A finished search that is asked for more: nothing of it is pending.
     choose(study, store, 2)
     for trial in next(iter(plans(study, inputs, store))).trials:
         finish(store, trial)
-    records, early = ended(study, inputs, store, start_ray)
-    assert (early, len(records), len(starts), runner.ran) == (True, 2, 1, [])
+    records, early = ended(study, inputs, store, executor)
+    assert (early, len(records), len(executor.works), executor.ran) == (True, 2, 1, [])
 
 
-def test_a_search_that_the_runner_ended_early_is_not_replicated(store, inputs, runner):
-    runner.early = True
-    records, early = ended(resolved(SEARCH, num_seeds=3), inputs, store, two_cpus)
-    assert (early, len(runner.ran)) == (True, 1)
+def test_a_search_that_the_runner_ended_early_is_not_replicated(store, inputs, executor):
+    executor.early = True
+    records, early = ended(resolved(SEARCH, num_seeds=3), inputs, store, executor)
+    assert (early, len(executor.ran)) == (True, 1)
     assert {record.trial.seed for record in records} == {0}
 
 
-def test_ray_does_not_keep_sigterm(store, inputs, runner):
-    def start_ray() -> Any:
-        signal.signal(signal.SIGTERM, lambda number, frame: None)
-        return two_cpus()
-
-    before = signal.getsignal(signal.SIGTERM)
-    conducted(resolved("smoothing"), inputs, store, start_ray)
-    assert signal.getsignal(signal.SIGTERM) is before
-
-
 def test_studies_run_together_and_each_is_concluded_when_its_trials_have_ended(
-    store, inputs, runner
+    store, inputs, executor
 ):
     longer = study_of({"train.num_epochs": [8, 9]}).model_copy(update={"name": "longer"})
     studies = [resolved(longer), resolved(SEARCH, num_seeds=2), resolved("temperature")]
     (plan,) = plans(studies[0], inputs, store)
     for trial in plan.trials:
         finish(store, trial)
-    starts = []
-
-    def start_ray() -> Any:
-        starts.append("once")
-        return two_cpus()
-
-    outcomes, early = run(studies, inputs, store, start_ray)
+    outcomes, early = run(studies, inputs, store, executor)
     # The first was all in the store; the search's replicates came after all else.
     assert list(outcomes) == ["longer", "temperature", SEARCH.name]
     assert [outcome.ran for outcome in outcomes.values()] == [False, True, True]
     assert [len(outcome.records) for outcome in outcomes.values()] == [2, 4, 8]
-    assert [len(ran) for ran in runner.ran] == [4, 4, 4]
-    assert len(runner.resources) == len(starts) == 2
+    assert [len(ran) for ran in executor.ran] == [4, 4, 4]
+    assert len(executor.works) == 2
     assert not early
 
 
-def test_studies_that_had_not_begun_are_left_out_of_an_interrupted_command(store, inputs, runner):
+def test_studies_that_had_not_begun_are_left_out_of_an_interrupted_command(store, inputs, executor):
     studies = [resolved("smoothing"), resolved("temperature"), resolved("sequence_length")]
     finish(store, next(plans(studies[1], inputs, store)).trials[1])
-    outcomes, early = run(studies, inputs, store, interrupting)
+    executor.interrupt = interrupting
+    outcomes, early = run(studies, inputs, store, executor)
     assert early
     assert list(outcomes) == ["temperature"]
     assert [record.state for record in outcomes["temperature"].records].count("complete") == 1
 
 
-def test_what_is_to_be_prepared_is_for_all_studies(store, inputs, runner):
+def test_what_is_to_be_prepared_is_for_all_studies(store, inputs, executor):
     studies = [resolved("smoothing"), resolved("sequence_length")]
-    run(studies, inputs, store, two_cpus)
+    run(studies, inputs, store, executor)
     lengths = {profile.train.max_source_length for profile in inputs.prepared}
     assert (len(inputs.prepared), lengths) == (9, {16, 32, 128})
 
 
-def test_a_study_whose_first_trial_was_interrupted_is_told_of(store, inputs, monkeypatch):
-    def early_run(to_run: Any, *others: Any) -> bool:
-        *_, all_ended = others
-        plan = to_run[0]
-        all_ended(plan, [interrupted_among(store, trial) for trial in plan.pending])
-        return True
+def test_a_study_whose_first_trial_was_interrupted_is_told_of(store, inputs, executor):
+    def interrupt(work: Work) -> None:
+        plan = work.plans[0]
+        work.all_ended(plan, [interrupted_among(store, trial) for trial in plan.pending])
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr("tune_distill.tuning.runner.run_plans", early_run)
+    executor.interrupt = interrupt
     studies = [resolved("smoothing"), resolved("sequence_length")]
-    outcomes, early = run(studies, inputs, store, two_cpus)
+    outcomes, early = run(studies, inputs, store, executor)
     assert early
     assert list(outcomes) == ["smoothing"]
     assert outcomes["smoothing"].ran
     assert {record.error for record in outcomes["smoothing"].records} == {INTERRUPTED}
 
 
-def test_what_a_trial_gets_does_not_depend_on_what_is_left(store, inputs, runner, monkeypatch):
-    monkeypatch.setattr("tune_distill.tuning.conduct.num_parameters", lambda student: 1e9)
+def test_what_a_trial_gets_does_not_depend_on_what_is_left(store, inputs, executor, monkeypatch):
+    monkeypatch.setattr("tune_distill.planning.work.num_parameters", lambda student: 1e9)
     studies = [resolved("smoothing"), resolved("sequence_length")]
-    nodes = [{"CPU": 16.0}]
-    run(studies, inputs, store, lambda: nodes)
+    run(studies, inputs, store, executor)
     store.discard_run(next(plans(studies[0], inputs, store)).trials[0].run_key)
-    run(studies, inputs, store, lambda: nodes)
+    run(studies, inputs, store, executor)
     # 8 runs, of which one is left the second time, on 16 CPUs with three trials at a time.
-    assert runner.resources[0] == runner.resources[1]
+    request = ResourceRequest(max_concurrent=3)
+    first, second = (resources_for(w.known, [{"CPU": 16.0}], request) for w in executor.works)
+    assert first == second
 
 
-def test_an_interrupted_study_that_had_something_stored_has_not_run(store, inputs, runner):
+def test_an_interrupted_study_that_had_something_stored_has_not_run(store, inputs, executor):
     study = resolved("smoothing")
     finish(store, next(plans(study, inputs, store)).trials[1])
-    outcomes, _ = run([study], inputs, store, interrupting)
+    executor.interrupt = interrupting
+    outcomes, _ = run([study], inputs, store, executor)
     assert not outcomes["smoothing"].ran

@@ -15,6 +15,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, TrialState
 
+from tune_distill.planning.journal import SearchJournal
 from tune_distill.planning.space import point_of
 from tune_distill.records.search_log import End, SearchLog
 from tune_distill.records.store import Store
@@ -24,7 +25,6 @@ from tune_distill.spec.errors import StoreError
 from tune_distill.spec.plan import FinishedState, Plan, ResolvedStudy, Trial
 from tune_distill.spec.settings import domains
 from tune_distill.spec.study import PROGRESS_METRICS
-from tune_distill.tuning.journal import SearchJournal
 
 logger = logging.getLogger(__name__)
 

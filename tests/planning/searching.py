@@ -1,0 +1,82 @@
+"""Queues that are driven by hand: what an executor would tell them is told by tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.records.made import INPUTS, LocalStore, resolved, study_of
+from tune_distill.planning.optuna_queue import OptunaQueue
+from tune_distill.planning.plans import plans
+from tune_distill.planning.queue import Trainings, TrialQueue
+from tune_distill.records.search_log import SearchLog
+from tune_distill.records.trials import TrialState, stored_record
+from tune_distill.spec.plan import Plan, Trial
+from tune_distill.spec.study import Study
+
+LEARNING_RATE = study_of(
+    {"train.learning_rate": {"type": "loguniform", "low": 1e-5, "high": 1e-2}},
+    search={"method": "optuna", "num_samples": 40},
+    metric={"name": "eval_loss", "mode": "min"},
+)
+
+
+class Driven:
+    """A queue whose trials a test starts and ends, under names of its own."""
+
+    def __init__(self, queue: TrialQueue) -> None:
+        self.queue = queue
+        self.trials: dict[str, Trial] = {}
+
+    def start(self, name: str) -> Any:
+        """The next trial, or why there is none."""
+        trial = self.queue.next()
+        if isinstance(trial, Trial):
+            self.trials[name] = trial
+        return trial
+
+    def report(self, name: str, step: int, eval_loss: float | None) -> None:
+        self.queue.reported(self.trials[name], step, eval_loss)
+
+    def end(self, name: str, state: TrialState = "complete", value: float | None = 1.25) -> None:
+        self.queue.ended(self.trials[name], state, value if state == "complete" else None)
+
+
+def small(vary: dict[str, Any], num_samples: int = 50, **more: Any) -> Study:
+    return study_of(vary, search={"method": "optuna", "num_samples": num_samples}, **more)
+
+
+def searching(store: LocalStore, study: Study, num_seeds: int = 1) -> Driven:
+    """The search of a driver that plans the study now."""
+    plan = next(plans(resolved(study, num_seeds), INPUTS, store))
+    answered = [
+        stored_record(trial, plan, store)
+        for trial in plan.trials
+        if trial.trial_id in plan.finished
+    ]
+    log = SearchLog(store, plan.search_key)
+    return Driven(OptunaQueue(plan, INPUTS, log, Trainings(lambda key: False), answered))
+
+
+def asked(search: Driven) -> list[dict[str, Any]]:
+    """All that a search hands out when each trial ends before the next one starts."""
+    values = []
+    while (trial := search.start(name := str(len(values)))) != "finished":
+        search.end(name)
+        values.append(trial.setting.values)
+    return values
+
+
+def rate_of(trial: Trial) -> float:
+    rate = trial.setting.values["learning_rate"]
+    assert isinstance(rate, float)
+    return rate
+
+
+def points(store: LocalStore, study: Study) -> list[Any]:
+    key = resolved(study).search_key(INPUTS)
+    return list(SearchLog(store, key).points().values())
+
+
+def replanned(store: LocalStore) -> Plan:
+    """The learning rates' search as a command that begins now plans it."""
+    return next(plans(resolved(LEARNING_RATE), INPUTS, store))

@@ -1,0 +1,266 @@
+"""Studies from their plans to their verdicts: what the store has, and what an executor adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from tune_distill.analysis.verdict_json import Summary
+from tune_distill.planning.events import Display
+from tune_distill.planning.plans import exhaustion, plans
+from tune_distill.planning.resources import Limits, Nodes
+from tune_distill.planning.work import Work
+from tune_distill.records.environment import ENVIRONMENT_FILE, environment_text, is_damaged
+from tune_distill.records.store import Store
+from tune_distill.records.trials import (
+    INTERRUPTED,
+    TrialRecord,
+    complete_record,
+    stored_record,
+    write_study_tables,
+)
+from tune_distill.reports.reports import report_study
+from tune_distill.spec.domains import Cases, Domain, Scalar, Values
+from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
+from tune_distill.spec.study import Study
+from tune_distill.spec.yaml_files import dump_study
+from tune_distill.training.inputs import Inputs
+
+
+class Executor(Protocol):
+    """Runs trials: on Ray Tune, or in this process."""
+
+    def nodes(self) -> Nodes:
+        """Return the resources of the nodes that trials may run on."""
+
+    def run(self, work: Work) -> bool:
+        """Run what the work's plans have left; return whether it ended early.
+
+        Each trial ends as a record, of which the work's display and `all_ended` hear.
+        """
+
+    def close(self) -> None:
+        """Give back what running took. More work may come later."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """Studies, and all that running them needs.
+
+    `results` is a folder of this machine, which gets a folder for each study.
+    """
+
+    studies: Sequence[ResolvedStudy]
+    results: Path
+    store: Store
+    executor: Executor
+    display: Display
+    limits: Limits = field(default_factory=Limits)
+    inputs: Inputs = field(default_factory=Inputs)
+
+
+class Judged(NamedTuple):
+    """A study with its tables, report and verdict.
+
+    `rows` are those of the trials table; `notes` are lines to tell beside them.
+    """
+
+    resolved: ResolvedStudy
+    rows: list[dict[str, Any]]
+    summary: Summary
+    notes: tuple[str, ...]
+
+
+class Ended(NamedTuple):
+    """How a session ended: its judged studies by name, those that had not begun, and whether
+    Ctrl-C or an error ended it early."""
+
+    judged: dict[str, Judged]
+    not_begun: list[str]
+    early: bool
+
+
+def run_session(session: Session, tell: Callable[[Judged], object]) -> Ended:
+    """Run the session's studies, all at once, and judge each when its trials have ended.
+
+    Tables and reports are made while other studies go on; `tell` hears of each study in the thread
+    that made its report. Ctrl-C ends the session early, whenever it comes: trials that are not
+    complete then are failed as interrupted, and studies of which no trial had begun are left out.
+
+    Raises:
+        TuneDistillError: the inputs cannot be read, the executor cannot run a trial, or the results
+            cannot be written.
+    """
+    judged: dict[str, Future[Judged]] = {}
+    with ThreadPoolExecutor(1) as beside:
+
+        def conclude(course: Course) -> None:
+            # Asked now: the executor may be closed before the tables are written.
+            nodes = session.executor.nodes() if course.ran else []
+            name = course.resolved.study.name
+            judged[name] = beside.submit(_judge, course, nodes, session, tell)
+
+        early = conduct(session, conclude)
+        session.executor.close()
+    names = [resolved.study.name for resolved in session.studies]
+    return Ended(
+        {name: ended.result() for name, ended in judged.items()},
+        [name for name in names if name not in judged],
+        early,
+    )
+
+
+class Course:
+    """A study on its way through its plans, one after the other.
+
+    `plan` is the one that has trials to run, None when the study has come to its end; `ended` says
+    that these have. `plans` are all so far; `ran` says whether any trial needed the executor.
+    """
+
+    def __init__(self, resolved: ResolvedStudy, session: Session) -> None:
+        self.resolved, self._store = resolved, session.store
+        self._coming = plans(resolved, session.inputs, session.store)
+        self._records: dict[str, TrialRecord] = {}
+        self.ran = False
+        self.plans: list[Plan] = []
+        self.plan: Plan | None = None
+        self.ended = False
+
+    def go_on(self) -> None:
+        """Go to the next plan that has trials to run; the store tells of the others."""
+        self.plan, self.ended = None, False
+        for plan in self._coming:
+            self.plans.append(plan)
+            found = [trial for trial in plan.trials if trial.trial_id in plan.finished]
+            records = [stored_record(trial, plan, self._store) for trial in found]
+            if plan.asks_optuna:
+                # Optuna is imported only where a study asks for it.
+                from tune_distill.planning.search_ends import SearchEnds
+
+                SearchEnds(plan, self._store).mend(records, plan.trials)
+            self._add(records)
+            if plan.num_to_run:
+                self.plan = plan
+                break
+
+    def end(self, records: Iterable[TrialRecord]) -> None:
+        """Take the records of the plan's trials, which the executor has run."""
+        self._add(records)
+        self.ran = self.ended = True
+        if self.plan is not None and self.plan.is_last:
+            self.plan = None
+
+    def interrupt(self) -> bool:
+        """End the study as far as it came; return whether there is something to tell of it."""
+        if self.plan is not None and not self.ended:
+            found = [_interrupted(trial, self._store) for trial in self.plan.pending]
+            if self._records or any(record.state == "complete" for record in found):
+                self._add(found)
+        self.plan = None
+        return bool(self._records)
+
+    def records(self) -> list[TrialRecord]:
+        """Return the records so far: settings in the study's order, and seeds within."""
+        return _in_order(self.resolved.study, self._records.values())
+
+    def notes(self) -> tuple[str, ...]:
+        """Return the lines to tell beside the records."""
+        notes = (exhaustion(plan, self._store) for plan in self.plans)
+        return tuple(note for note in notes if note)
+
+    def _add(self, records: Iterable[TrialRecord]) -> None:
+        self._records |= {record.trial.trial_id: record for record in records}
+
+
+def conduct(session: Session, conclude: Callable[[Course], None]) -> bool:
+    """Run the studies' plans; return whether that ended early.
+
+    `conclude` is called with each study as soon as it has a record for each of its trials.
+    """
+    courses = {each.study.name: Course(each, session) for each in session.studies}
+
+    def all_ended(plan: Plan, records: list[TrialRecord]) -> None:
+        course = courses[plan.resolved.study.name]
+        course.end(records)
+        if course.plan is None:
+            conclude(course)
+
+    def go_on(course: Course) -> None:
+        course.go_on()
+        if course.plan is None:
+            conclude(course)
+
+    for course in courses.values():
+        go_on(course)
+    early = False
+    while not early and any(course.plan for course in courses.values()):
+        work = Work(
+            [course.plan for course in courses.values() if course.plan],
+            [plan for course in courses.values() for plan in course.plans],
+            session.inputs,
+            session.store,
+            session.limits,
+            session.display,
+            all_ended,
+        )
+        try:
+            early = session.executor.run(work)
+        except KeyboardInterrupt:
+            early = True
+        for course in courses.values():
+            if course.plan is None:
+                continue
+            if not early:
+                go_on(course)
+            elif course.interrupt():
+                conclude(course)
+    return early
+
+
+def _judge(
+    course: Course, nodes: Nodes, session: Session, tell: Callable[[Judged], object]
+) -> Judged:
+    """Write the study's tables and its report; `nodes` are those that ran its trials."""
+    study = course.resolved.study
+    folder = session.results / study.name
+    beside = {"study.yaml": dump_study(course.resolved)}
+    if course.ran or is_damaged(folder / ENVIRONMENT_FILE):
+        beside[ENVIRONMENT_FILE] = environment_text({"nodes": nodes})
+    records = course.records()
+    rows = write_study_tables(folder, study.name, records, session.store, session.inputs, beside)
+    judged = Judged(course.resolved, rows, report_study(folder), course.notes())
+    tell(judged)
+    return judged
+
+
+def _interrupted(trial: Trial, store: Store) -> TrialRecord:
+    """The trial's record as far as it came."""
+    if store.has_run(trial.run_key) and store.has_evaluation(trial.evaluation_key):
+        return complete_record(trial, store, reused=False)
+    return TrialRecord(trial, "failed", False, INTERRUPTED)
+
+
+def _in_order(study: Study, records: Iterable[TrialRecord]) -> list[TrialRecord]:
+    """Numbers ascending, names as the study lists them, then seeds."""
+    # Records come as trials ended, so only the study itself can say how it lists names.
+    listed = {study.columns[name]: _names(domain) for name, domain in study.vary.items()}
+
+    def rank(record: TrialRecord) -> list[tuple[int, float]]:
+        numbers = [
+            (0, float(value))
+            if isinstance(value, int | float)
+            else (1, float(listed[column].index(value)))
+            for column, value in record.trial.setting.values.items()
+        ]
+        return [*numbers, (2, float(record.trial.seed))]
+
+    return sorted(records, key=rank)
+
+
+def _names(domain: Domain) -> list[Scalar]:
+    if isinstance(domain, Cases):
+        return list(domain.cases)
+    return domain.values if isinstance(domain, Values) else []

@@ -1,0 +1,66 @@
+"""ASHA: which trials of a search are stopped early."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterable
+from typing import Literal
+
+import numpy as np
+
+from tune_distill.records.runs import HistoryRow
+from tune_distill.spec.study import Asha
+
+
+class Halving:
+    """Asynchronous successive halving over training steps, for metrics that are reported in steps.
+
+    A trial is judged at each rung when it first reports at or beyond the rung's step: it is stopped
+    if it is worse than the best 1 in `reduction_factor` of the trials that were judged there
+    before. Trials of a run in `spared` are judged and never stopped.
+
+    Source: Li et al. 2020, arXiv 1810.05934, with one bracket; the same decisions as
+    `ray.tune.schedulers.ASHAScheduler(stop_last_trials=False)`.
+    """
+
+    def __init__(
+        self,
+        asha: Asha,
+        mode: Literal["min", "max"],
+        num_steps: int,
+        spared: Container[str] = frozenset(),
+    ) -> None:
+        self._sign = 1.0 if mode == "max" else -1.0
+        self._factor, self._spared = asha.reduction_factor, spared
+        first = max(1, round(num_steps * asha.grace_fraction))
+        num_rungs = int(math.log(max(2, num_steps) / first) / math.log(self._factor) + 1)
+        steps = [first * self._factor**rung for rung in range(num_rungs)]
+        self._judged: dict[int, dict[str, float]] = {step: {} for step in reversed(steps)}
+        """The values of the runs judged at each rung, by the rung's step, the last rung first."""
+
+    def know(self, run_key: str, history: Iterable[HistoryRow]) -> None:
+        """Take note of a run of an earlier command: newcomers are compared with it."""
+        for row in history:
+            if row.eval_loss is not None:
+                self._stops(run_key, row.step, row.eval_loss)
+
+    def stops(self, run_key: str, step: int, value: float) -> bool:
+        """Return whether the trial of this run, which reports this value, is stopped."""
+        return self._stops(run_key, step, value) and run_key not in self._spared
+
+    def _stops(self, run_key: str, step: int, value: float) -> bool:
+        for rung, judged in self._judged.items():
+            if step >= rung:
+                if run_key in judged:
+                    return False
+                gain = self._sign * value
+                worst = self._worst(judged)
+                judged[run_key] = gain
+                return worst is not None and gain < worst
+        return False
+
+    def _worst(self, judged: dict[str, float]) -> float | None:
+        """The worst value that goes on, None before any trial was judged here."""
+        if not judged:
+            return None
+        return float(np.nanpercentile(list(judged.values()), (1 - 1 / self._factor) * 100))

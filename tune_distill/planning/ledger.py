@@ -1,0 +1,192 @@
+"""How each trial of an executor's plans stands, until it ends as a record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from tune_distill.planning.events import Report
+from tune_distill.planning.queue import PlannedQueue, TrialQueue
+from tune_distill.planning.search_ends import SearchEnds
+from tune_distill.planning.work import Work
+from tune_distill.records.runs import HistoryRow
+from tune_distill.records.trials import TrialRecord, TrialState, complete_record
+from tune_distill.spec.errors import TuneDistillError
+from tune_distill.spec.plan import Plan, Trial
+from tune_distill.spec.redaction import redacted
+
+
+@dataclass
+class Attempts:
+    """A trial that was started and did not end: its attempts so far."""
+
+    trial: Trial
+    num_retries: int = 0
+    history: tuple[HistoryRow, ...] = ()
+
+
+class Ledger:
+    """The records of an executor's plans, and the only one to tell the display of trials.
+
+    A trial is named by whatever the executor calls it: it may run several trials of one id.
+    """
+
+    def __init__(self, work: Work) -> None:
+        self._plans = {plan.resolved.study.name: plan for plan in work.plans}
+        self._records: dict[str, dict[str, TrialRecord]] = {name: {} for name in self._plans}
+        self._ended_names: dict[str, set[str]] = {name: set() for name in self._plans}
+        self._searches = {
+            name: SearchEnds(plan, work.store)
+            for name, plan in self._plans.items()
+            if plan.asks_optuna
+        }
+        self._store, self._display, self._all_ended = work.store, work.display, work.all_ended
+        self._trained: set[str] = set()
+        self._open: dict[str, Attempts] = {}
+
+    def start(self, name: str, trial: Trial) -> Attempts:
+        """Return the trial's attempts; it is shown as started when it was not known before."""
+        if name not in self._open:
+            self._open[name] = Attempts(trial)
+            self._display.started(trial)
+        return self._open[name]
+
+    def retry(self, name: str, reason: str) -> None:
+        """The trial lost its worker for this reason, and starts again."""
+        attempts = self._open[name]
+        attempts.num_retries += 1
+        self._display.retried(attempts.trial, attempts.num_retries, reason)
+
+    def progress(self, name: str, history: tuple[HistoryRow, ...], report: Report) -> None:
+        """The trial's attempt has come so far."""
+        attempts = self._open[name]
+        attempts.history = history
+        train_loss = history[-1].train_loss if history else None
+        self._display.progressed(attempts.trial, replace(report, train_loss=train_loss))
+
+    def complete(self, name: str, trained: bool) -> None:
+        """The trial's evaluation is in the store; `trained` says whether this attempt made its run.
+
+        A store that has lost its run, or refuses, makes it a failed one.
+        """
+        attempts = self._open[name]
+        reused = self._is_reused(attempts, trained)
+        try:
+            record = self._settled(complete_record(attempts.trial, self._store, reused))
+        except TuneDistillError as error:
+            self.fail(name, one_line(error))
+            return
+        if not record.reused:
+            self._trained.add(attempts.trial.run_key)
+        self._close(name, record)
+
+    def prune(self, name: str) -> None:
+        """The trial was stopped early.
+
+        A store that cannot take its history makes it a failed one.
+        """
+        attempts = self._open[name]
+        try:
+            record = self._settled(self._record(attempts, "pruned"))
+        except TuneDistillError as error:
+            self.fail(name, one_line(error))
+            return
+        self._close(name, record)
+
+    def fail(self, name: str, reason: str) -> None:
+        """The trial has failed for this reason."""
+        self._close(name, replace(self._record(self._open[name], "failed"), error=reason))
+
+    def finish(self, plan: Plan, queue: TrialQueue, why_left: str) -> bool:
+        """End what the plan has left for the reason `why_left`; return whether that was nothing.
+
+        A plan of which no trial had begun is left as it was.
+        """
+        unfinished = self._unfinished(plan)
+        ended = self._records[plan.resolved.study.name]
+        if not ended and not unfinished:
+            return False
+        for record in _left_out(queue, ended):
+            self._end(record.trial.trial_id, record)
+        left = {trial.trial_id: TrialRecord(trial, "failed", False) for trial in plan.pending}
+        left = {i: record for i, record in (left | unfinished).items() if i not in ended}
+        for trial_id, record in left.items():
+            self._end(trial_id, replace(record, error=why_left))
+        if len(self._ended_names[plan.resolved.study.name]) < plan.num_to_run:
+            # Optuna was not asked for the rest.
+            self._all_ended(plan, list(ended.values()))
+            return False
+        return not left
+
+    def _close(self, name: str, record: TrialRecord) -> None:
+        attempts = self._open.pop(name)
+        self._end(name, replace(record, num_retries=attempts.num_retries))
+
+    def _end(self, name: str, record: TrialRecord) -> None:
+        """The trial has this end, and it is shown. One that ended before keeps its first end."""
+        study = record.trial.study
+        names, records = self._ended_names[study], self._records[study]
+        is_new = name not in names
+        names.add(name)
+        if record.trial.trial_id not in records:
+            records[record.trial.trial_id] = record
+            self._display.ended(record)
+        if is_new and len(names) == self._plans[study].num_to_run:
+            self._all_ended(self._plans[study], list(records.values()))
+
+    def _unfinished(self, plan: Plan) -> dict[str, TrialRecord]:
+        """Records, as yet without a reason, of the plan's trials that were started and did not
+        end: the executor was interrupted."""
+        return {
+            attempts.trial.trial_id: self._record(attempts, "failed")
+            for attempts in self._open.values()
+            if attempts.trial.study == plan.resolved.study.name
+        }
+
+    def _record(self, attempts: Attempts, state: TrialState) -> TrialRecord:
+        """A record of what the trial had reported."""
+        return TrialRecord(
+            attempts.trial,
+            state,
+            False,
+            history=attempts.history,
+            num_retries=attempts.num_retries,
+        )
+
+    def _settled(self, record: TrialRecord) -> TrialRecord:
+        """The record as all drivers of the study tell it.
+
+        Raises:
+            StoreError: the store refuses.
+        """
+        study, run_key = record.trial.study, record.trial.run_key
+        if study in self._searches:
+            return self._searches[study].settle(record)
+        if record.state == "pruned":
+            self._store.mark_pruned(self._plans[study].search_key, run_key, record.history)
+        return record
+
+    def _is_reused(self, attempts: Attempts, trained: bool) -> bool:
+        """Whether the trial needed no training; one that an earlier attempt made is its own."""
+        run_key = attempts.trial.run_key
+        stored = self._plans[attempts.trial.study].stored_runs
+        was_there = run_key in stored or run_key in self._trained
+        return not trained and (attempts.num_retries == 0 or was_there)
+
+
+def one_line(error: BaseException) -> str:
+    """Return the error's type and message, without secrets: it goes into tables and logs."""
+    text = redacted(" ".join(str(error).split()))
+    return f"{type(error).__name__}: {text}"[:500]
+
+
+def _left_out(queue: TrialQueue, ended: Mapping[str, TrialRecord]) -> list[TrialRecord]:
+    """Records of trials that waited for a run which failed or was pruned: that is their end too."""
+    if not isinstance(queue, PlannedQueue):
+        return []
+    lost = {record.trial.run_key: record for record in ended.values() if record.state != "complete"}
+    return [
+        replace(lost[trial.run_key], trial=trial, num_retries=0)
+        for trial in queue.left_out
+        if trial.run_key in lost
+    ]

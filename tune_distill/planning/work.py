@@ -1,0 +1,79 @@
+"""What an executor is given: plans, what their trials read and where they keep it, and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from tune_distill.planning.events import AllEnded, Display
+from tune_distill.planning.resources import Limits, Nodes, ResourceRequest, TrialResources, fit
+from tune_distill.records.store import Store
+from tune_distill.spec.plan import Plan, Trial
+from tune_distill.spec.profile import Profile
+from tune_distill.spec.settings import input_profiles
+from tune_distill.students.registry import num_parameters
+from tune_distill.training.inputs import Inputs
+
+
+@dataclass(frozen=True)
+class Work:
+    """Plans of different studies, and all that running them needs.
+
+    `plans` have trials left, `known` are all plans of the command so far. `display` hears of every
+    event. `all_ended` is called once for each plan whose trials have all ended: complete trials are
+    in the store then, failed ones carry their reason.
+    """
+
+    plans: Sequence[Plan]
+    known: Sequence[Plan]
+    inputs: Inputs
+    store: Store
+    limits: Limits
+    display: Display
+    all_ended: AllEnded
+
+    def prepare(self) -> Inputs:
+        """Return the inputs, with all that the trials read.
+
+        Raises:
+            StudentError: a student that is not supported, or cannot be found.
+            DataError: a training pool on which no simulator can be fitted.
+            MetricError: an encoder for BERTScore that cannot be loaded.
+        """
+        self.inputs.prepare(profiles_left(self.plans), self.store)
+        return self.inputs
+
+    def metric(self, trial: Trial) -> str:
+        """Return the name of the metric that the trial's study is judged by."""
+        return self._metrics[trial.study]
+
+    @cached_property
+    def _metrics(self) -> dict[str, str]:
+        studies = (plan.resolved.study for plan in self.plans)
+        return {study.name: study.metric.name for study in studies}
+
+
+def resources_for(plans: Sequence[Plan], nodes: Nodes, request: ResourceRequest) -> TrialResources:
+    """Return what each trial that these plans have left gets on these nodes.
+
+    They are all plans of the command: what a trial gets must not depend on how much of them was
+    done before.
+
+    Raises:
+        ClusterError: no node can ever hold one trial.
+    """
+    runs = {trial.run_key for plan in plans for trial in plan.trials}
+    num_runs = len(runs) + sum(plan.num_new for plan in plans)
+    largest = max(num_parameters(profile.student) for profile in profiles_left(plans))
+    return fit(nodes, num_runs, largest, request)
+
+
+def profiles_left(plans: Iterable[Plan]) -> list[Profile]:
+    """Return the profiles of all trials that the plans have left, those yet to be chosen too."""
+    profiles = []
+    for plan in plans:
+        profiles += [trial.profile for trial in plan.pending]
+        if plan.num_new:
+            profiles += input_profiles(plan.resolved.study, plan.resolved.profile)
+    return profiles

@@ -1,0 +1,85 @@
+"""The executor that runs trials on Ray Tune, started here or joined."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+from tune_distill.planning.resources import Nodes, ResourceRequest
+from tune_distill.planning.work import Work, resources_for
+from tune_distill.records.places import Place
+from tune_distill.training.inputs import Inputs
+from tune_distill.tuning.cluster import running_ray
+from tune_distill.tuning.signals import signals_kept
+
+
+class RayExecutor:
+    """Runs trials on as many workers as `request` and Ray's nodes allow.
+
+    Without an `address` Ray is started on this machine, with workers of niceness `nice`.
+    """
+
+    def __init__(
+        self, request: ResourceRequest, address: str | None = None, nice: int | None = None
+    ) -> None:
+        self._request, self._address, self._nice = request, address, nice
+        self._nodes: Nodes = []
+        self._stack = ExitStack()
+        self._shared: dict[str, Place] = {}
+
+    def nodes(self) -> Nodes:
+        """Return the resources of each of Ray's nodes; Ray is started or joined if need be.
+
+        Raises:
+            ClusterError: Ray cannot be started or does not answer.
+        """
+        if not self._nodes:
+            self._nodes = self._stack.enter_context(running_ray(self._address, self._nice))
+        return self._nodes
+
+    def run(self, work: Work) -> bool:
+        """Run what the work's plans have left; return whether it ended early.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C or SIGTERM came while Ray started.
+            ClusterError: Ray cannot be started, or no node can ever hold a trial.
+            Exception: the inputs cannot be prepared.
+        """
+
+        def prepare() -> Inputs:
+            return work.prepare().for_workers()
+
+        # Ray's processes take seconds to start, and so do texts to be tokenised.
+        with ThreadPoolExecutor(1) as beside:
+            prepared = beside.submit(prepare)
+            nodes = self._started()
+            resources = resources_for(work.known, nodes, self._request)
+            # Ray is imported by now; not before, so that its settings are read from the
+            # environment that `running_ray` has made.
+            from tune_distill.tuning.runner import run_on_tune
+
+            return run_on_tune(work, prepared, self._reachable(work.store.place), resources)
+
+    def close(self) -> None:
+        """End a Ray that was started here, or leave the cluster; more work would start it anew."""
+        self._nodes, self._shared = [], {}
+        self._stack.close()
+
+    def _started(self) -> Nodes:
+        with signals_kept():
+            try:
+                return self.nodes()
+            except SystemExit as error:
+                # Ray takes SIGTERM for itself when it starts.
+                raise KeyboardInterrupt from error
+
+    def _reachable(self, place: Place) -> Place:
+        """The place as workers on all nodes can use it."""
+        if self._address is None:
+            return place
+        from tune_distill.tuning.relay import shared
+
+        # Nodes may come at any time, and need not see the store's folder.
+        if place.where() not in self._shared:
+            self._shared[place.where()] = self._stack.enter_context(shared(place))
+        return self._shared[place.where()]
