@@ -6,9 +6,11 @@ line is written at once.
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,9 @@ class EventLog:
 def _append(path: Path, line: bytes) -> None:
     descriptor = os.open(path, _APPEND, 0o666)
     try:
+        # Else another writer's line might be seen half written. Some shared disks have no locks.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         size = os.fstat(descriptor).st_size
         # A writer that was killed, or a full disk, may have left half a line.
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
