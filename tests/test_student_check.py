@@ -32,7 +32,7 @@ def test_a_damaged_student_is_one_line_before_ray_starts(
     def start(*_: object) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr("tune_distill.cli.command.Command.join_ray", start)
+    monkeypatch.setattr("tune_distill.tuning.ray_executor.RayExecutor.nodes", start)
     edit_weights(student, lambda tensors: tensors["shared.weight"][5].fill_(float("nan")))
     arguments = ["smoothing", *OPTIONS, "--student", str(student), *options]
     assert main([*arguments, "--results", str(tmp_path / "results")]) == 2

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tune_distill.analysis.tables import load, load_all
     from tune_distill.reports.reports import verdict
+    from tune_distill.running import run
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load", "load_all", "verdict"]
+__all__ = ["__version__", "load", "load_all", "run", "verdict"]
 
 _HOMES = {
     "load": "tune_distill.analysis.tables",
     "load_all": "tune_distill.analysis.tables",
+    "run": "tune_distill.running",
     "verdict": "tune_distill.reports.reports",
 }
 
@@ -24,3 +26,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -103,8 +103,10 @@ def run_session(session: Session, tell: Callable[[Judged], object]) -> Ended:
             name = course.resolved.study.name
             judged[name] = beside.submit(_judge, course, nodes, session, tell)
 
-        early = conduct(session, conclude)
-        session.executor.close()
+        try:
+            early = conduct(session, conclude)
+        finally:
+            session.executor.close()
     names = [resolved.study.name for resolved in session.studies]
     return Ended(
         {name: ended.result() for name, ended in judged.items()},

@@ -12,7 +12,6 @@ import time
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_distill.cli.options import Options, parse_arguments
@@ -23,12 +22,11 @@ from tune_distill.cli.terminal import (
     run_front_door,
 )
 from tune_distill.spec.domains import Scalar
-from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import Collected
 from tune_distill.spec.plan import ResolvedStudy
 from tune_distill.spec.printable import json_line
 from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
-from tune_distill.spec.settings import domains, study_profile
+from tune_distill.spec.resolving import require_own_folders, resolved_study
 from tune_distill.spec.yaml_files import (
     load_profile,
     load_study,
@@ -57,27 +55,19 @@ def _run(options: Options) -> int:
 
 
 def resolve(name: str, options: Options) -> ResolvedStudy:
-    """The study as it will run: with its profile, the user's fields, and seeds.
+    """Return the study as it will run: with its profile, the user's fields, and seeds.
 
     Raises:
         StudyFileError: every fault of the study, the profile or the options, before anything runs.
     """
     faults = Collected()
-    study = faults.attempt(lambda: load_study(name))
-    profile = faults.attempt(lambda: load_profile(options.profile))
-    assigned = faults.attempt(lambda: parse_assignments(options.set))
+    assigned = faults.attempt(lambda: parse_assignments(options.set)) or {}
+    chosen = {f"{section}.source": source for section, source in options.sources().items()}
+    fields: dict[str, Scalar] = {**chosen, **assigned}
+    resolved = faults.attempt(lambda: resolved_study(name, options.profile, fields, options.seeds))
     faults.raise_all()
-    assert study is not None
-    assert profile is not None
-    chosen: dict[str, Scalar] = {
-        f"{section}.source": source for section, source in options.sources().items()
-    }
-    chosen |= assigned or {}
-    profile_name = Path(options.profile).stem
-    profile = study_profile(study, profile_name, profile, chosen)
-    domains(study, profile)
-    num_seeds = options.seeds or study.replicates
-    return ResolvedStudy(study, profile_name, profile, tuple(range(num_seeds)))
+    assert resolved is not None
+    return resolved
 
 
 def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> tuple[Counts, bool]:
@@ -94,14 +84,14 @@ def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> tuple[Cou
     options = command.options
     if options.no_reuse:
         for resolved in studies:
-            start_over(resolved, command.inputs, command.store)
+            start_over(resolved, command.inputs, command.outputs.store)
     shown = choose_display(command.console, quiet=options.quiet, as_json=options.json)
-    log = EventLines(EventLog(command.results).append)
+    log = EventLines(EventLog(command.outputs.results).append)
     with closing(TailDisplay(Displays(shown, log), _get_ready_to_report)) as display:
         session = Session(
             studies,
-            command.results,
-            command.store,
+            command.outputs.results,
+            command.outputs.store,
             command.executor,
             display,
             options.limits,
@@ -128,7 +118,7 @@ def _show(command: Command, judged: Judged) -> None:
         ],
         judged.summary,
     )
-    command.publish()
+    command.outputs.publish()
 
 
 def _get_ready_to_report() -> None:
@@ -149,7 +139,7 @@ def _run_all(options: Options) -> int:
     resolved = [faults.attempt(partial(resolve, name, options)) for name in names]
     faults.raise_all()
     studies = [study for study in resolved if study is not None]
-    _require_own_folders(studies)
+    require_own_folders(studies)
     with Command.open(options) as command:
         command.say(_first_line(studies[0]))
         if options.dry_run or options.explain:
@@ -157,27 +147,17 @@ def _run_all(options: Options) -> int:
 
             show(previews(studies, command), command)
             return EXIT_COMPLETE
-        command.require_writable()
-        command.fetch()
+        command.outputs.require_writable()
+        command.outputs.fetch()
         total, ended_early = run_studies(command, studies)
         from tune_distill.reports.reports import report_results
 
-        _, unread = report_results(command.results)
-        command.publish()
+        _, unread = report_results(command.outputs.results)
+        command.outputs.publish()
         for reason in unread.values():
             command.say(f"not in the report: {reason}")
         command.conclude(total, time.monotonic() - started)
     return EXIT_SOME_FAILED if total.failed or ended_early else EXIT_COMPLETE
-
-
-def _require_own_folders(studies: Sequence[ResolvedStudy]) -> None:
-    names = [resolved.study.name for resolved in studies]
-    for name in names:
-        if names.count(name) > 1:
-            raise StudyFileError(
-                f"name: studies of one command must differ in it, got {name!r} twice; rename one, "
-                "or run it by itself"
-            )
 
 
 def _first_line(resolved: ResolvedStudy) -> str:

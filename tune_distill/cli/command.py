@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group
@@ -16,11 +15,7 @@ from tune_distill.analysis.summary import Counts
 from tune_distill.cli.console import TextConsole
 from tune_distill.cli.options import Options
 from tune_distill.cli.progress import duration_text
-from tune_distill.records.copies import Copies
-from tune_distill.records.files import require_writable
-from tune_distill.records.mirror import Mirror, mirrored
-from tune_distill.records.store import Store
-from tune_distill.records.uris import is_remote, local_path, open_place
+from tune_distill.records.outputs import Outputs, opened
 from tune_distill.spec.printable import json_line, printable
 from tune_distill.spec.redaction import redacted
 from tune_distill.training.inputs import Inputs
@@ -34,18 +29,12 @@ _LOG_WIDTH = 100
 
 @dataclass
 class Command:
-    """The state of one command.
-
-    `results` is a folder of this machine; if --results names another place, it is that place's
-    mirror.
-    """
+    """The state of one command."""
 
     options: Options
-    results: Path
-    store: Store
+    outputs: Outputs
     console: TextConsole
     executor: RayExecutor | InlineExecutor
-    mirror: Mirror | None = None
     inputs: Inputs = field(default_factory=Inputs)
 
     @classmethod
@@ -55,43 +44,17 @@ class Command:
 
         In the block, what libraries print goes to the standard error stream.
         """
-        store_uri = options.store or f"{options.results.rstrip('/')}/.store"
-        store = Store(open_place(store_uri, "--store"))
         # A pipe has no width of its own, and rich would take it for a narrow terminal.
         console = TextConsole(width=None if sys.stdout.isatty() else _LOG_WIDTH)
-        with redirect_stdout(sys.stderr), ExitStack() as resources:
-            mirror = None
-            if is_remote(options.results):
-                place = open_place(options.results, "--results")
-                assert isinstance(place, Copies)
-                mirror = resources.enter_context(mirrored(place))
-                results = mirror.folder
-            else:
-                results = local_path(options.results, "--results")
-            executor = resources.enter_context(closing(_executor(options)))
-            command = cls(options, results, store, console, executor, mirror)
+        with (
+            redirect_stdout(sys.stderr),
+            opened(options.results, options.store) as outputs,
+            closing(_executor(options)) as executor,
+        ):
+            command = cls(options, outputs, console, executor)
             # What was read is told at once, before hours of training on it.
             command.inputs.tell = command.say
             yield command
-
-    def require_writable(self) -> None:
-        """Check that results and store can be written, before a worker starts.
-
-        Raises:
-            StoreError: one of them cannot.
-        """
-        require_writable(self.results)
-        self.store.place.require_writable()
-
-    def fetch(self) -> None:
-        """Copy what earlier commands left at a remote --results to this machine."""
-        if self.mirror is not None:
-            self.mirror.fetch()
-
-    def publish(self) -> None:
-        """Copy what was written to results to a remote --results."""
-        if self.mirror is not None:
-            self.mirror.publish()
 
     def say(self, *parts: Any) -> None:
         """Show the parts one below the other, with no other output between them.

@@ -44,10 +44,10 @@ class Preview:
 
 def previews(studies: Sequence[ResolvedStudy], command: Command) -> list[Preview]:
     """What the studies would do; lines say with --explain why each trial is or is not a hit."""
-    store = command.store
+    store = command.outputs.store
     if command.options.no_reuse:
         # A store without anything: what is there is made again.
-        store = Store(Folder(command.results / "nothing-is-reused"))
+        store = Store(Folder(command.outputs.results / "nothing-is-reused"))
     # Only the first plan is known before it has run; an Optuna search's replicates follow from it.
     first = [next(iter(plans(resolved, command.inputs, store))) for resolved in studies]
     placed = _placed(first, command)
@@ -116,10 +116,10 @@ def _estimate(
     typical = plan.resolved.trial(Setting({}, {}), plan.resolved.seeds[0], command.inputs)
     trials = [*trainings, *[typical] * plan.num_new]
     examples = command.inputs.validation(typical.profile.data)
-    seconds = training_estimate_s(trials, command.store, examples)
+    seconds = training_estimate_s(trials, command.outputs.store, examples)
     workers = placed.max_concurrent if placed else os.cpu_count() or 1
     total = _START_UP_S + seconds / max(1, min(workers, len(trials)))
-    measured = measured_examples_per_s(typical.run_identity["student"], command.store)
+    measured = measured_examples_per_s(typical.run_identity["student"], command.outputs.store)
     basis = "from stored runs" if measured else "a rough guess: no run of this student is stored"
     at_once = f"{placed.text()}; " if placed else ""
     return f"{at_once}about {duration_text(total)} on machines like this one ({basis})"

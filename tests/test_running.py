@@ -1,0 +1,104 @@
+"""Studies from Python, twice in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+
+import tune_distill
+from tune_distill.analysis.tables import load
+from tune_distill.spec.errors import StudentError, StudyFileError
+
+SMALL = {
+    "data.num_train": 64,
+    "data.num_validation": 16,
+    "train.num_epochs": 1,
+    "train.eval_steps": 4,
+    "decode.max_new_tokens": 4,
+}
+
+
+def test_the_package_shows_what_there_is() -> None:
+    assert dir(tune_distill) == ["__version__", "load", "load_all", "run", "verdict"]
+    assert all(hasattr(tune_distill, name) for name in dir(tune_distill))
+
+
+def test_a_study_is_run_and_judged(tmp_path: Path) -> None:
+    events: list[Any] = []
+    found = tune_distill.run(
+        "smoothing", set=SMALL, results=tmp_path, executor="inline", on_event=events.append
+    )
+    assert list(found) == ["smoothing"]
+    results = found["smoothing"]
+    assert list(results.trials["state"]) == ["complete"] * 3
+    assert results.trials.equals(load("smoothing", results=tmp_path))
+    assert results.verdict == tune_distill.verdict("smoothing", results=tmp_path)
+    assert (tmp_path / "report.html").is_file()
+    assert [event["event"] for event in events].count("ended") == 3
+    again = tune_distill.run("smoothing", set=SMALL, results=tmp_path, executor="inline")
+    assert list(again["smoothing"].trials["reused"]) == [True] * 3
+
+
+def test_a_hub_that_fails_in_between_leaves_the_next_study_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+
+    def unreachable(*arguments: Any, **options: Any) -> Any:
+        asked.append(constants.HF_HUB_OFFLINE)
+        raise ConnectionError("Name or service not known")
+
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "empty"))
+    monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", unreachable)
+    first = tune_distill.run("smoothing", set=SMALL, results=tmp_path, executor="inline")
+    for _ in range(2):
+        with pytest.raises(StudentError, match="google/flan-t5-small"):
+            tune_distill.run(
+                "smoothing",
+                set={**SMALL, "student.source": "google/flan-t5-small"},
+                results=tmp_path,
+                executor="inline",
+            )
+    # The second time the hub is asked again, as by a process that is online.
+    assert asked.count(False) == 2
+    second = tune_distill.run("smoothing", set=SMALL, results=tmp_path, executor="inline")
+    assert first["smoothing"].verdict == second["smoothing"].verdict
+
+
+@pytest.mark.parametrize(
+    ("studies", "options", "message"),
+    [
+        (["smothing"], {}, "smothing"),
+        (["smoothing"], {"set": {"train.learing_rate": 1e-3}}, "train.learning_rate"),
+        (["smoothing"], {"executor": "threads"}, "executor: must be ray or inline, got 'threads'"),
+        (["smoothing", "smoothing"], {}, "got 'smoothing' twice"),
+        ([], {}, "studies: must name a study, 'all' or a study file, got none"),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_runs(
+    tmp_path: Path, studies: list[str], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(StudyFileError) as caught:
+        tune_distill.run(*studies, results=tmp_path / "results", **options)
+    assert message in str(caught.value)
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.slow
+def test_ray_runs_them_too_and_is_gone_afterwards(tmp_path: Path) -> None:
+    import ray
+
+    for executor in ("ray", "inline"):
+        found = tune_distill.run(
+            "smoothing", set=SMALL, results=tmp_path / executor, executor=executor
+        )
+        assert list(found["smoothing"].trials["state"]) == ["complete"] * 3
+        assert not ray.is_initialized()
+    one, other = (
+        tune_distill.verdict("smoothing", results=tmp_path / e) for e in ("ray", "inline")
+    )
+    assert one["comparisons"] == other["comparisons"]

@@ -1,0 +1,62 @@
+"""Where a command's results go, and its store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tune_distill.records.copies import Copies
+from tune_distill.records.files import require_writable
+from tune_distill.records.mirror import Mirror, mirrored
+from tune_distill.records.store import Store
+from tune_distill.records.uris import is_remote, local_path, open_place
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """A results folder of this machine and the store.
+
+    If the results are elsewhere, `results` is a copy of them, which `publish` brings there.
+    """
+
+    results: Path
+    store: Store
+    _mirror: Mirror | None = None
+
+    def require_writable(self) -> None:
+        """Check that results and store can be written, before a trial starts.
+
+        Raises:
+            StoreError: one of them cannot.
+        """
+        require_writable(self.results)
+        self.store.place.require_writable()
+
+    def fetch(self) -> None:
+        """Copy what earlier commands left at results elsewhere to this machine."""
+        if self._mirror is not None:
+            self._mirror.fetch()
+
+    def publish(self) -> None:
+        """Copy what was written to results elsewhere."""
+        if self._mirror is not None:
+            self._mirror.publish()
+
+
+@contextmanager
+def opened(results: str, store: str | None) -> Iterator[Outputs]:
+    """Yield the outputs at these paths or URIs; the store is by default in the results.
+
+    Raises:
+        StoreError: one of them cannot be opened.
+    """
+    kept = Store(open_place(store or f"{results.rstrip('/')}/.store", "--store"))
+    if not is_remote(results):
+        yield Outputs(local_path(results, "--results"), kept)
+        return
+    place = open_place(results, "--results")
+    assert isinstance(place, Copies)
+    with mirrored(place) as mirror:
+        yield Outputs(mirror.folder, kept, mirror)

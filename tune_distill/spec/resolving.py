@@ -1,0 +1,47 @@
+"""A study as it will run: with its profile, the user's fields, and seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tune_distill.spec.domains import Scalar
+from tune_distill.spec.errors import StudyFileError
+from tune_distill.spec.faults import Collected
+from tune_distill.spec.plan import ResolvedStudy
+from tune_distill.spec.settings import domains, study_profile
+from tune_distill.spec.yaml_files import load_profile, load_study
+
+
+def resolved_study(
+    study: str, profile: str, chosen: Mapping[str, Scalar], num_seeds: int | None
+) -> ResolvedStudy:
+    """Return the study of this name or file under a profile of that name or file.
+
+    `chosen` are fields that the user has set, by their dotted names; `num_seeds` None leaves the
+    number of seeds to the study.
+
+    Raises:
+        StudyFileError: every fault of study, profile and fields, before anything runs.
+    """
+    faults = Collected()
+    read = faults.attempt(lambda: load_study(study))
+    base = faults.attempt(lambda: load_profile(profile))
+    faults.raise_all()
+    assert read is not None
+    assert base is not None
+    name = Path(profile).stem
+    full = study_profile(read, name, base, chosen)
+    domains(read, full)
+    return ResolvedStudy(read, name, full, tuple(range(num_seeds or read.replicates)))
+
+
+def require_own_folders(studies: Sequence[ResolvedStudy]) -> None:
+    """Raise StudyFileError if two studies of one command would write to the same folder."""
+    names = [resolved.study.name for resolved in studies]
+    for name in names:
+        if names.count(name) > 1:
+            raise StudyFileError(
+                f"name: studies of one command must differ in it, got {name!r} twice; rename one, "
+                "or run it by itself"
+            )
