@@ -34,13 +34,13 @@ def test_every_metric_has_a_name_and_a_unit():
 def test_a_better_setting(tmp_path):
     verdict = verdict_on(tmp_path, Plant(accuracy=(0.7, 0.7, 0.85)))
     assert re.fullmatch(
-        "Label smoothing 0.2 is detectably better than label smoothing 0.1 in label accuracy, "
+        "Label smoothing 0.2 is detectably better than label smoothing 0.1 in label accuracy: "
         rf"{NUMBER}\.",
         verdict_sentence(verdict),
     )
     assert re.fullmatch(
-        rf"Best is label smoothing 0\.2 0\.8\d\d: {NUMBER} against label smoothing 0\.1, "
-        r"adjusted p < 0\.001; 3 seeds x 200 examples\.",
+        rf"Best: label smoothing 0\.2 \(label accuracy 0\.8\d\d, {NUMBER} against 0\.1, "
+        r"adjusted p < 0\.001\); 3 seeds x 200 examples\.",
         evidence_sentence(verdict),
     )
     assert recommendation(verdict) == "Use label smoothing 0.2."
@@ -61,26 +61,27 @@ def test_worse_settings(tmp_path):
     one_of_two = verdict_on(tmp_path, Plant(accuracy=(0.4, 0.7, 0.7)))
     assert re.fullmatch(
         r"Nothing is detectably better than label smoothing 0\.1 in label accuracy; 1 of 2 others "
-        rf"is detectably worse, label smoothing 0, {NUMBER}\.",
+        rf"is detectably worse, label smoothing 0: {NUMBER}\.",
         verdict_sentence(one_of_two),
     )
     both = verdict_on(tmp_path, Plant(accuracy=(0.3, 0.8, 0.5)))
-    assert "2 of 2 others are detectably worse, label smoothing 0 the most, -" in (
+    assert "2 of 2 others are detectably worse, label smoothing 0 the most: -" in (
         verdict_sentence(both)
     )
     assert evidence_sentence(both) == (
-        "Best is the baseline, label smoothing 0.1; 3 seeds x 200 examples."
+        "Best: the baseline, label smoothing 0.1; 3 seeds x 200 examples."
     )
     study = study_of({"train.label_smoothing": [0.1, 0.3]})
     single = verdict_on(tmp_path, Plant(study=study, accuracy=(0.8, 0.4)))
-    assert "; label smoothing 0.3 is detectably worse, -" in verdict_sentence(single)
+    assert "; label smoothing 0.3 is detectably worse: -" in verdict_sentence(single)
 
 
 def test_no_difference_says_what_would_have_been_found(tmp_path):
     verdict = verdict_on(tmp_path, Plant())
     sentence = verdict_sentence(verdict)
-    assert sentence.startswith("No detectable difference from label smoothing 0.1 in label ")
-    assert f"a difference of {verdict.smallest_detectable:.3f} would probably" in sentence
+    assert sentence.startswith("No setting differs detectably from label smoothing 0.1 in ")
+    found = f"a true difference of {verdict.smallest_detectable:.3f} would have been detected with"
+    assert sentence.endswith(f"; {found} 80% probability.")
     assert recommendation(verdict).startswith("Keep label smoothing 0.1")
 
 
@@ -88,43 +89,47 @@ def test_an_open_question_says_what_would_settle_it(tmp_path):
     verdict = verdict_on(tmp_path, Plant(accuracy=(0.65, 0.7, 0.78), num_examples=80), seed=1)
     assert not verdict.of_best.detectable
     text = settle_text(verdict)
-    assert re.match(rf"to settle label smoothing 0\.2 \({NUMBER}\), if that is its true size", text)
-    assert f"take about {verdict.open_question.examples_needed:,} examples" in text
-    assert recommendation(verdict) == f"Keep label smoothing 0.1; {text}."
+    assert text.startswith(
+        f"if label smoothing 0.2 is truly better by {verdict.open_question.gain:.3f}, about "
+        f"{verdict.open_question.examples_needed:,} examples"
+    )
+    assert text.endswith(" would show it")
+    assert recommendation(verdict) == f"Keep label smoothing 0.1. I{text[1:]}."
 
 
 def test_nothing_that_is_worth_it_settles_a_tiny_difference(tmp_path):
-    for seed in range(10):
-        verdict = verdict_on(tmp_path, Plant(num_examples=100), seed)
-        needed = verdict.open_question and verdict.open_question.examples_needed
-        if needed and needed > 50 * 100:
-            assert f"{needed:,}" not in settle_text(verdict)
+    verdicts = [verdict_on(tmp_path, Plant(num_examples=100), seed) for seed in range(10)]
+    open_ones = [verdict for verdict in verdicts if verdict.open_question]
+    tiny = [v for v in open_ones if (v.open_question.examples_needed or 0) > 50 * 100]
+    assert tiny
+    for verdict in tiny:
+        assert f"{verdict.open_question.examples_needed:,}" not in settle_text(verdict)
 
 
 def test_one_seed_is_warned_of(tmp_path):
     verdict = verdict_on(tmp_path, Plant(num_seeds=1))
-    assert verdict_sentence(verdict).endswith("found (one seed: seed noise is not measured).")
-    assert recommendation(verdict).endswith("run it with --seeds 3 to measure seed noise.")
+    assert verdict_sentence(verdict).endswith(" With one seed, seed noise is not measured.")
+    assert recommendation(verdict).endswith(" Run it with --seeds 3 to measure seed noise.")
     assert "1 seed x 200 examples" in evidence_sentence(verdict)
 
 
-def test_what_one_seed_shows_is_recommended_provisionally(tmp_path):
+def test_what_one_seed_shows_is_recommended_for_now(tmp_path):
     what = Plant(accuracy=(0.6, 0.7, 0.95), num_seeds=1, num_examples=300)
     verdict = verdict_on(tmp_path, what)
     assert verdict.outcome == "better"
     assert recommendation(verdict) == (
-        "Use label smoothing 0.2, provisionally; run it with --seeds 3 to measure seed noise."
+        "Use label smoothing 0.2 for now. Run it with --seeds 3 to measure seed noise."
     )
     kept = verdict_on(tmp_path, Plant(accuracy=(0.3, 0.7, 0.7), num_seeds=1, num_examples=300))
-    assert recommendation(kept).startswith("Keep label smoothing 0.1;")
+    assert recommendation(kept).startswith("Keep label smoothing 0.1. ")
 
 
 def test_too_little_to_find_anything_is_told(tmp_path):
     verdict = verdict_on(tmp_path, Plant(num_examples=4))
     assert verdict.smallest_detectable >= 1
     assert verdict_sentence(verdict) == (
-        "No detectable difference from label smoothing 0.1 in label accuracy; with so few "
-        "seeds and examples none would have been detected."
+        "No setting differs detectably from label smoothing 0.1 in label accuracy; with so few "
+        "seeds and examples, no difference could have been detected."
     )
 
 
@@ -133,7 +138,7 @@ def test_a_loss_may_differ_by_more_than_one(tmp_path):
     verdict = verdict_on(tmp_path, Plant(study, num_examples=20, loss=(20,) * 3, seed_sd=0.1))
     assert verdict.smallest_detectable >= 1
     assert (
-        f"; a difference of {verdict.smallest_detectable:.3f} would probably have been found."
+        f"; a true difference of {verdict.smallest_detectable:.3f} would have been detected "
         in verdict_sentence(verdict)
     )
 
@@ -172,7 +177,7 @@ def test_a_metric_that_examples_lack(tmp_path):
     pq.write_table(pq.read_table(path).drop_columns(["eval_loss", "num_target_tokens"]), path)
     verdict = judge(read_results(folder))
     assert verdict_sentence(verdict) == (
-        "Cannot tell: the predictions have no evaluation loss an example."
+        "Cannot tell: the predictions have no evaluation loss for each example."
     )
 
 
@@ -180,8 +185,8 @@ def test_costs_are_told_of_where_they_vary(tmp_path):
     what = Plant("temperature", (0.7, 0.6, 0.7, 0.6), num_examples=900, seed_sd=0.002)
     verdict = verdict_on(tmp_path, what, seed=1)
     assert re.search(
-        rf"; temperature 0\.5 takes 0\.50 of its time, and costs little in label accuracy "
-        rf"if anything, {NUMBER}",
+        rf"\. Temperature 0\.5 takes 0\.50 times as long and loses little or no label accuracy "
+        rf"\({NUMBER}\)",
         recommendation(verdict),
     )
 
@@ -195,7 +200,7 @@ def test_as_good_and_cheaper(tmp_path):
     assert verdict.best != 1
     best = verdict.results.text(verdict.best)
     assert recommendation(verdict) == (
-        f"Use strategy beam 2; it is as good as strategy {best} and costs less."
+        f"Use strategy beam 2: it is as good as strategy {best} and costs less."
     )
 
 
@@ -242,7 +247,7 @@ def test_no_gain_is_promised_where_the_metric_follows_no_law(tmp_path, shape):
 def test_fewer_data_are_recommended_where_the_metric_falls_with_them(tmp_path):
     verdict = verdict_on(tmp_path, replace(FOLLOWS_NO_LAW["it falls"], study="data_size"))
     assert re.search(
-        r" Train fraction 0\.1 is detectably better than train fraction 1 in label accuracy, "
+        r" Train fraction 0\.1 is detectably better than train fraction 1 in label accuracy: "
         rf"{NUMBER}, as is 1 other\.$",
         verdict_sentence(verdict),
     )

@@ -92,6 +92,8 @@ texts = st.one_of(
 
 
 @pytest.mark.slow
+# Of a failing file that is printed whole.
+@pytest.mark.filterwarnings("ignore:Generating overly large repr")
 @pytest.mark.parametrize("kind", ["study", "profile"])
 @settings(max_examples=1000, suppress_health_check=list(HealthCheck))
 @given(text=texts)
@@ -99,14 +101,15 @@ def test_a_file_is_accepted_or_refused_soon_and_in_a_few_lines(kind, text, tmp_p
     path: Path = tmp_path_factory.getbasetemp() / f"fuzzed-{kind}.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     arguments = [str(path)] if kind == "study" else ["smoothing", "--profile", str(path)]
-    started, memory = time.monotonic(), _most_memory()
+    # Of this process alone: other tests may have the processor meanwhile.
+    started_s, memory = time.process_time(), _most_memory()
     message = "accepted"
     try:
         resolve(arguments[0], parse_arguments(arguments))
     except StudyFileError as error:
         message = str(error)
     assert 0 < len(message) <= MOST_MESSAGE
-    assert time.monotonic() - started < MOST_S
+    assert time.process_time() - started_s < MOST_S
     assert _most_memory() - memory < MOST_BYTES
 
 

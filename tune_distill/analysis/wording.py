@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tune_distill.analysis.results import setting_phrase, short_name, words
 from tune_distill.analysis.scores import LOWER_IS_BETTER
 from tune_distill.analysis.statistics.comparisons import Comparison
-from tune_distill.analysis.statistics.significance import ALPHA
+from tune_distill.analysis.statistics.significance import ALPHA, POWER
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.spec.profile import Profile
 
@@ -51,7 +51,7 @@ def verdict_sentence(verdict: Verdict) -> str:
         top = max(better, key=lambda one: one.gain)
         others = f", as {_are(len(better) - 1)}" if len(better) > 1 else ""
         sentence = (
-            f"{named(verdict, top.setting)} is detectably better than {baseline} in {metric}, "
+            f"{named(verdict, top.setting)} is detectably better than {baseline} in {metric}: "
             f"{difference_text(top)}{others}"
         )
     elif worse:
@@ -63,13 +63,15 @@ def verdict_sentence(verdict: Verdict) -> str:
             others = f"{len(worse)} of {len(verdict.primary)} others {are} detectably worse, {name}"
             others += " the most" if len(worse) > 1 else ""
         sentence = (
-            f"Nothing is detectably better than {baseline} in {metric}; {others}, "
+            f"Nothing is detectably better than {baseline} in {metric}; {others}: "
             f"{difference_text(bottom)}"
         )
     else:
-        sentence = f"No detectable difference from {baseline} in {metric}; {_could_find(verdict)}"
+        sentence = (
+            f"No setting differs detectably from {baseline} in {metric}; {_could_find(verdict)}"
+        )
     sentence = sentence[0].upper() + sentence[1:]
-    return f"{_scaling_lead(verdict)}{sentence}{_seed_warning(verdict)}."
+    return f"{_scaling_lead(verdict)}{sentence}.{_seed_warning(verdict)}"
 
 
 def evidence_sentence(verdict: Verdict) -> str:
@@ -79,12 +81,14 @@ def evidence_sentence(verdict: Verdict) -> str:
         return f"{size}; {_states(verdict)}."
     best = verdict.of_best
     if best is None:
-        return f"Best is the baseline, {baseline_name(verdict)}; {size}."
+        return f"Best: the baseline, {baseline_name(verdict)}; {size}."
     level = verdict.found.level(verdict.metric, best.setting)
-    value = f" {number_text(level.value)}" if level else ""
+    value = f"{METRIC_NAMES[verdict.metric]} {number_text(level.value)}, " if level else ""
+    assert verdict.results.baseline is not None
+    against = short_name(verdict.results.settings[verdict.results.baseline])
     return (
-        f"Best is {named(verdict, best.setting)}{value}: {difference_text(best)} against "
-        f"{baseline_name(verdict)}, {p_text(best)}; {size}."
+        f"Best: {named(verdict, best.setting)} ({value}{difference_text(best)} against {against}, "
+        f"{p_text(best)}); {size}."
     )
 
 
@@ -93,22 +97,21 @@ def recommendation(verdict: Verdict) -> str:
     chosen = verdict.recommended
     if chosen is None:
         return "None: no trial is complete. See the reasons in the table, and run it again."
-    parts = [
-        f"Keep {named(verdict, chosen)}"
-        if chosen == verdict.results.baseline
-        else f"Use {named(verdict, chosen)}{', provisionally' if verdict.num_seeds == 1 else ''}"
-    ]
+    keeps = chosen == verdict.results.baseline
+    first = f"{'Keep' if keeps else 'Use'} {named(verdict, chosen)}"
+    if not keeps and verdict.num_seeds == 1:
+        first += " for now"
     if chosen not in (verdict.best, verdict.results.baseline) and chosen in verdict.equally_good:
         less = " and costs less" if verdict.has_tradeoff else ""
-        parts.append(f"it is as good as {named(verdict, verdict.best)}{less}")
+        first += f": it is as good as {named(verdict, verdict.best)}{less}"
+    parts = [first]
     if verdict.cheaper is not None:
         parts.append(_cheaper_text(verdict, verdict.cheaper))
-    settle = settle_text(verdict)
-    if settle:
+    if settle := settle_text(verdict):
         parts.append(settle)
     if verdict.num_seeds == 1 and verdict.outcome != "cannot tell":
-        parts.append("run it with --seeds 3 to measure seed noise")
-    return "; ".join(parts) + "."
+        parts.append("Run it with --seeds 3 to measure seed noise")
+    return " ".join(f"{part[0].upper()}{part[1:]}." for part in parts)
 
 
 def three_lines(verdict: Verdict) -> list[str]:
@@ -121,7 +124,7 @@ def three_lines(verdict: Verdict) -> list[str]:
 
 
 def settle_text(verdict: Verdict) -> str:
-    """What would settle the largest open difference; empty where none is open."""
+    """What would show the largest undetected gain, if it is real; empty where there is none."""
     one = verdict.open_question
     if one is None or one.gain <= 0 or verdict.outcome == "better":
         return ""
@@ -132,8 +135,8 @@ def settle_text(verdict: Verdict) -> str:
     if not ways:
         return ""
     return (
-        f"to settle {named(verdict, one.setting)} ({difference_text(one)}), if that is its true "
-        f"size, take about {' or '.join(ways)}"
+        f"if {named(verdict, one.setting)} is truly better by {number_text(one.gain)}, about "
+        f"{' or '.join(ways)} would show it"
     )
 
 
@@ -195,13 +198,16 @@ def _scaling_lead(verdict: Verdict) -> str:
 
 
 def _could_find(verdict: Verdict) -> str:
-    """What the study would have found, where it would have found anything."""
+    """What difference the study would have detected."""
     found = [one.smallest_detectable for one in verdict.primary]
     if verdict.metric not in LOWER_IS_BETTER:
         found = [difference for difference in found if difference < 1]
     if not found:
-        return "with so few seeds and examples none would have been detected"
-    return f"a difference of {number_text(max(found))} would probably have been found"
+        return "with so few seeds and examples, no difference could have been detected"
+    return (
+        f"a true difference of {number_text(max(found))} would have been detected with "
+        f"{POWER:.0%} probability"
+    )
 
 
 def _cheaper_text(verdict: Verdict, one: Comparison) -> str:
@@ -209,8 +215,8 @@ def _cheaper_text(verdict: Verdict, one: Comparison) -> str:
     assert baseline is not None
     share = verdict.costs[one.setting] / verdict.costs[baseline]
     return (
-        f"{named(verdict, one.setting)} takes {share:.2f} of its time, and costs little in "
-        f"{METRIC_NAMES[verdict.metric]} if anything, {difference_text(one)}"
+        f"{named(verdict, one.setting)} takes {share:.2f} times as long and loses little or no "
+        f"{METRIC_NAMES[verdict.metric]} ({difference_text(one)})"
     )
 
 
@@ -219,14 +225,14 @@ def _why_not(verdict: Verdict) -> str:
     if not len(results.complete):
         return f"no trial is complete ({_states(verdict)})"
     if verdict.metric not in results.scores.values:
-        return f"the predictions have no {METRIC_NAMES[verdict.metric]} an example"
+        return f"the predictions have no {METRIC_NAMES[verdict.metric]} for each example"
     if len(results.measured()) == 1:
         return f"only {named(verdict, results.measured()[0])} has a complete trial"
     return "no setting could be paired with the baseline"
 
 
 def _seed_warning(verdict: Verdict) -> str:
-    return " (one seed: seed noise is not measured)" if verdict.num_seeds == 1 else ""
+    return " With one seed, seed noise is not measured." if verdict.num_seeds == 1 else ""
 
 
 def _states(verdict: Verdict) -> str:
