@@ -37,6 +37,9 @@ SMALL = [
     )
 ]
 
+# Without Ray, for tests of what is the same under each executor.
+INLINE = [*SMALL, "--executor", "inline"]
+
 
 def settings() -> dict[str, Any]:
     """Each setting by its name, so that two moments can be compared."""

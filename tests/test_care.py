@@ -18,7 +18,7 @@ import pytest
 
 import tune_distill
 from tests.faults.studies import LONG
-from tests.guest import SMALL
+from tests.guest import INLINE
 from tests.processes import kill_all, processes, wait_until
 from tune_distill.study import main
 
@@ -70,7 +70,7 @@ def test_two_signals_end_a_study_whose_output_nobody_reads_and_its_ray(tmp_path:
 @pytest.mark.parametrize("flag", ["--json", ""])
 def test_a_study_whose_reader_leaves_goes_on_to_its_end(tmp_path: Path, flag: str) -> None:
     flags = [flag] if flag else []
-    study = start("smoothing", *SMALL, *flags, "--results", str(tmp_path), stdout=subprocess.PIPE)
+    study = start("smoothing", *INLINE, *flags, "--results", str(tmp_path), stdout=subprocess.PIPE)
     assert study.stdout is not None
     study.stdout.readline()
     study.stdout.close()
@@ -83,9 +83,9 @@ def test_a_study_whose_reader_leaves_goes_on_to_its_end(tmp_path: Path, flag: st
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
-    assert main(["smoothing", *SMALL, "--results", str(folder), "--quiet"]) == 0
+    assert main(["smoothing", *INLINE, "--results", str(folder), "--quiet"]) == 0
     # Once more, so that all trials are marked as reused.
-    assert main(["smoothing", *SMALL, "--results", str(folder), "--quiet"]) == 0
+    assert main(["smoothing", *INLINE, "--results", str(folder), "--quiet"]) == 0
     return folder
 
 
@@ -103,7 +103,7 @@ def test_the_same_command_makes_damaged_results_again(results: Path, size: int) 
         (results / name).write_bytes(before[name][:size])
     for place in (results, results / "smoothing", results / "smoothing" / "figures"):
         (place / ".x.parquet.0123456789ab.tmp").write_bytes(b"half")
-    command = ["smoothing", *SMALL, "--results", str(results), "--quiet"]
+    command = ["smoothing", *INLINE, "--results", str(results), "--quiet"]
     assert main(command) == 0
     after = contents(results)
     environment = json.loads(after.pop("smoothing/environment.json"))
@@ -129,7 +129,7 @@ def test_names_with_brackets_are_told_apart(
     }
     path = tmp_path / "own.yaml"
     path.write_text(json.dumps(study))
-    assert main([str(path), *SMALL, "--results", str(tmp_path)]) == 0
+    assert main([str(path), *INLINE, "--results", str(tmp_path)]) == 0
     out, err = capsys.readouterr()
     assert err == ""
     assert out.replace("\n", "").isprintable()

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 import tune_distill
+from tests.guest import INLINE
 from tests.study_process import StudyProcess
-from tests.test_study import SMALL, run
+from tests.test_study import run
 from tune_distill.study import main
 
 SMALL_SPACE = """
@@ -36,7 +37,7 @@ EXHAUSTED = (
 def small(tmp_path: Path) -> list[str]:
     study = tmp_path / "small.yaml"
     study.write_text(SMALL_SPACE)
-    return [str(study), *SMALL, "--results", str(tmp_path / "results")]
+    return [str(study), *INLINE, "--results", str(tmp_path / "results")]
 
 
 def test_a_plan_says_that_a_small_space_will_be_exhausted(
@@ -70,7 +71,7 @@ def test_a_small_space_is_tried_once_and_for_all(small: list[str], tmp_path: Pat
 def test_two_commands_share_a_search_and_its_journal_can_be_lost(tmp_path: Path) -> None:
     study = tmp_path / "pruning.yaml"
     study.write_text(PRUNING)
-    command = [str(study), *SMALL, "--seeds", "2", "--store", str(tmp_path / "store")]
+    command = [str(study), *INLINE, "--seeds", "2", "--store", str(tmp_path / "store")]
     with (
         StudyProcess(tmp_path, *command, "--results", str(tmp_path / "first")) as first,
         StudyProcess(tmp_path, *command, "--results", str(tmp_path / "second")) as second,

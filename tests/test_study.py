@@ -18,7 +18,7 @@ from optuna.storages.journal import JournalFileBackend
 from rouge_score.rouge_scorer import RougeScorer
 
 import tune_distill
-from tests.guest import SMALL
+from tests.guest import INLINE, SMALL
 from tests.records.made import LocalStore
 from tests.tiny import mini_examples, write_csv
 from tune_distill.cli.options import parse_arguments
@@ -313,7 +313,7 @@ class TestAll:
         study = tmp_path / "wider.yaml"
         study.write_text(wider.replace("num_samples: 12", "num_samples: 14"))
         store = str(folder / ".store")
-        arguments = [str(study), *SMALL, "--results", str(tmp_path), "--store", store, "--quiet"]
+        arguments = [str(study), *INLINE, "--results", str(tmp_path), "--store", store, "--quiet"]
         assert main(arguments) == 0
         frame = tune_distill.load("learning_rate", results=tmp_path)
         assert len(frame) == 14
@@ -339,7 +339,7 @@ class TestOwnData:
         self, data: Path, tiny_student: Path, tmp_path: Path
     ) -> None:
         sources = ["--data", str(data), "--student", str(tiny_student)]
-        assert main(["smoothing", *sources, *SMALL, "--results", str(tmp_path), "--quiet"]) == 0
+        assert main(["smoothing", *sources, *INLINE, "--results", str(tmp_path), "--quiet"]) == 0
         frame = tune_distill.load("smoothing", results=tmp_path)
         assert frame["state"].tolist() == ["complete"] * 3
         assert frame["num_train"].tolist() == [48] * 3
@@ -352,7 +352,7 @@ class TestOwnData:
             "name: rates\nquestion: Which rates diverge?\n"
             "vary: {train.learning_rate: [1e-3, 1e30]}\n"
         )
-        assert main([str(study), *SMALL, "--results", str(tmp_path)]) == 1
+        assert main([str(study), *INLINE, "--results", str(tmp_path)]) == 1
         frame = tune_distill.load("rates", results=tmp_path).set_index("learning_rate")
         assert frame.loc[1e-3, "state"] == "complete"
         assert frame.loc[1e30, "state"] == "failed"
@@ -360,7 +360,7 @@ class TestOwnData:
         assert "1 complete, 0 pruned, 1 failed" in capsys.readouterr().out
 
     def test_seeds_are_replicates_and_one_seed_is_kept(self, tmp_path: Path) -> None:
-        arguments = ["smoothing", *SMALL, "--results", str(tmp_path), "--quiet"]
+        arguments = ["smoothing", *INLINE, "--results", str(tmp_path), "--quiet"]
         assert main(arguments) == 0
         assert main([*arguments, "--seeds", "2"]) == 0
         frame = tune_distill.load("smoothing", results=tmp_path)
@@ -368,7 +368,7 @@ class TestOwnData:
         assert frame["reused"].tolist() == [True, False] * 3
 
     def test_no_reuse_makes_everything_again_with_the_same_numbers(self, tmp_path: Path) -> None:
-        arguments = ["smoothing", *SMALL, "--results", str(tmp_path), "--quiet"]
+        arguments = ["smoothing", *INLINE, "--results", str(tmp_path), "--quiet"]
         assert main(arguments) == 0
         before = tune_distill.load("smoothing", results=tmp_path)
         assert main([*arguments, "--no-reuse"]) == 0
@@ -404,8 +404,8 @@ class TestOwnData:
             "scheduler: {type: asha, grace_fraction: 0.3, reduction_factor: 2}\n"
             "metric: {name: eval_loss, mode: min}\n"
         )
-        arguments = [str(study), *SMALL, "--results", str(tmp_path), "--quiet"]
-        first = main([*arguments, "--max-concurrent", "1"])
+        arguments = [str(study), *INLINE, "--results", str(tmp_path), "--quiet"]
+        first = main(arguments)
         frame = tune_distill.load("asha", results=tmp_path).set_index(
             ["learning_rate", "temperature"]
         )
@@ -420,7 +420,7 @@ class TestOwnData:
     def test_what_is_damaged_in_the_store_is_made_again(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        arguments = ["smoothing", *SMALL, "--results", str(tmp_path), "--quiet"]
+        arguments = ["smoothing", *INLINE, "--results", str(tmp_path), "--quiet"]
         assert main(arguments) == 0
         before = tune_distill.load("smoothing", results=tmp_path)
         store = LocalStore(tmp_path / ".store")

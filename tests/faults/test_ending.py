@@ -16,9 +16,9 @@ from tests.faults.studies import (
     assert_store_is_clean,
     ends,
 )
+from tests.guest import INLINE
 from tests.processes import wait_until
 from tests.study_process import StudyProcess
-from tests.test_study import SMALL
 from tune_distill.records.trials import INTERRUPTED
 
 pytestmark = pytest.mark.slow
@@ -65,22 +65,22 @@ def _assert_tables_hold(folder: Path, states: dict[str, str]) -> None:
     assert set(frame["error"].dropna()) == {INTERRUPTED}
 
 
-def test_a_wider_study_trains_only_what_is_new(cluster: Cluster, folder: Path) -> None:
+def test_a_wider_study_trains_only_what_is_new(folder: Path) -> None:
     narrow = {"label_smoothing=0.0,seed=0", "label_smoothing=0.1,seed=0"}
-    assert _trained(cluster, folder, "[0.0, 0.1]") == narrow
+    assert _trained(folder, "[0.0, 0.1]") == narrow
     wide = {f"label_smoothing={value},seed={seed}" for value in (0.0, 0.1, 0.2) for seed in (0, 1)}
-    assert _trained(cluster, folder, "[0.0, 0.1, 0.2]", "--seeds", "2") == wide - narrow
+    assert _trained(folder, "[0.0, 0.1, 0.2]", "--seeds", "2") == wide - narrow
     frame = tune_distill.load("wider", results=folder / "results")
     assert set(frame["trial_id"]) == wide
     assert set(frame[frame["reused"]]["trial_id"]) == narrow
 
 
-def _trained(cluster: Cluster, folder: Path, values: str, *more: str) -> set[str]:
-    """The trials that a worker was given for a study of these values; all complete."""
+def _trained(folder: Path, values: str, *more: str) -> set[str]:
+    """The trials that were started for a study of these values; all complete."""
     (folder / "wider.yaml").write_text(
         f"name: wider\nquestion: Does it help?\nvary: {{train.label_smoothing: {values}}}\n"
     )
-    with cluster.study(folder, "./wider.yaml", *SMALL, *more) as study:
+    with StudyProcess(folder, "./wider.yaml", *INLINE, *more) as study:
         assert study.wait() == 0, study.report()
     assert set(ends(study.events).values()) == {"complete"}
     return {event["trial_id"] for event in study.events if event["event"] == "started"}
