@@ -96,8 +96,8 @@ def cluster(three_nodes: Cluster) -> Cluster:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results folder of the same studies, run here by Ray's local cluster in peace."""
+    """The results folder of the same studies, run in peace in one process without Ray."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    with StudyProcess(folder, "smoothing", "temperature", *LONG) as study:
+    with StudyProcess(folder, "smoothing", "temperature", *LONG, "--executor", "inline") as study:
         assert study.wait() == 0, study.report()
     return folder / "results"
