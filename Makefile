@@ -13,33 +13,40 @@ BIN := .venv/bin
 # torch first, at the pinned version: asked for as a range, pip may fetch another build of it.
 TORCH := $(shell grep '^torch==' constraints.txt)
 
-.PHONY: study test test-quick test-faults test-lowest test-all bench lint schema clean
+.PHONY: study test test-quick proofs test-faults test-lowest test-all bench lint schema clean
 
 study: .venv/installed
 	$(BIN)/python -m tune_distill.study $(STUDY) $(ARGS)
 
-# Two files of tests at a time: the slow ones mostly wait for processes to start.
+# All of the product's behaviour, real Ray included. Two files of tests at a time: the slow ones mostly
+# wait for processes to start.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90
+	$(PYTEST) -m "not proof"
 
 test-quick: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow and not proof"
+
+# The long proofs: kills, clusters, 2,000 study files, and how often a verdict is wrong.
+proofs: .venv/installed-dev
+	$(PYTEST) -m proof
 
 # Every kill and cut at five moments instead of one, and 300 changes to stored files instead of 30;
 # some need root, for namespaces of their own.
 test-faults: .venv/installed-dev
 	TUNE_DISTILL_KILLS=5 TUNE_DISTILL_CHANGES=300 $(BIN)/python -m pytest tests/faults
 
-# The whole suite with its long proofs: each undocumented name of Ray missing in turn, every kill.
+# The whole suite, with each undocumented name of Ray missing in turn and each kill at five moments.
 test-all: .venv/installed-dev
-	TUNE_DISTILL_PROOFS=all TUNE_DISTILL_KILLS=5 $(BIN)/python -m pytest -n 2 --dist loadfile
+	TUNE_DISTILL_PROOFS=all TUNE_DISTILL_KILLS=5 $(PYTEST)
 
 # The quick tests and one study with the oldest versions that pyproject.toml allows, in an environment
 # of their own. torch stays at its pin: other versions bring gigabytes of libraries for GPUs. Old
 # packages warn of what newer ones beside them will change, so warnings are no errors here.
 LOWEST := .venv-lowest
 test-lowest: $(LOWEST)/installed
-	$(LOWEST)/bin/python -m pytest -m "not slow" -W default
+	$(LOWEST)/bin/python -m pytest -m "not slow and not proof" -W default
 	rm -rf $(LOWEST)/results
 	$(LOWEST)/bin/python -m tune_distill.study smoothing --results $(LOWEST)/results
 

@@ -35,8 +35,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Quick tests run before slow ones, so that a broken change shows soon."""
-    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+    """Quick tests run before slow ones and proofs, so that a broken change shows soon."""
+    items.sort(key=lambda item: any(map(item.get_closest_marker, ("slow", "proof"))))
 
 
 @pytest.fixture(scope="session")

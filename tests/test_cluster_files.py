@@ -355,7 +355,7 @@ class TestDockerfile:
     def test_it_installs_what_the_project_names(self) -> None:
         assert asked_extras(text("Dockerfile")) == {"cluster"}
 
-    @pytest.mark.slow
+    @pytest.mark.proof
     def test_the_wheel_needs_nothing_that_is_not_copied(self, tmp_path: Path) -> None:
         context = tmp_path / "context"
         context.mkdir()
@@ -393,7 +393,7 @@ class TestSlurm:
         assert ended.stderr.startswith("usage: sbatch")
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 class TestSlurmJob:
     def test_a_study_runs_on_all_its_nodes_and_nothing_stays(self, tmp_path: Path) -> None:
         with slurm.job(tmp_path, "smoothing", *SMALL) as (job, private):

@@ -12,7 +12,7 @@ from tests.clusters import Cluster, needs_namespaces, needs_root
 from tests.processes import processes, wait_until
 from tests.study_process import StudyProcess
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 _NUM_CPUS = "import ray, sys; ray.init(sys.argv[1]); print(ray.cluster_resources().get('CPU', 0))"
 

@@ -14,7 +14,7 @@ from tests.analysis.planted import Plant, plant
 NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "analysis.ipynb"
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 # Jupyter's own: it talks to its kernel over loopback, and says that others could listen.
 @pytest.mark.filterwarnings("ignore")
 def test_the_notebook_remakes_a_figure(tmp_path):

@@ -16,7 +16,7 @@ from tune_distill.records.mirror import mirrored
 from tune_distill.records.objects import ObjectStore
 from tune_distill.study import main
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 RESULTS = "s3://studies/results"
 STUDY = [

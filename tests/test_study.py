@@ -456,6 +456,7 @@ LONGER = [
 class TestKilled:
     """The command is killed in the middle; the same command again goes on."""
 
+    @pytest.mark.proof
     def test_sigkill_then_the_same_command_ends_in_the_same_weights(self, tmp_path: Path) -> None:
         longer = [*SMALL, *LONGER]
         store = LocalStore(tmp_path / "killed" / ".store")
@@ -503,7 +504,7 @@ class TestKilled:
             )
             assert ours == theirs
 
-    @pytest.mark.parametrize("num_complete", [0, 1])
+    @pytest.mark.parametrize("num_complete", [pytest.param(0, marks=pytest.mark.proof), 1])
     def test_ctrl_c_keeps_what_is_complete(self, tmp_path: Path, num_complete: int) -> None:
         longer = [*SMALL, *LONGER]
         store = LocalStore(tmp_path / ".store")

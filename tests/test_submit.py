@@ -417,6 +417,7 @@ class TestOnACluster:
             assert told in line
             assert "copy the head's ~/.ray/auth_token" in line
 
+    @pytest.mark.proof
     def test_a_study_is_left_alone_stopped_and_gone_on_with(self, laptop):
         done = laptop.run("smoothing", *LONG, "--detach", "--results", "~/left")
         assert done.returncode == 0
@@ -448,6 +449,7 @@ class TestOnACluster:
         assert len(trials) == 3
         assert "failed" in set(trials["state"])
 
+    @pytest.mark.proof
     def test_the_users_files_and_directories_travel(self, laptop, tiny_student):
         (laptop.folder / "flan").symlink_to(tiny_student)
         for split in ("train", "validation"):
@@ -466,6 +468,7 @@ class TestOnACluster:
         assert plan.returncode == 0
         assert list(trials["num_train"]) == [48, 48]
 
+    @pytest.mark.proof
     def test_how_a_study_ends_is_the_exit_code(self, laptop):
         gone = laptop.run("smoothing", *SMALL, "--student", "/gone/on/the/cluster")
         assert gone.returncode == 2
@@ -482,6 +485,7 @@ class TestOnACluster:
         missing = laptop.run("fetch", gone.stdout.split()[1].rstrip(";"))
         assert missing.returncode in (0, 2)
 
+    @pytest.mark.proof
     def test_a_driver_here_finds_the_token(self, laptop, cluster):
         arguments = ("smoothing", *SMALL, "--quiet")
         named = laptop.run(*arguments, "--address", cluster.address, module="study")

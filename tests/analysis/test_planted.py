@@ -70,7 +70,7 @@ def ten_points():
     return verdicts(TEN_POINTS, range(200))
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_difference_is_seldom_claimed_where_there_is_none(alike):
     claimed = [verdict.outcome in ("better", "worse") for verdict in alike]
     assert np.mean(claimed) <= 0.05
@@ -78,13 +78,13 @@ def test_a_difference_is_seldom_claimed_where_there_is_none(alike):
     assert np.mean(kept) >= 0.975
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_ten_points_are_found(ten_points):
     found = [verdict.outcome == "better" and verdict.recommended == 2 for verdict in ten_points]
     assert np.mean(found) >= 0.9
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_intervals_hold_the_truth(alike, ten_points):
     among_alike, among_ten = coverage(ALIKE, alike), coverage(TEN_POINTS, ten_points)
     for metric in KNOWN:
@@ -93,7 +93,7 @@ def test_intervals_hold_the_truth(alike, ten_points):
         assert 0.93 <= np.mean(held) <= 0.97, metric
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("num_seeds", "seed_sd"), [(2, 0.01), (2, 0.03), (3, 0.0), (3, 0.03), (5, 0.02)]
 )
@@ -107,7 +107,7 @@ def test_claims_are_seldom_however_much_seeds_differ(num_seeds, seed_sd):
     assert np.mean(accuracy) >= 0.92
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_claims_are_seldom_where_the_baseline_moves_alone():
     """Pooled over five settings that move as one, seeds would seem to matter little."""
     found = verdicts(LOOSE_BASELINE, range(600))

@@ -118,7 +118,7 @@ def test_a_changed_file_changes_no_number(
     assert set_aside(results) == before
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("seed", range(1000, 1000 + NUM_COMMANDS))
 def test_the_command_ends_well_on_a_changed_file(
     study: Study,

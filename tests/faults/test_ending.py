@@ -21,7 +21,7 @@ from tests.processes import wait_until
 from tests.study_process import StudyProcess
 from tune_distill.records.trials import INTERRUPTED
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 
 def test_signals_end_it_cleanly(cluster: Cluster, folder: Path, undisturbed: Path) -> None:

@@ -24,7 +24,7 @@ from tests.faults.studies import (
 )
 from tests.study_process import Event, StudyProcess
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 
 def assert_one_retried(events: list[Event], trial_id: str, results: Path) -> None:

@@ -24,7 +24,7 @@ from tests.faults.studies import (
 from tests.processes import wait_until
 from tests.study_process import Event, StudyProcess
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 
 def test_the_plan_says_how_trials_fit_and_what_never_can(cluster: Cluster, folder: Path) -> None:

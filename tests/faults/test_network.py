@@ -13,7 +13,7 @@ from tests.faults.studies import LONG, assert_same_tables, assert_store_is_clean
 from tests.faults.test_kills import assert_one_retried
 from tests.processes import wait_until
 
-pytestmark = [pytest.mark.slow, needs_namespaces]
+pytestmark = [pytest.mark.proof, needs_namespaces]
 
 
 @pytest.fixture

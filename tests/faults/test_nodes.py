@@ -15,7 +15,7 @@ from tests.faults.studies import (
     retries,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 
 @needs_root

@@ -11,7 +11,7 @@ from tests.clusters import Cluster
 from tests.faults.studies import LONG, assert_same_tables, assert_store_is_clean
 from tests.study_process import Event, StudyProcess
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.proof
 
 
 def test_two_studies_that_share_a_run(cluster: Cluster, folder: Path, undisturbed: Path) -> None:

@@ -103,7 +103,7 @@ def test_no_temporary_file_is_left(drawn):
     assert [path for path in drawn.parent.rglob("*") if path.name.startswith(".")] == []
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("name", [*SHIPPED, "hard names", "many settings", "two numbers", "null"])
 def test_every_kind_of_study_is_reported(studies, name, tmp_path):
     copied = studies.copy(name, tmp_path)
@@ -166,7 +166,7 @@ EXOTIC = (
 
 @pytest.mark.parametrize(
     "name",
-    [*EXOTIC, *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS if n not in EXOTIC)],
+    [*EXOTIC, *(pytest.param(n, marks=pytest.mark.proof) for n in OTHERS if n not in EXOTIC)],
 )
 def test_every_shape_of_study_is_reported(studies, sketched, name, tmp_path):
     copied = studies.copy(name, tmp_path)
@@ -297,7 +297,7 @@ def test_figures_that_are_no_longer_made_disappear(folder):
     )
 
 
-@pytest.mark.parametrize("sketch", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sketch", [True, pytest.param(False, marks=pytest.mark.proof)])
 def test_equal_tables_give_equal_bytes_wherever_they_lie(studies, tmp_path, request, sketch):
     if sketch:
         request.getfixturevalue("sketched")

@@ -91,14 +91,26 @@ texts = st.one_of(
 ).map(lambda text: text[: 2**16])
 
 
-@pytest.mark.slow
 # Of a failing file that is printed whole.
-@pytest.mark.filterwarnings("ignore:Generating overly large repr")
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
+
+@pytest.mark.parametrize("kind", ["study", "profile"])
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
+@given(text=texts)
+def test_a_file_is_accepted_or_refused_soon_and_in_a_few_lines(kind, text, tmp_path_factory):
+    check(kind, text, tmp_path_factory.getbasetemp() / f"fuzzed-{kind}.yaml")
+
+
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", ["study", "profile"])
 @settings(max_examples=1000, suppress_health_check=list(HealthCheck))
 @given(text=texts)
-def test_a_file_is_accepted_or_refused_soon_and_in_a_few_lines(kind, text, tmp_path_factory):
-    path: Path = tmp_path_factory.getbasetemp() / f"fuzzed-{kind}.yaml"
+def test_two_thousand_files_are(kind, text, tmp_path_factory):
+    check(kind, text, tmp_path_factory.getbasetemp() / f"fuzzed-{kind}.yaml")
+
+
+def check(kind: str, text: str, path: Path) -> None:
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     arguments = [str(path)] if kind == "study" else ["smoothing", "--profile", str(path)]
     # Of this process alone: other tests may have the processor meanwhile.

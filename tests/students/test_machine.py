@@ -47,7 +47,7 @@ def trained(**environment: str) -> tuple[str, float]:
     return which, float(loss)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_another_instruction_set_is_told_and_differs_in_the_last_digits_alone() -> None:
     which, loss = trained()
     assert trained() == (which, loss)

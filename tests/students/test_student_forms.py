@@ -26,7 +26,7 @@ from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Decode
 from tune_distill.students.registry import read_student
 from tune_distill.students.t5.decoding import decode
-from tune_distill.students.t5.model import Layout
+from tune_distill.students.t5.layout import Layout
 from tune_distill.students.tokens import tokenize_examples
 from tune_distill.students.untrained import Untrained
 from tune_distill.tasks.outputs import source_text

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from tune_distill.spec.profile import Student
-from tune_distill.students.t5.model import Layout
+from tune_distill.students.t5.layout import Layout
 from tune_distill.students.tensors import Pairs, collate
 from tune_distill.students.untrained import load_student
 

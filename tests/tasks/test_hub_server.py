@@ -42,7 +42,7 @@ print(json.dumps(said))
 """
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_second_study_reaches_the_hub_that_the_first_did_not(tmp_path: Path) -> None:
     port = free_port()
     environment = os.environ | {

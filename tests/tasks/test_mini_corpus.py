@@ -26,6 +26,8 @@ from tune_distill.tasks.mini.corpus import (
 
 # Other examples under the same version would be taken for those of stored runs.
 DIGESTS = {1: "6e29c47d788fbc18df27d53db7ce3df0a0ee10602494d70278d5389a1a6a8073"}
+# The tokens of the student `mini` are numbered by these words.
+WORDS_DIGEST = "b751ca573aa0ac6b4222e395f7f8ef46f67d03cb4abecae6cb27099bea07457a"
 
 DIGEST_SCRIPT = """
 import hashlib
@@ -54,6 +56,10 @@ def test_the_examples_of_a_version_never_change(
 ) -> None:
     content = b"".join(row.digest() for row in train + validation)
     assert hashlib.sha256(content).hexdigest() == DIGESTS[MINI_CORPUS_VERSION]
+
+
+def test_the_words_of_a_version_never_change() -> None:
+    assert hashlib.sha256(" ".join(vocabulary()).encode()).hexdigest() == WORDS_DIGEST
 
 
 def test_another_hash_seed_gives_the_same_examples_and_words(

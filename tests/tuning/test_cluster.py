@@ -53,6 +53,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("missing", ["all", *IN_TURN])
+@pytest.mark.proof
 def test_a_study_completes_with_the_same_numbers_without_undocumented_names(
     missing: str, plain: Path, tmp_path: Path
 ) -> None:
@@ -71,6 +72,7 @@ def _of_other_commands() -> set[str]:
     return {path for path in EACH if any(word in path for word in words)}
 
 
+@pytest.mark.proof
 def test_a_worker_that_dies_is_recovered_by_tune_alone(tmp_path: Path) -> None:
     # Without QUIET, Ray's own words about the death would stand among the lines of JSON.
     missing = [name.path for each in CAPABILITIES if each != QUIET for name in each.names]
@@ -125,6 +127,7 @@ def test_a_ray_that_cannot_start_is_one_message(variable: str, value: str, tmp_p
 
 # Ray itself would wait 30 s for either.
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+@pytest.mark.proof
 def test_a_ray_that_dies_at_its_start_is_one_message(name: str, tmp_path: Path) -> None:
     with StudyProcess(tmp_path, "smoothing", *SMALL) as study:
         wait_until(lambda: _has_begun(study, name), f"a {name}")
@@ -136,6 +139,7 @@ def test_a_ray_that_dies_at_its_start_is_one_message(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
+@pytest.mark.proof
 def test_a_ray_that_dies_in_the_middle_ends_the_study_with_what_is_complete(
     name: str, tmp_path: Path
 ) -> None:
@@ -175,6 +179,7 @@ def _niceness(pid: int) -> int:
     return os.getpriority(os.PRIO_PROCESS, pid)
 
 
+@pytest.mark.proof
 def test_workers_have_the_niceness_that_was_asked_for(tmp_path: Path) -> None:
     with StudyProcess(tmp_path, "smoothing", *LONG, "--nice", "7") as study:
         event = study.wait_for(lambda event: event["event"] == "progressed")
@@ -205,6 +210,7 @@ print("as before")
 """
 
 
+@pytest.mark.proof
 def test_a_second_study_in_the_process_works_like_the_first(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", TWICE, *SMALL], cwd=tmp_path, capture_output=True, text=True

@@ -8,12 +8,8 @@ from typing import Literal
 
 from tune_distill.analysis.results import StudyResults
 from tune_distill.analysis.scores import LOWER_IS_BETTER
-from tune_distill.analysis.statistics.comparisons import (
-    Comparison,
-    Comparisons,
-    compare,
-    improvement,
-)
+from tune_distill.analysis.statistics.comparison import Comparison, Comparisons, improvement
+from tune_distill.analysis.statistics.comparisons import compare
 from tune_distill.analysis.statistics.scaling import Scaling, scaling
 from tune_distill.analysis.statistics.shapes import (
     SAME_COST,

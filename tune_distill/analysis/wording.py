@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tune_distill.analysis.results import setting_phrase, short_name, words
 from tune_distill.analysis.scores import LOWER_IS_BETTER
-from tune_distill.analysis.statistics.comparisons import Comparison
+from tune_distill.analysis.statistics.comparison import Comparison
 from tune_distill.analysis.statistics.significance import ALPHA, POWER
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.spec.profile import Profile

@@ -116,6 +116,7 @@ def _study_parser() -> argparse.ArgumentParser:
     # Of the study command; known, so that it can be said why they are not taken.
     for flag in ("--list", "--dry-run", "--explain"):
         parser.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--executor", default="ray", help=argparse.SUPPRESS)
     return parser
 
 
@@ -152,6 +153,11 @@ def _require_study(parser: argparse.ArgumentParser, parsed: argparse.Namespace) 
         if getattr(parsed, name):
             flag = f"--{name.replace('_', '-')}"
             parser.error(f"{flag} runs nothing: use python -m tune_distill.study {flag}")
+    if parsed.executor != "ray":
+        parser.error(
+            f"--executor: must be ray on a cluster, got {parsed.executor!r}; "
+            "use python -m tune_distill.study to run a study in its own process"
+        )
     if not parsed.studies:
         parser.error("name a study, 'all', a study file, or one of " + ", ".join(COMMANDS))
     if "all" in parsed.studies and len(parsed.studies) > 1:

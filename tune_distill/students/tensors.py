@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from tune_distill.students.t5.model import T5, Layout
+from tune_distill.students.t5.layout import Layout
+from tune_distill.students.t5.model import T5
 from tune_distill.students.tokens import Ints
 
 

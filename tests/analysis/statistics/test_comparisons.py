@@ -13,7 +13,8 @@ from tests.analysis.planted import Plant, plant
 from tests.records.made import study_of
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.scores import METRICS
-from tune_distill.analysis.statistics.comparisons import compare, improvement
+from tune_distill.analysis.statistics.comparison import improvement
+from tune_distill.analysis.statistics.comparisons import compare
 from tune_distill.analysis.statistics.resampling import NUM_RESAMPLES, pooled_seed_noise
 from tune_distill.analysis.statistics.significance import ALPHA
 from tune_distill.analysis.tables import load

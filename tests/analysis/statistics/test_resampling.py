@@ -454,7 +454,7 @@ def test_values_that_are_all_the_same_are_as_sure_as_their_signs(num_examples, p
     assert found.p_value == p_value == stats.binomtest(0, num_examples).pvalue
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("num_seeds", "seed_sd"), [(2, 0.0), (2, 0.05), (3, 0.0), (3, 0.05), (5, 0.02)]
 )

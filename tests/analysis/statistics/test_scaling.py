@@ -256,7 +256,7 @@ def test_seeds_widen_the_interval_by_students_t():
     assert 1.05 < np.mean(widths[0] / widths[1]) < 1.2
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(("num_seeds", "least"), [(2, 0.88), (3, 0.915)])
 def test_intervals_cover_the_law_of_a_study(num_seeds, least):
     planted = PowerLaw(0.26, 0.33, 0, 1.0)
@@ -275,14 +275,14 @@ def test_intervals_cover_the_law_of_a_study(num_seeds, least):
     assert np.mean(held) >= least
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_curve_that_went_flat_is_seldom_said_to_rise():
     what = Plant(study="data_size", accuracy=(0.6, 0.72, 0.72), num_examples=500)
     conclusions = [found.conclusion for found in judged(what, 60)]
     assert conclusions.count("more data helps") <= 3
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("sizes", "planted"),
     [

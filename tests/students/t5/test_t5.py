@@ -12,7 +12,8 @@ from tests.students.random_t5 import ours
 from tune_distill.spec.errors import StudentError
 from tune_distill.students.mini import mini_student
 from tune_distill.students.t5.architecture import ACTIVATIONS, Architecture
-from tune_distill.students.t5.model import T5, Layout
+from tune_distill.students.t5.layout import Layout
+from tune_distill.students.t5.model import T5
 
 SMALL: dict[str, Any] = {
     "vocab_size": 50,

@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tune_distill.analysis.results import StudyResults
-from tune_distill.analysis.scores import LOWER_IS_BETTER, Scores
-from tune_distill.analysis.statistics.power import (
-    examples_needed,
-    seeds_needed,
-    smallest_detectable,
+from tune_distill.analysis.scores import Scores
+from tune_distill.analysis.statistics.comparison import (
+    Comparison,
+    Comparisons,
+    Family,
+    corrected,
+    improvement,
 )
 from tune_distill.analysis.statistics.resampling import (
     Estimate,
@@ -31,90 +32,14 @@ from tune_distill.analysis.statistics.resampling import (
     pooled_seed_noise,
     resampled_means,
 )
-from tune_distill.analysis.statistics.significance import ALPHA, holm, mcnemar
+from tune_distill.analysis.statistics.significance import mcnemar
 
 Real = NDArray[np.float64]
-Family = Literal["baseline", "best", "other metrics"]
 
 _PAIRS_AT_ONCE = 1000
 
 _UNBOUNDED = frozenset({"eval_loss"})
 """Metrics that are not shares from 0 to 1."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A setting's metric less the reference's, on the examples and seeds that both have.
-
-    `mcnemar` are the exact p-values of the single seeds, where answers are simply right or wrong;
-    with one seed, and no other to show seed noise, its is `p_value`. `num_compared` is the size of
-    the family that `p_adjusted` is corrected for.
-    """
-
-    setting: int
-    reference: int
-    metric: str
-    family: Family
-    estimate: Estimate
-    test: Literal["exact McNemar", "paired bootstrap"]
-    p_value: float
-    mcnemar: tuple[float, ...] = ()
-    p_adjusted: float = 1.0
-    num_compared: int = 1
-
-    @property
-    def detectable(self) -> bool:
-        return self.p_adjusted < ALPHA
-
-    @property
-    def gain(self) -> float:
-        """The difference, positive where the setting is better."""
-        return improvement(self.metric, self.estimate.value)
-
-    @property
-    def better(self) -> bool:
-        return self.detectable and self.gain > 0
-
-    @property
-    def worse(self) -> bool:
-        return self.detectable and self.gain < 0
-
-    @property
-    def smallest_detectable(self) -> float:
-        return smallest_detectable(self.estimate, self.num_compared)
-
-    @property
-    def examples_needed(self) -> int | None:
-        return examples_needed(self.estimate, self.num_compared)
-
-    @property
-    def seeds_needed(self) -> int | None:
-        return seeds_needed(self.estimate, self.num_compared)
-
-
-@dataclass(frozen=True)
-class Comparisons:
-    """What a study's numbers say.
-
-    `levels[metric][setting]` are the means with their intervals. `best` has the best mean of the
-    study's metric, none where nothing was measured. `resampled[setting]` (B) are its means of the
-    study's metric over resamples of the examples, the same ones for all settings. `not_compared`
-    says of settings why they were not.
-    """
-
-    levels: dict[str, dict[int, Estimate]]
-    best: int | None
-    with_baseline: list[Comparison]
-    with_best: list[Comparison]
-    not_compared: dict[int, str]
-    resampled: dict[int, Real]
-
-    def of(self, metric: str) -> list[Comparison]:
-        """The comparisons with the baseline in this metric."""
-        return [one for one in self.with_baseline if one.metric == metric]
-
-    def level(self, metric: str, setting: int) -> Estimate | None:
-        return self.levels.get(metric, {}).get(setting)
 
 
 @dataclass(frozen=True)
@@ -173,12 +98,12 @@ def compare(results: StudyResults) -> Comparisons:
                 resampled[pair.setting] = means_B.copy()
         else:
             compared.append(_comparison(pair, ours, results.baseline, metric))
-    corrected = _corrected(compared)
+    adjusted = corrected(compared)
     return Comparisons(
         found,
         best,
-        [one for one in corrected if one.family != "best"],
-        [one for one in corrected if one.family == "best"],
+        [one for one in adjusted if one.family != "best"],
+        [one for one in adjusted if one.family == "best"],
         not_compared,
         resampled,
     )
@@ -194,11 +119,6 @@ def _resampled(scores: Scores, pairs: Sequence[_Pair]) -> Iterator[tuple[_Pair, 
         some = pairs[start : start + _PAIRS_AT_ONCE]
         columns = [(pair.examples, pair.values(scores).mean(axis=0)) for pair in some]
         yield from zip(some, resampled_means(columns, len(scores.example_ids)), strict=True)
-
-
-def improvement(metric: str, difference: float) -> float:
-    """The difference, positive where it is for the better."""
-    return -difference if metric in LOWER_IS_BETTER else difference
 
 
 def _differences(
@@ -325,16 +245,3 @@ def _comparison(pair: _Pair, ours: Estimate, baseline: int | None, study_metric:
         p_value=pair.mcnemar[0] if exact else ours.p_value,
         mcnemar=pair.mcnemar,
     )
-
-
-def _corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The comparisons with Holm's correction within each family."""
-    corrected: list[Any] = list(comparisons)
-    for family in ("baseline", "best", "other metrics"):
-        members = [i for i, one in enumerate(comparisons) if one.family == family]
-        adjusted = holm([comparisons[index].p_value for index in members])
-        for index, p_adjusted in zip(members, adjusted, strict=True):
-            corrected[index] = replace(
-                comparisons[index], p_adjusted=p_adjusted, num_compared=len(members)
-            )
-    return corrected

@@ -18,7 +18,7 @@ from scipy import stats
 
 from tune_distill.analysis.results import StudyResults
 from tune_distill.analysis.scores import LOWER_IS_BETTER
-from tune_distill.analysis.statistics.comparisons import Comparisons
+from tune_distill.analysis.statistics.comparison import Comparisons
 
 Real = NDArray[np.float64]
 Conclusion = Literal["more data helps", "has saturated", "cannot tell"]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from tune_distill.analysis.results import StudyResults
 from tune_distill.analysis.scores import LOWER_IS_BETTER
-from tune_distill.analysis.statistics.comparisons import Comparison, Comparisons, improvement
+from tune_distill.analysis.statistics.comparison import Comparison, Comparisons, improvement
 
 
 @dataclass(frozen=True)

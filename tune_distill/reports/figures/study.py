@@ -8,7 +8,7 @@ import numpy as np
 
 from tune_distill.analysis.results import SettingValues, short_name, words
 from tune_distill.analysis.scores import ANSWERS
-from tune_distill.analysis.statistics.comparisons import Comparison
+from tune_distill.analysis.statistics.comparison import Comparison
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import METRIC_NAMES, difference_text

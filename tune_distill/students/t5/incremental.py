@@ -18,7 +18,8 @@ import torch
 from torch.nn.functional import embedding, pad
 
 from tune_distill.students.t5.kernels import product
-from tune_distill.students.t5.model import T5, Layout
+from tune_distill.students.t5.layout import Layout
+from tune_distill.students.t5.model import T5
 from tune_distill.students.tensors import joined
 from tune_distill.students.tokens import Ints
 

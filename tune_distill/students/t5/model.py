@@ -14,29 +14,18 @@ heads, D model dimensions, E dimensions of a head, G rows times heads.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import dropout, embedding, gelu, relu, silu
+from torch.nn.functional import embedding
 
 from tune_distill.spec.profile import Precision
 from tune_distill.students.t5.architecture import Architecture
-from tune_distill.students.t5.kernels import attention_scores, gather, product, rms_norm, spread
-
-# oneDNN makes code for each size of a product that it meets: the fewer sizes, the better.
-_ROUND = 32
-
-_FUNCTIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "gelu": gelu,
-    "gelu_new": partial(gelu, approximate="tanh"),
-    "relu": relu,
-    "silu": silu,
-}
+from tune_distill.students.t5.kernels import product
+from tune_distill.students.t5.layers import Block, Matrix, Norm
+from tune_distill.students.t5.layout import Layout
 
 
 class T5(nn.Module):
@@ -118,195 +107,6 @@ class T5(nn.Module):
         if self.config.scale_decoder_outputs:
             hidden_ND = hidden_ND * self.config.d_model**-0.5
         return product(hidden_ND, self.lm_head.weight)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where the tokens of several rows stand, if each row is padded to the longest.
-
-    Only attention looks along rows, and needs them padded; all else is done token by token, for N
-    tokens: the M that there are, and a few that stand nowhere and fill up a round number.
-    """
-
-    places_M: torch.Tensor
-    """int64: row times longest plus position."""
-    num_tokens: int
-    num_rows: int
-    longest: int
-
-    @classmethod
-    def of(cls, lengths: Sequence[int], device: torch.device) -> Layout:
-        longest = max(lengths)
-        # Made here, from lengths: on a GPU, to look for tokens would wait for it.
-        places = [row * longest + np.arange(length) for row, length in enumerate(lengths)]
-        places_M = torch.from_numpy(np.concatenate(places)).to(device)
-        num_tokens = -(-len(places_M) // _ROUND) * _ROUND
-        return cls(places_M, num_tokens, len(lengths), longest)
-
-    def pad(self, x_NK: torch.Tensor) -> torch.Tensor:
-        """Shape (B, longest, K), with zeros for padding."""
-        padded = spread(x_NK, self.places_M, self.num_rows * self.longest)
-        return padded.view(self.num_rows, self.longest, -1)
-
-    def unpad(self, x_BLK: torch.Tensor) -> torch.Tensor:
-        """Shape (N, K), without padding."""
-        return gather(x_BLK.flatten(0, 1), self.places_M, self.num_tokens)
-
-    def mask(self) -> torch.Tensor:
-        """Shape (B, longest), False at padding."""
-        mask_P = torch.zeros(
-            self.num_rows * self.longest, dtype=torch.bool, device=self.places_M.device
-        )
-        return mask_P.index_fill_(0, self.places_M, True).view(self.num_rows, self.longest)
-
-    def dropout(self, x_NK: torch.Tensor, rate: float, training: bool) -> torch.Tensor:
-        """Drop what torch's dropout of padded rows drops; float32.
-
-        torch draws numbers for padding too, and so does this, to draw the same ones.
-        """
-        if not training or rate == 0:
-            return x_NK
-        noise = torch.empty(
-            self.num_rows * self.longest, x_NK.shape[1], dtype=torch.float32, device=x_NK.device
-        )
-        noise_NK = gather(noise.bernoulli_(1 - rate), self.places_M, self.num_tokens)
-        return x_NK * noise_NK.div_(1 - rate)
-
-
-class Matrix(nn.Module):
-    """Weights by which vectors are multiplied, or among whose rows they are looked up.
-
-    Without values: torch's own layers would draw random ones, for nothing.
-    """
-
-    def __init__(self, rows: int, columns: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(rows, columns))
-
-
-class Norm(nn.Module):
-    def __init__(self, config: Architecture) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(config.d_model))
-        self.epsilon = config.layer_norm_epsilon
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return rms_norm(x, self.weight, self.epsilon)
-
-
-class Attention(nn.Module):
-    """Heads that look; T5 scales no scores."""
-
-    def __init__(self, config: Architecture, *, has_bias: bool = False) -> None:
-        super().__init__()
-        inner = config.num_heads * config.d_kv
-        self.q = Matrix(inner, config.d_model)
-        self.k = Matrix(inner, config.d_model)
-        self.v = Matrix(inner, config.d_model)
-        self.o = Matrix(config.d_model, inner)
-        if has_bias:
-            self.relative_attention_bias = Matrix(
-                config.relative_attention_num_buckets, config.num_heads
-            )
-        self.config = config
-
-    def split_heads(self, x_NX: torch.Tensor, parts: int, layout: Layout) -> torch.Tensor:
-        """The parts of what one product made, (parts, G, L, E)."""
-        rows, length = layout.num_rows, layout.longest
-        heads = layout.pad(x_NX).view(rows, length, parts, self.config.num_heads, self.config.d_kv)
-        return heads.permute(2, 0, 3, 1, 4).reshape(parts, -1, length, self.config.d_kv)
-
-    def look(
-        self,
-        q_GQE: torch.Tensor,
-        k_GKE: torch.Tensor,
-        v_GKE: torch.Tensor,
-        bias_GQK: torch.Tensor,
-        layout: Layout,
-    ) -> torch.Tensor:
-        """What the heads read, (N, D)."""
-        scores_GQK = attention_scores(bias_GQK, q_GQE, k_GKE)
-        shares_GQK = dropout(scores_GQK.softmax(-1), self.config.dropout_rate, self.training)
-        read_BHQE = torch.bmm(shares_GQK, v_GKE).view(layout.num_rows, -1, *q_GQE.shape[1:])
-        return product(layout.unpad(read_BHQE.transpose(1, 2).flatten(2)), self.o.weight)
-
-
-class SelfAttentionLayer(nn.Module):
-    def __init__(self, config: Architecture, *, has_bias: bool) -> None:
-        super().__init__()
-        self.SelfAttention = Attention(config, has_bias=has_bias)
-        self.layer_norm = Norm(config)
-
-    def forward(self, x: torch.Tensor, layout: Layout, bias_GQK: torch.Tensor) -> torch.Tensor:
-        own = self.SelfAttention
-        weight = torch.cat([own.q.weight, own.k.weight, own.v.weight])
-        q, k, v = own.split_heads(product(self.layer_norm(x), weight), 3, layout)
-        return own.look(q, k, v, bias_GQK, layout)
-
-
-class CrossAttentionLayer(nn.Module):
-    def __init__(self, config: Architecture) -> None:
-        super().__init__()
-        self.EncDecAttention = Attention(config)
-        self.layer_norm = Norm(config)
-
-    def forward(
-        self,
-        x: torch.Tensor,
-        layout: Layout,
-        keys_values: tuple[torch.Tensor, torch.Tensor],
-        hidden_G1K: torch.Tensor,
-    ) -> torch.Tensor:
-        own = self.EncDecAttention
-        [q] = own.split_heads(product(self.layer_norm(x), own.q.weight), 1, layout)
-        return own.look(q, *keys_values, hidden_G1K, layout)
-
-
-class Dense(nn.Module):
-    def __init__(self, config: Architecture) -> None:
-        super().__init__()
-        if config.is_gated_act:
-            self.wi_0 = Matrix(config.d_ff, config.d_model)
-            self.wi_1 = Matrix(config.d_ff, config.d_model)
-        else:
-            self.wi = Matrix(config.d_ff, config.d_model)
-        self.wo = Matrix(config.d_model, config.d_ff)
-        self.config = config
-
-    def forward(self, x: torch.Tensor, layout: Layout | None) -> torch.Tensor:
-        activation = _FUNCTIONS[self.config.dense_act_fn]
-        if self.config.is_gated_act:
-            weight = torch.cat([self.wi_0.weight, self.wi_1.weight])
-            gate, value = product(x, weight).chunk(2, dim=-1)
-            inner = activation(gate) * value
-        else:
-            inner = activation(product(x, self.wi.weight))
-        if layout is not None:
-            inner = layout.dropout(inner, self.config.dropout_rate, self.training)
-        return product(inner, self.wo.weight)
-
-
-class FeedForwardLayer(nn.Module):
-    def __init__(self, config: Architecture) -> None:
-        super().__init__()
-        self.DenseReluDense = Dense(config)
-        self.layer_norm = Norm(config)
-
-    def forward(self, x: torch.Tensor, layout: Layout | None = None) -> torch.Tensor:
-        """Without a layout nothing is dropped."""
-        result: torch.Tensor = self.DenseReluDense(self.layer_norm(x), layout)
-        return result
-
-
-class Block(nn.Module):
-    layer: Any  # a ModuleList, whose members torch does not type
-
-    def __init__(self, config: Architecture, *, is_decoder: bool, has_bias: bool) -> None:
-        super().__init__()
-        layers: list[nn.Module] = [SelfAttentionLayer(config, has_bias=has_bias)]
-        if is_decoder:
-            layers.append(CrossAttentionLayer(config))
-        self.layer = nn.ModuleList([*layers, FeedForwardLayer(config)])
 
 
 class Stack(nn.Module):

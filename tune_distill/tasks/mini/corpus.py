@@ -46,7 +46,8 @@ def mini_nli(split: Literal["train", "validation"]) -> list[Example]:
 
 def vocabulary() -> list[str]:
     """Every distinct word that the grammar can produce, sorted; punctuation is left out."""
-    data = (value for name, value in vars(lexicon).items() if name.isupper())
+    names = [name for name in vars(lexicon) if name.isupper() and not name.startswith("_")]
+    data = [getattr(lexicon, name) for name in names]
     texts = _strings((ADDED_WORDS, *data))
     return sorted({word for text in texts for word in re.findall(r"[a-z]+", _without_slots(text))})
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
 Kind = Literal["person", "animal"]
+
+# No strings: those of this module are the words that texts may hold.
+Posture = Enum("Posture", ["water", "wheels", "feet", "seat", "hands", "paws", "teeth"])
+"""What an activity keeps the body busy with; activities of two postures exclude each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +46,14 @@ class Activity:
     singular: str  # the predicate
     plural: str  # the same for several subjects
     general: tuple[str, ...]  # predicates that follow from the activity
-    posture: str  # activities of two postures exclude each other
+    posture: Posture
     maybe: tuple[str, ...]  # predicates that may or may not be true as well
     places: tuple[Place, ...]
+
+
+def _activity(places: Iterable[str], posture: str, **words: Any) -> Activity:
+    found = tuple(_PLACES[name] for name in places)
+    return Activity(**words, posture=Posture[posture], places=found)
 
 
 def _tuples(part: Any) -> Any:
@@ -62,10 +72,7 @@ _PLACES = {name: Place(**place) for name, place in _WORDS["places"].items()}
 
 SUBJECTS = tuple(Subject(**subject) for subject in _WORDS["subjects"])
 ACTIVITIES: Mapping[Kind, tuple[Activity, ...]] = {
-    kind: tuple(
-        Activity(**{**activity, "places": tuple(_PLACES[name] for name in activity["places"])})
-        for activity in activities
-    )
+    kind: tuple(_activity(**activity) for activity in activities)
     for kind, activities in _WORDS["activities"].items()
 }
 COLORS: tuple[str, ...] = _WORDS["colors"]
