@@ -11,8 +11,8 @@ import pytest
 
 from tests.analysis.planted import Plant, plant, planted_settings, simulated, true_means
 from tune_distill.analysis.results import read_results
-from tune_distill.analysis.scores import METRICS
 from tune_distill.analysis.verdict import judge
+from tune_distill.spec.metrics import JUDGED
 
 ALIKE = Plant(accuracy=(0.7, 0.7, 0.7), num_seeds=3, num_examples=500, seed_sd=0.01)
 """Three settings with no true difference; the one in the middle is the baseline."""
@@ -157,7 +157,7 @@ def test_planted_tables_agree_with_each_other(tmp_path):
     what = replace(TEN_POINTS, num_examples=50, states={(0, 1): "failed"})
     results = read_results(plant(tmp_path, what))
     assert len(results.trials) == 9
-    for metric in METRICS:
+    for metric in JUDGED:
         assert results.complete[metric].to_numpy() == pytest.approx(
             np.nanmean(results.scores.values[metric], axis=1)
         )

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from tests.analysis.planted import Plant, plant
-from tune_distill.analysis.scores import ANSWERS, METRICS, _linearised, read_scores
+from tune_distill.analysis.scores import ANSWERS, _linearised, read_scores
 from tune_distill.analysis.tables import load
 from tune_distill.records.examples import LABELS
 from tune_distill.spec.errors import StoreError
+from tune_distill.spec.metrics import JUDGED
 
 PLANTS = {
     "plain": Plant(accuracy=(0.6, 0.7, 0.8), loss=(1.2, 1.0, 0.9), num_examples=90),
@@ -63,9 +64,9 @@ def same_scores(one, other):
 def test_values_average_to_the_metrics_of_the_trials(planted):
     folder, what = planted
     trials, scores = complete_trials(folder), scores_of(folder)
-    assert set(scores.values) == set(METRICS)
+    assert set(scores.values) == set(JUDGED)
     assert len(scores.example_ids) == what.num_examples
-    for metric in METRICS:
+    for metric in JUDGED:
         means = np.nanmean(scores.values[metric], axis=1)
         assert means == pytest.approx(trials[metric].to_numpy(), abs=1e-12), metric
 
@@ -183,7 +184,7 @@ def test_a_table_without_losses_has_the_other_metrics(folder):
     before = scores_of(folder)
     rewritten(folder, lambda table: table.drop_columns(["eval_loss", "num_target_tokens"]))
     scores = scores_of(folder)
-    assert set(scores.values) == set(METRICS) - {"eval_loss"}
+    assert set(scores.values) == set(JUDGED) - {"eval_loss"}
     for metric, values in scores.values.items():
         assert (values == before.values[metric]).all()
 

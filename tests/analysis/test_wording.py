@@ -10,11 +10,8 @@ from tests.analysis.made_studies import PLANTS, SEARCH, SMOOTHING, verdict_on
 from tests.analysis.planted import Plant, plant
 from tests.records.made import study_of
 from tune_distill.analysis.results import read_results
-from tune_distill.analysis.scores import METRICS
 from tune_distill.analysis.verdict import judge
 from tune_distill.analysis.wording import (
-    METRIC_NAMES,
-    METRIC_UNITS,
     evidence_sentence,
     profile_text,
     recommendation,
@@ -25,10 +22,6 @@ from tune_distill.analysis.wording import (
 )
 
 NUMBER = r"[+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\]"
-
-
-def test_every_metric_has_a_name_and_a_unit():
-    assert set(METRICS) <= METRIC_NAMES.keys() == METRIC_UNITS.keys()
 
 
 def test_a_better_setting(tmp_path):

@@ -1,10 +1,9 @@
-from typing import get_args
-
 import pytest
 
 from tests.spec.fakes import SMOOTHING, faults, make_study, study_faults
 from tune_distill.records.schemas import TRIALS_AFTER_SETTING, TRIALS_BEFORE_SETTING
-from tune_distill.spec.study import MetricName, Study
+from tune_distill.spec.metrics import JUDGED
+from tune_distill.spec.study import Study
 from tune_distill.spec.varied import FIXED_COLUMNS
 
 CASES = {
@@ -168,7 +167,7 @@ def test_losses_are_minimised_and_scores_maximised():
 
 
 def test_metrics_are_columns_of_the_trials_table():
-    assert set(get_args(MetricName)) <= {c.name for c in TRIALS_AFTER_SETTING}
+    assert set(JUDGED) <= {c.name for c in TRIALS_AFTER_SETTING}
 
 
 @pytest.mark.parametrize(

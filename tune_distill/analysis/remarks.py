@@ -7,13 +7,11 @@ from collections import Counter
 import pandas as pd
 
 from tune_distill.analysis.results import words
-from tune_distill.analysis.scores import LOWER_IS_BETTER
 from tune_distill.analysis.statistics.scaling import LARGEST_EXPONENT, Scaling
 from tune_distill.analysis.statistics.significance import ALPHA
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import (
-    METRIC_NAMES,
     baseline_name,
     counted,
     difference_text,
@@ -21,6 +19,7 @@ from tune_distill.analysis.wording import (
     named,
     number_text,
 )
+from tune_distill.spec.metrics import METRICS
 
 
 def findings(verdict: Verdict) -> list[str]:
@@ -32,7 +31,7 @@ def findings(verdict: Verdict) -> list[str]:
         found.append(_range_text(verdict))
     if verdict.has_tradeoff:
         front = [one.setting for one in verdict.tradeoffs if one.on_front]
-        metric = METRIC_NAMES[verdict.metric]
+        metric = METRICS[verdict.metric].label
         found.append(f"Not beaten in both {metric} and seconds a trial: {listed(verdict, front)}.")
     if verdict.censored:
         found.append(_pruned_text(verdict))
@@ -97,7 +96,7 @@ def _mixed_machines(complete: pd.DataFrame) -> list[str]:
 
 def law_text(verdict: Verdict) -> str:
     """The power law of a study of data size."""
-    law, metric = verdict.scaling, METRIC_NAMES[verdict.metric]
+    law, metric = verdict.scaling, METRICS[verdict.metric].label
     assert law is not None
     if law.law.scale == 0 or law.law.exponent == 0:
         return f"No power law fits: {metric} does not improve steadily with the data."
@@ -108,7 +107,7 @@ def law_text(verdict: Verdict) -> str:
         )
     ends = exponent_text(law)
     falls = f"{metric[0].upper()}{metric[1:]}"
-    if verdict.metric not in LOWER_IS_BETTER:
+    if not METRICS[verdict.metric].lower_is_better:
         falls = f"What {metric} lacks"
     floor = f", down to {number_text(law.law.floor)}" if law.law.floor else ""
     fit = "" if law.fit_p_value is None else f", which fits (p {law.fit_p_value:.2g})"
@@ -129,7 +128,7 @@ def _efficiency(verdict: Verdict) -> list[str]:
     results, baseline = verdict.results, verdict.results.baseline
     assert baseline is not None
     whole = verdict.found.level(verdict.metric, baseline)
-    if whole is None or whole.value == 0 or verdict.metric in LOWER_IS_BETTER:
+    if whole is None or whole.value == 0 or METRICS[verdict.metric].lower_is_better:
         return []
     sizes = results.complete.groupby("setting")["num_train"].mean()
     smaller = [one for one in verdict.primary if sizes[one.setting] < sizes[baseline]]
@@ -141,7 +140,7 @@ def _efficiency(verdict: Verdict) -> list[str]:
     share = (whole.value + nearest.estimate.value) / whole.value
     return [
         f"Data efficiency: {named(verdict, nearest.setting)} reaches {share:.0%} of the "
-        f"{METRIC_NAMES[verdict.metric]} of {baseline_name(verdict)}, {difference_text(nearest)}."
+        f"{METRICS[verdict.metric].label} of {baseline_name(verdict)}, {difference_text(nearest)}."
     ]
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tune_distill.records.examples import LABELS
 from tune_distill.records.schemas import gap, misfit
 from tune_distill.spec.errors import StoreError
+from tune_distill.spec.metrics import JUDGED, METRICS
 
 Real = NDArray[np.float64]
 
@@ -24,22 +25,8 @@ ANSWERS = (*LABELS, UNPARSED)
 """What a student may answer: a label, or something that starts with none."""
 
 # Of each metric: the column of the predictions table it is the mean of, and of which its weight.
-_SOURCES = {
-    "label_accuracy": "correct",
-    "parse_rate": "predicted_label",
-    "rouge1": "rouge1",
-    "rouge2": "rouge2",
-    "rougeL": "rougeL",
-    "faithfulness": "faithful",
-    "grounding": "grounding",
-    "eval_loss": "eval_loss",
-}
-_WEIGHTS = {"eval_loss": "num_target_tokens"}
-
-METRICS = tuple(_SOURCES)
-"""Metrics that have a number for each example."""
-
-LOWER_IS_BETTER = frozenset({"eval_loss"})
+_SOURCES = {name: column for name in JUDGED if (column := METRICS[name].answer_column)}
+_WEIGHTS = {name: column for name in JUDGED if (column := METRICS[name].weight_column)}
 
 
 @dataclass(frozen=True)

@@ -13,23 +13,14 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
+from tune_distill.spec.metrics import METRICS
 from tune_distill.spec.printable import printable_line
 
 _SHOWN = (
-    ("label_accuracy", "accuracy", ".3f"),
-    ("rougeL", "ROUGE-L", ".3f"),
-    ("faithfulness", "faithful", ".3f"),
-    ("eval_loss", "loss", ".4f"),
+    *((each.name, each.heading, each.form) for each in METRICS.values() if each.heading),
     ("training_time_s", "train s", ".1f"),
     ("decode_time_s", "decode s", ".1f"),
 )
-
-_ABSENT = {
-    "rougeL": "no reference explanation holds a word",
-    "faithfulness": "training explanations share no word that the simulator could learn from",
-    "grounding": "no explanation holds a content word",
-}
-"""Metrics that may have no meaning for a study's data, and why."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +138,9 @@ def footnotes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
             f"faithful has a ceiling of {shown}: the simulator's accuracy on gold explanations"
         )
     notes += [
-        f"{metric} is absent: {reason}"
-        for metric, reason in _ABSENT.items()
-        if complete and all(row[metric] is None for row in complete)
+        f"{metric.name} is absent: {metric.absent}"
+        for metric in METRICS.values()
+        if metric.absent and complete and all(row[metric.name] is None for row in complete)
     ]
     return notes
 

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Literal
 
 from tune_distill.analysis.results import StudyResults
-from tune_distill.analysis.scores import LOWER_IS_BETTER
 from tune_distill.analysis.statistics.comparison import Comparison, Comparisons, improvement
 from tune_distill.analysis.statistics.comparisons import compare
 from tune_distill.analysis.statistics.scaling import Scaling, scaling
@@ -24,6 +23,7 @@ from tune_distill.analysis.statistics.shapes import (
     setting_costs,
     tradeoffs,
 )
+from tune_distill.spec.metrics import METRICS
 
 Outcome = Literal["better", "worse", "no difference detected", "cannot tell"]
 
@@ -194,7 +194,7 @@ def _nearly_as_good(found: Comparisons, one: Comparison) -> bool:
     """Whether the interval rules out that the setting is much worse than the baseline."""
     level = found.level(one.metric, one.reference)
     assert level is not None
-    unit = level.value if one.metric in LOWER_IS_BETTER else 1.0
+    unit = level.value if METRICS[one.metric].lower_is_better else 1.0
     ends = (one.estimate.low, one.estimate.high)
     return min(improvement(one.metric, end) for end in ends) > -_TOLERATED * unit
 

@@ -5,36 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tune_distill.analysis.results import setting_phrase, short_name, words
-from tune_distill.analysis.scores import LOWER_IS_BETTER
 from tune_distill.analysis.statistics.comparison import Comparison
 from tune_distill.analysis.statistics.significance import ALPHA, POWER
 from tune_distill.analysis.verdict import Verdict
+from tune_distill.spec.metrics import METRICS
 from tune_distill.spec.profile import Profile
-
-METRIC_NAMES = {
-    "label_accuracy": "label accuracy",
-    "parse_rate": "parse rate",
-    "rouge1": "ROUGE-1",
-    "rouge2": "ROUGE-2",
-    "rougeL": "ROUGE-L",
-    "faithfulness": "faithfulness",
-    "grounding": "grounding",
-    "eval_loss": "evaluation loss",
-    "bertscore": "BERTScore",
-}
-
-METRIC_UNITS = {
-    "label_accuracy": "share of answers",
-    "parse_rate": "share of answers",
-    "rouge1": "F1",
-    "rouge2": "F1",
-    "rougeL": "F1",
-    "faithfulness": "share of answers",
-    "grounding": "share of content words",
-    "eval_loss": "nats a token",
-    "bertscore": "F1",
-}
-
 
 _WORTH = 50
 """So many times the examples, or so many seeds, are the most that anybody will settle it with."""
@@ -44,7 +19,7 @@ def verdict_sentence(verdict: Verdict) -> str:
     """Is there a difference, and how large."""
     if verdict.outcome == "cannot tell":
         return f"Cannot tell: {_why_not(verdict)}."
-    metric, baseline = METRIC_NAMES[verdict.metric], baseline_name(verdict)
+    metric, baseline = METRICS[verdict.metric].label, baseline_name(verdict)
     better = [one for one in verdict.primary if one.better]
     worse = [one for one in verdict.primary if one.worse]
     if better:
@@ -83,7 +58,7 @@ def evidence_sentence(verdict: Verdict) -> str:
     if best is None:
         return f"Best: the baseline, {baseline_name(verdict)}; {size}."
     level = verdict.found.level(verdict.metric, best.setting)
-    value = f"{METRIC_NAMES[verdict.metric]} {number_text(level.value)}, " if level else ""
+    value = f"{METRICS[verdict.metric].label} {number_text(level.value)}, " if level else ""
     assert verdict.results.baseline is not None
     against = short_name(verdict.results.settings[verdict.results.baseline])
     return (
@@ -187,7 +162,7 @@ def _scaling_lead(verdict: Verdict) -> str:
     law = verdict.scaling
     if law is None:
         return ""
-    lead, metric = _LEADS[law.conclusion], METRIC_NAMES[verdict.metric]
+    lead, metric = _LEADS[law.conclusion], METRICS[verdict.metric].label
     if law.law.scale == 0 or (law.fit_p_value is not None and law.fit_p_value < ALPHA):
         return f"{lead}: {metric} does not follow a power law. "
     low, high = law.gain_interval
@@ -200,7 +175,7 @@ def _scaling_lead(verdict: Verdict) -> str:
 def _could_find(verdict: Verdict) -> str:
     """What difference the study would have detected."""
     found = [one.smallest_detectable for one in verdict.primary]
-    if verdict.metric not in LOWER_IS_BETTER:
+    if not METRICS[verdict.metric].lower_is_better:
         found = [difference for difference in found if difference < 1]
     if not found:
         return "with so few seeds and examples, no difference could have been detected"
@@ -216,7 +191,7 @@ def _cheaper_text(verdict: Verdict, one: Comparison) -> str:
     share = verdict.costs[one.setting] / verdict.costs[baseline]
     return (
         f"{named(verdict, one.setting)} takes {share:.2f} times as long and loses little or no "
-        f"{METRIC_NAMES[verdict.metric]} ({difference_text(one)})"
+        f"{METRICS[verdict.metric].label} ({difference_text(one)})"
     )
 
 
@@ -225,7 +200,7 @@ def _why_not(verdict: Verdict) -> str:
     if not len(results.complete):
         return f"no trial is complete ({_states(verdict)})"
     if verdict.metric not in results.scores.values:
-        return f"the predictions have no {METRIC_NAMES[verdict.metric]} for each example"
+        return f"the predictions have no {METRICS[verdict.metric].label} for each example"
     if len(results.measured()) == 1:
         return f"only {named(verdict, results.measured()[0])} has a complete trial"
     return "no setting could be paired with the baseline"

@@ -16,9 +16,9 @@ from tune_distill.planning.search_ends import distributions, ended_trial
 from tune_distill.planning.space import distinct_points, point_of, trial_at
 from tune_distill.records.search_log import Point, SearchLog, free_number
 from tune_distill.records.trials import TrialRecord, TrialState
+from tune_distill.spec.metrics import IN_STEPS
 from tune_distill.spec.plan import AskedOnce, Identities, Plan, Trial
 from tune_distill.spec.settings import domains
-from tune_distill.spec.study import PROGRESS_METRICS
 
 # TPE needs some random points first; Optuna's default of 10 would leave little of a short search.
 _NUM_STARTUP_TRIALS = 5
@@ -48,7 +48,7 @@ class OptunaQueue:
         self._identities = AskedOnce(identities)
         self._space = domains(plan.resolved.study, plan.resolved.profile)
         self._distributions = distributions(self._space)
-        self._reports = plan.resolved.study.metric.name in PROGRESS_METRICS
+        self._reports = plan.resolved.study.metric.name in IN_STEPS
         seed = plan.resolved.study.search.seed + len(plan.trials)
         self._rng = random.Random(seed)
         self._reported: dict[str, int] = {}

@@ -22,9 +22,9 @@ from tune_distill.records.store import Store
 from tune_distill.records.trials import TrialRecord, complete_record
 from tune_distill.spec.domains import Cases, Domain, IntRange, LogUniform, Uniform, Values
 from tune_distill.spec.errors import StoreError
+from tune_distill.spec.metrics import IN_STEPS
 from tune_distill.spec.plan import FinishedState, Plan, ResolvedStudy, Trial
 from tune_distill.spec.settings import domains
-from tune_distill.spec.study import PROGRESS_METRICS
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,7 @@ def ended_trial(resolved: ResolvedStudy, record: TrialRecord) -> FrozenTrial:
         value=value,
         params=point_of(resolved, record.trial),
         distributions=distributions(domains(resolved.study, resolved.profile)),
-        intermediate_values=reports if metric in PROGRESS_METRICS else {},
+        intermediate_values=reports if metric in IN_STEPS else {},
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from tune_distill.spec.domains import Scalar
+from tune_distill.spec.metrics import metric_columns
 
 
 @dataclass(frozen=True)
@@ -41,30 +42,7 @@ TRIALS_BEFORE_SETTING = (
 )
 
 TRIALS_AFTER_SETTING = (
-    Column(
-        "label_accuracy", _REAL, "Share of answers whose parsed label is gold; unparsable is wrong"
-    ),
-    Column("parse_rate", _REAL, "Share of answers that start with a label"),
-    Column("rouge1", _REAL, "ROUGE-1 F1 of explanations, stemmed, best reference, mean"),
-    Column("rouge2", _REAL, "ROUGE-2 F1, likewise"),
-    Column("rougeL", _REAL, "ROUGE-L F1, likewise"),
-    Column(
-        "faithfulness",
-        _REAL,
-        "Share of answers whose explanation alone leads the simulator to the student's own label",
-    ),
-    Column(
-        "faithfulness_ceiling",
-        _REAL,
-        "Share of gold validation explanations that lead the simulator to the gold label",
-    ),
-    Column("grounding", _REAL, "Share of an explanation's content words found in the pair, mean"),
-    Column(
-        "bertscore",
-        _REAL,
-        "BERTScore F1, best reference, mean; null unless the profile names an encoder",
-    ),
-    Column("eval_loss", _REAL, "Cross-entropy a validation target token, without smoothing"),
+    *(Column(name, _REAL, meaning) for name, meaning in metric_columns().items()),
     Column("final_train_loss", _REAL, "Training loss at the last history row, with smoothing"),
     Column("training_time_s", _REAL, "Seconds of training and its evaluations, over all attempts"),
     Column("decode_time_s", _REAL, "Seconds of generating all answers"),

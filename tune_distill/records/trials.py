@@ -24,6 +24,7 @@ from tune_distill.records.tables import (
 )
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.keys import canonical_json
+from tune_distill.spec.metrics import metric_columns
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.spec.printable import printable
 from tune_distill.spec.profile import Data
@@ -108,7 +109,7 @@ def trial_row(study: str, record: TrialRecord) -> dict[str, Any]:
         "error": None if record.error is None else printable(record.error),
         "seed": trial.seed,
         **trial.setting.values,
-        **{name: metrics.get(name) for name in _METRICS},
+        **{name: metrics.get(name) for name in metric_columns()},
         "eval_loss": evaluation.eval_loss if evaluation else (losses[-1] if losses else None),
         "final_train_loss": last.train_loss if last else None,
         "training_time_s": last.elapsed_s if last else None,
@@ -129,18 +130,6 @@ def trial_row(study: str, record: TrialRecord) -> dict[str, Any]:
         "config": canonical_json(trial.profile.model_dump()),
     }
 
-
-_METRICS = (
-    "label_accuracy",
-    "parse_rate",
-    "rouge1",
-    "rouge2",
-    "rougeL",
-    "faithfulness",
-    "faithfulness_ceiling",
-    "grounding",
-    "bertscore",
-)
 
 # Not asdict, which copies each number with care; not vars, which leaves a dictionary in each row.
 _HISTORY_FIELDS = tuple(field.name for field in fields(HistoryRow))

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_distill.analysis.results import short_name
-from tune_distill.analysis.wording import METRIC_NAMES
 from tune_distill.reports.drawing.panels import Figure
 from tune_distill.reports.figures.overview import EFFECT_METRIC, effects, largest_effect
 from tune_distill.reports.page import (
@@ -22,6 +21,7 @@ from tune_distill.reports.page import (
     Paragraph,
     TableBlock,
 )
+from tune_distill.spec.metrics import METRICS
 
 Summary = Mapping[str, Any]
 
@@ -72,7 +72,7 @@ def key_findings(summaries: Sequence[Summary]) -> list[str]:
     if len(compared) > 1:
         found.append(
             "What matters most, by the largest detectable difference from the baseline in "
-            f"{METRIC_NAMES[EFFECT_METRIC]}: {', '.join(shown) or 'nothing'}."
+            f"{METRICS[EFFECT_METRIC].label}: {', '.join(shown) or 'nothing'}."
             f"{f' None in it was detected in {_and(unseen)}.' if shown and unseen else ''}"
         )
     censored = [s["study"] for s in compared if s["trials"]["pruned"]]
@@ -110,7 +110,7 @@ def _verdicts(summaries: Sequence[Summary]) -> TableBlock:
         rows.append(
             (
                 Cell(summary["study"]),
-                Cell(METRIC_NAMES[summary["metric"]]),
+                Cell(METRICS[summary["metric"]].label),
                 Cell(summary["outcome"]),
                 *(_setting(summary[name]) for name in ("baseline", "best", "recommended")),
                 Cell("") if smallest is None else Cell(f"{smallest:.3f}", smallest),

@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterator
 
 from tune_distill.analysis.results import words
-from tune_distill.analysis.scores import METRICS
 from tune_distill.analysis.statistics.resampling import NUM_RESAMPLES
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.records.environment import ENVIRONMENT_FILE, read_environment
@@ -20,6 +19,7 @@ from tune_distill.reports.page import (
     Paragraph,
     TableBlock,
 )
+from tune_distill.spec.metrics import JUDGED
 
 
 def cost_blocks(verdict: Verdict) -> Iterator[Block]:
@@ -64,7 +64,7 @@ def reproduction_blocks(verdict: Verdict) -> Iterator[Block]:
         "Settings: means of predictions.parquet. Comparisons: the same verdict as a DataFrame. "
         "Trials and costs: trials.parquet; learning curves: history.parquet."
     )
-    metrics = [metric for metric in METRICS if metric in results.complete]
+    metrics = [metric for metric in JUDGED if metric in results.complete]
     yield CodeBlock(
         "import pandas as pd\n"
         "import tune_distill\n\n"

@@ -10,8 +10,6 @@ from tune_distill.analysis.statistics.comparison import Comparison
 from tune_distill.analysis.statistics.resampling import Estimate
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import (
-    METRIC_NAMES,
-    METRIC_UNITS,
     evidence_sentence,
     profile_text,
     recommendation,
@@ -32,9 +30,7 @@ from tune_distill.reports.page import (
     TableBlock,
 )
 from tune_distill.reports.provenance import cost_blocks, reproduction_blocks
-
-_SHOWN = ("label_accuracy", "parse_rate", "rouge1", "rouge2", "rougeL", "faithfulness")
-_ALSO_SHOWN = ("grounding", "eval_loss")
+from tune_distill.spec.metrics import JUDGED, METRICS
 
 _OPEN = ("no difference detected", "cannot tell")
 
@@ -76,10 +72,10 @@ def study_page(verdict: Verdict, figures: Sequence[Figure]) -> Page:
 
 def _settings(verdict: Verdict) -> Iterator[Block]:
     results, found = verdict.results, verdict.found
-    metrics = [name for name in (*_SHOWN, *_ALSO_SHOWN) if name in found.levels]
+    metrics = [name for name in JUDGED if name in found.levels]
     columns = [Column(words(name), numeric(verdict, name)) for name in results.columns]
     columns += [Column("trials", numeric=True)]
-    columns += [Column(METRIC_NAMES[name], numeric=True) for name in metrics]
+    columns += [Column(METRICS[name].label, numeric=True) for name in metrics]
     columns += [Column("seconds a trial", numeric=True)]
     rows = []
     for setting, point in enumerate(results.settings):
@@ -98,7 +94,7 @@ def _settings(verdict: Verdict) -> Iterator[Block]:
         tuple(columns),
         tuple(rows),
     )
-    lacking = [METRIC_NAMES[name] for name in (*_SHOWN, *_ALSO_SHOWN) if name not in metrics]
+    lacking = [METRICS[name].label for name in JUDGED if name not in metrics]
     if lacking and metrics:
         yield Paragraph(
             f"Without {', '.join(lacking)}: predictions.parquet has no such number of an example."
@@ -114,9 +110,9 @@ def _comparisons(verdict: Verdict) -> Iterator[Block]:
     yield _comparison_table(
         verdict,
         main,
-        f"Differences in {METRIC_NAMES[verdict.metric]} ({METRIC_UNITS[verdict.metric]}) with 95 % "
-        f"intervals. p: {' and '.join(sorted({one.test for one in main}))}; adjusted by Holm's "
-        "correction, over all comparisons with the same reference. Could detect: the difference "
+        f"Differences in {METRICS[verdict.metric].label} ({METRICS[verdict.metric].unit}) with "
+        f"95 % intervals. p: {' and '.join(sorted({one.test for one in main}))}; adjusted by "
+        "Holm's correction, over all comparisons with the same reference. Could detect: the difference "
         "that is found in four of five such studies. To settle: what shows the difference in four "
         "of five, if it is as large as it looks.",
     )
@@ -156,7 +152,7 @@ def _comparison_table(
             (
                 Cell(short_name(results.settings[one.setting])),
                 Cell(short_name(results.settings[one.reference])),
-                *((Cell(METRIC_NAMES[one.metric]),) if several else ()),
+                *((Cell(METRICS[one.metric].label),) if several else ()),
                 Cell(f"{ours.value:+.3f}", ours.value),
                 Cell(f"[{ours.low:+.3f}, {ours.high:+.3f}]", ours.low),
                 _p_value(one.p_value),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     Field,
@@ -15,6 +15,7 @@ from pydantic import (
 
 from tune_distill.spec.domains import Domain, Scalar
 from tune_distill.spec.faults import raise_value_faults
+from tune_distill.spec.metrics import IN_STEPS, JUDGED, METRICS
 from tune_distill.spec.section import Section
 from tune_distill.spec.shown import plain, shown
 from tune_distill.spec.varied import (
@@ -26,19 +27,11 @@ from tune_distill.spec.varied import (
     vary_faults,
 )
 
-PROGRESS_METRICS = ("eval_loss",)
-"""Metrics that a trial reports while it trains; a scheduler can only prune by one of these."""
-
-MetricName = Literal[
-    "label_accuracy",
-    "parse_rate",
-    "rouge1",
-    "rouge2",
-    "rougeL",
-    "faithfulness",
-    "grounding",
-    "eval_loss",
-]
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[JUDGED]
+    """The name of a metric that a study can be judged by."""
 
 
 class Search(Section):
@@ -96,7 +89,7 @@ class Metric(Section):
         """A fault where a loss is to be maximised, or a score minimised."""
         if not {"name", "mode"} <= parts.keys():
             return
-        better = "min" if parts["name"] in PROGRESS_METRICS else "max"
+        better = "min" if METRICS[parts["name"]].lower_is_better else "max"
         if parts["mode"] != better:
             yield f"metric.mode: of {parts['name']} must be {better}, got {parts['mode']}"
 
@@ -186,9 +179,9 @@ class Study(Section):
             yield from search_faults(parts["search"].method, parts["vary"])
         if {"scheduler", "metric"} <= parts.keys() and parts["scheduler"] is not None:
             metric = parts["metric"].name
-            if metric not in PROGRESS_METRICS:
+            if metric not in IN_STEPS:
                 yield (
-                    f"metric.name: with a scheduler it must be {' or '.join(PROGRESS_METRICS)}, "
+                    f"metric.name: with a scheduler it must be {' or '.join(IN_STEPS)}, "
                     f"which trials report while training, got {metric}; "
                     "change it, or remove the scheduler"
                 )

@@ -7,17 +7,17 @@ from collections.abc import Iterator, Mapping
 
 from tune_distill.spec.domains import Cases, Domain, IntRange, Range, Scalar, Values, outside
 from tune_distill.spec.faults import nearest
+from tune_distill.spec.metrics import metric_columns
 from tune_distill.spec.profile import column_name, field_paths, value_faults
 from tune_distill.spec.shown import plain, shown
 
 # fmt: off
 FIXED_COLUMNS = frozenset({
-    "study", "trial_id", "state", "error", "seed", "label_accuracy", "parse_rate", "rouge1",
-    "rouge2", "rougeL", "faithfulness", "faithfulness_ceiling", "grounding", "bertscore",
-    "eval_loss", "final_train_loss", "training_time_s", "decode_time_s", "examples_per_s",
-    "num_steps", "num_train", "num_validation", "source_truncated_fraction",
-    "target_truncated_fraction", "device", "instruction_set", "precision", "run_key",
-    "evaluation_key", "reused", "num_retries", "config",
+    *metric_columns(),
+    "study", "trial_id", "state", "error", "seed", "final_train_loss", "training_time_s",
+    "decode_time_s", "examples_per_s", "num_steps", "num_train", "num_validation",
+    "source_truncated_fraction", "target_truncated_fraction", "device", "instruction_set",
+    "precision", "run_key", "evaluation_key", "reused", "num_retries", "config",
 })
 # fmt: on
 """Columns that every trials table has (records/schemas.py); cases of such a name would hide one."""

@@ -12,12 +12,12 @@ from statsmodels.stats.multitest import multipletests
 from tests.analysis.planted import Plant, plant
 from tests.records.made import study_of
 from tune_distill.analysis.results import read_results
-from tune_distill.analysis.scores import METRICS
 from tune_distill.analysis.statistics.comparison import improvement
 from tune_distill.analysis.statistics.comparisons import compare
 from tune_distill.analysis.statistics.resampling import NUM_RESAMPLES, pooled_seed_noise
 from tune_distill.analysis.statistics.significance import ALPHA
 from tune_distill.analysis.tables import load
+from tune_distill.spec.metrics import JUDGED
 
 DECODED = Plant(study="decoding", accuracy=(0.7,) * 6, num_seeds=2, num_examples=60)
 
@@ -46,11 +46,11 @@ def change(folder, name, changed):
 def test_every_setting_is_compared_in_every_metric(tmp_path):
     results, found = compared(tmp_path, Plant(num_examples=60))
     assert {(one.setting, one.metric) for one in found.with_baseline} == {
-        (setting, metric) for setting in (0, 2) for metric in METRICS
+        (setting, metric) for setting in (0, 2) for metric in JUDGED
     }
     assert all(one.reference == results.baseline for one in found.with_baseline)
     assert {one.setting for one in found.of("rougeL")} == {0, 2}
-    assert set(found.levels) == set(METRICS)
+    assert set(found.levels) == set(JUDGED)
     for metric, levels in found.levels.items():
         means = results.complete.groupby("setting")[metric].mean()
         for setting, level in levels.items():
@@ -73,7 +73,7 @@ def test_a_difference_is_that_of_the_tables_means(tmp_path):
 def test_families_are_corrected_each_for_itself(tmp_path):
     results, found = compared(tmp_path, Plant(accuracy=(0.6, 0.7, 0.75), num_examples=200))
     assert found.best == 2
-    families = {"baseline": 2, "best": 2, "other metrics": 2 * (len(METRICS) - 1)}
+    families = {"baseline": 2, "best": 2, "other metrics": 2 * (len(JUDGED) - 1)}
     every = [*found.with_baseline, *found.with_best]
     for family, count in families.items():
         members = [one for one in every if one.family == family]
@@ -338,7 +338,7 @@ def test_no_shared_example_is_a_reason(tmp_path):
 
 def test_decoding_does_not_change_a_students_loss(tmp_path):
     _, found = compared(tmp_path, DECODED)
-    assert {one.metric for one in found.with_baseline} == set(METRICS) - {"eval_loss"}
+    assert {one.metric for one in found.with_baseline} == set(JUDGED) - {"eval_loss"}
     assert "eval_loss" in found.levels
     assert found.not_compared == {}
     assert len(found.of("label_accuracy")) == 5

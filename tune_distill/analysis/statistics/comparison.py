@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_distill.analysis.scores import LOWER_IS_BETTER
 from tune_distill.analysis.statistics.power import (
     examples_needed,
     seeds_needed,
@@ -17,6 +16,7 @@ from tune_distill.analysis.statistics.power import (
 )
 from tune_distill.analysis.statistics.resampling import Estimate
 from tune_distill.analysis.statistics.significance import ALPHA, holm
+from tune_distill.spec.metrics import METRICS
 
 Real = NDArray[np.float64]
 Family = Literal["baseline", "best", "other metrics"]
@@ -99,7 +99,7 @@ class Comparisons:
 
 def improvement(metric: str, difference: float) -> float:
     """The difference, positive where it is for the better."""
-    return -difference if metric in LOWER_IS_BETTER else difference
+    return -difference if METRICS[metric].lower_is_better else difference
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -33,13 +33,11 @@ from tune_distill.analysis.statistics.resampling import (
     resampled_means,
 )
 from tune_distill.analysis.statistics.significance import mcnemar
+from tune_distill.spec.metrics import METRICS
 
 Real = NDArray[np.float64]
 
 _PAIRS_AT_ONCE = 1000
-
-_UNBOUNDED = frozenset({"eval_loss"})
-"""Metrics that are not shares from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +85,8 @@ def compare(results: StudyResults) -> Comparisons:
         pooled, own = noise[pair.metric, int(paired)], own_seed_noise(values_RE, paired)
         shared = pair.reference is not None and _same_runs(results, pair.setting, pair.reference)
         seeds = _larger(pooled, own) if shared else pooled or own
-        ours = estimate(values_RE, seeds, means_B, bounded=pair.metric not in _UNBOUNDED)
-        if pair.metric not in _UNBOUNDED:
+        ours = estimate(values_RE, seeds, means_B, bounded=METRICS[pair.metric].is_share)
+        if METRICS[pair.metric].is_share:
             least = 0.0 if pair.reference is None else -1.0
             ours = replace(ours, low=max(least, ours.low), high=min(1.0, ours.high))
         if pair.reference is None:

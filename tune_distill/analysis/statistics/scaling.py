@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from tune_distill.analysis.results import StudyResults
-from tune_distill.analysis.scores import LOWER_IS_BETTER
 from tune_distill.analysis.statistics.comparison import Comparisons
+from tune_distill.spec.metrics import METRICS
 
 Real = NDArray[np.float64]
 Conclusion = Literal["more data helps", "has saturated", "cannot tell"]
@@ -138,7 +138,9 @@ def _scaling(metric: str, sizes: Real, values: Real, replicates_BK: Real) -> Sca
     center = law.shortfall(relative * law.unit)
     gain = float(law.shortfall(law.unit) - law.shortfall(2 * law.unit))
     interval = _pair(_interval(scales * (1 - 2.0**-exponents)))
-    margin = SMALL_GAIN * (float(law.shortfall(law.unit)) if metric in LOWER_IS_BETTER else 1.0)
+    margin = SMALL_GAIN * (
+        float(law.shortfall(law.unit)) if METRICS[metric].lower_is_better else 1.0
+    )
     low, high = _ends(metric, ends[0], ends[1])
     return Scaling(
         metric=metric,
@@ -175,14 +177,14 @@ def conclude(gain_interval: tuple[float, float], margin: float) -> Conclusion:
 
 def _ends(metric: str, low: Real, high: Real) -> tuple[Real, Real]:
     """Ends of the shortfall as ends of the metric, the lower one first."""
-    if metric in LOWER_IS_BETTER:
+    if METRICS[metric].lower_is_better:
         return low, high
     return 1 - high, 1 - low
 
 
 def _shortfall(metric: str, values: Real) -> Real:
     """Metric to shortfall, and back."""
-    return values if metric in LOWER_IS_BETTER else 1 - values
+    return values if METRICS[metric].lower_is_better else 1 - values
 
 
 def _interval(values_LB: Real) -> Real:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from tune_distill.analysis.results import StudyResults
-from tune_distill.analysis.scores import LOWER_IS_BETTER
 from tune_distill.analysis.statistics.comparison import Comparison, Comparisons, improvement
+from tune_distill.spec.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def equally_good(results: StudyResults, found: Comparisons) -> list[int]:
         return []
     rivals = [one.setting for one in _against_best(results, found) if not one.worse]
     levels = found.levels.get(results.study.metric.name, {})
-    sign = -1.0 if results.study.metric.name not in LOWER_IS_BETTER else 1.0
+    sign = -1.0 if not METRICS[results.study.metric.name].lower_is_better else 1.0
     return [found.best, *sorted(rivals, key=lambda setting: sign * levels[setting].value)]
 
 

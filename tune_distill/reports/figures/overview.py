@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_distill.analysis.results import short_name
-from tune_distill.analysis.wording import METRIC_NAMES
 from tune_distill.reports.drawing.panels import Axis, Figure, Panel, Rule, Series, without_controls
 from tune_distill.reports.figures.pieces import dotted, unit_text
+from tune_distill.spec.metrics import METRICS
 
 EFFECT_METRIC = "label_accuracy"
 """What all studies are compared in, whatever each is judged by."""
@@ -56,7 +56,7 @@ def effects_figure(summaries: Sequence[Mapping[str, Any]]) -> Figure | None:
             )
         )
     sizes = ", ".join(f"{s['study']} {s['num_seeds']} x {s['num_examples']:,}" for s in shown)
-    label = f"difference in {METRIC_NAMES[EFFECT_METRIC]}{unit_text(EFFECT_METRIC)}"
+    label = f"difference in {METRICS[EFFECT_METRIC].label}{unit_text(EFFECT_METRIC)}"
     panel = Panel(
         "Each setting against its study's baseline",
         Axis(label),

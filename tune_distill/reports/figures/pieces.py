@@ -12,9 +12,10 @@ from tune_distill.analysis.results import short_name, words
 from tune_distill.analysis.statistics.resampling import Estimate
 from tune_distill.analysis.statistics.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
-from tune_distill.analysis.wording import METRIC_UNITS, size_text
+from tune_distill.analysis.wording import size_text
 from tune_distill.reports.drawing.panels import Axis, Series, Value
 from tune_distill.spec.domains import LogUniform
+from tune_distill.spec.metrics import METRICS
 
 _UNITS = {
     "train_fraction": "share of the pool",
@@ -55,11 +56,11 @@ def column_label(verdict: Verdict) -> str:
 
 def metric_axis(metric: str, scale: str = "linear") -> Axis:
     """The metric's own axis, under a title that names the metric."""
-    return Axis(METRIC_UNITS[metric], "log" if scale == "log" else "linear")
+    return Axis(METRICS[metric].unit, "log" if scale == "log" else "linear")
 
 
 def unit_text(metric: str) -> str:
-    return f" ({METRIC_UNITS[metric]})"
+    return f" ({METRICS[metric].unit})"
 
 
 def level_intervals(verdict: Verdict, name: str, levels: Sequence[tuple[int, Estimate]]) -> Series:

@@ -8,7 +8,7 @@ from tune_distill.analysis.remarks import law_text
 from tune_distill.analysis.results import setting_phrase
 from tune_distill.analysis.statistics.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
-from tune_distill.analysis.wording import METRIC_NAMES, counted
+from tune_distill.analysis.wording import counted
 from tune_distill.reports.drawing.panels import Axis, Figure, Marker, Panel, Rule, Series
 from tune_distill.reports.figures.pieces import (
     beside_means,
@@ -24,6 +24,7 @@ from tune_distill.reports.figures.pieces import (
     size_caption,
     spans_decades,
 )
+from tune_distill.spec.metrics import METRICS
 
 _NAMED = 20
 """Points of a figure that can all have a name beside them."""
@@ -50,7 +51,7 @@ def scaling_figure(verdict: Verdict) -> Figure | None:
     )
     axis = Axis("training examples", "log")
     quality = Panel(
-        METRIC_NAMES[verdict.metric],
+        METRICS[verdict.metric].label,
         axis,
         metric_axis(verdict.metric),
         (
@@ -132,7 +133,7 @@ def sensitivity_figure(verdict: Verdict) -> Figure | None:
         "sensitivity",
         f"{results.name}: sensitivity",
         caption,
-        (Panel(METRIC_NAMES[metric], setting_axis(verdict), y, tuple(series), tuple(rules)),),
+        (Panel(METRICS[metric].label, setting_axis(verdict), y, tuple(series), tuple(rules)),),
     )
 
 
@@ -166,7 +167,7 @@ def tradeoff_figure(verdict: Verdict) -> Figure | None:
         series += marked("beaten in both", "open", False)
     what = "decoding" if verdict.decodes_only else "training and decoding"
     panel = Panel(
-        f"{METRIC_NAMES[metric]} against cost",
+        f"{METRICS[metric].label} against cost",
         Axis(f"seconds of {what} a trial"),
         metric_axis(metric),
         tuple(series),

@@ -11,7 +11,7 @@ from tune_distill.analysis.scores import ANSWERS
 from tune_distill.analysis.statistics.comparison import Comparison
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
-from tune_distill.analysis.wording import METRIC_NAMES, difference_text
+from tune_distill.analysis.wording import difference_text
 from tune_distill.records.examples import LABELS
 from tune_distill.reports.drawing.panels import (
     Axis,
@@ -43,11 +43,12 @@ from tune_distill.reports.figures.shapes import (
     truncation_figure,
 )
 from tune_distill.spec.domains import Scalar
+from tune_distill.spec.metrics import METRICS
 
 _TICKS = 9
 """Of one of the parallel axes, that can be told apart."""
 
-_SHOWN = ("label_accuracy", "rouge1", "rougeL", "faithfulness", "grounding", "eval_loss")
+_SHOWN = tuple(metric.name for metric in METRICS.values() if metric.is_charted)
 
 
 def study_figures(verdict: Verdict) -> list[Figure]:
@@ -85,7 +86,7 @@ def metrics_figure(verdict: Verdict) -> Figure | None:
         points = seeds[["setting", "seed", metric]].itertuples(index=False)
         panels.append(
             Panel(
-                METRIC_NAMES[metric],
+                METRICS[metric].label,
                 setting_axis(verdict),
                 metric_axis(metric),
                 (
@@ -121,7 +122,7 @@ def differences_figure(verdict: Verdict) -> Figure | None:
     )
     assert results.baseline is not None
     baseline = results.text(results.baseline)
-    label = f"difference in {METRIC_NAMES[metric]}{unit_text(metric)}"
+    label = f"difference in {METRICS[metric].label}{unit_text(metric)}"
     panel = Panel(
         f"Against {baseline}",
         Axis(label),
@@ -142,7 +143,7 @@ def parallel_figure(verdict: Verdict) -> Figure | None:
     levels = verdict.found.levels.get(metric, {})
     if len(results.columns) < 2 or len(levels) < 2:
         return None
-    name = METRIC_NAMES[metric]
+    name = METRICS[metric].label
     axes = tuple(words(column) for column in results.columns)
     heights = {column: _heights(results.settings, column) for column in results.columns}
     values = [level.value for level in levels.values()]

@@ -1,0 +1,133 @@
+"""The metrics, each declared once: tables, words, figures and statistics read it from here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a trial is measured in.
+
+    `name` is its column in trials; `label` and `unit` are what a reader sees; `meaning` documents
+    the column. It is the mean of `answer_column` over a trial's answers, weighted by
+    `weight_column`; a metric without an answer column has no intervals, and no study can be judged
+    by it. `is_share`: its values are from 0 to 1. `in_steps`: it is also reported during training.
+    `heading` is that of its column in the terminal's table, empty for none; `is_charted` says
+    whether it has a panel of its own. `ceiling` documents the column `<name>_ceiling`, the best
+    that the metric could be. `absent` says why it may have no meaning for a study's data.
+    """
+
+    name: str
+    label: str
+    unit: str
+    meaning: str
+    answer_column: str | None
+    weight_column: str | None = None
+    lower_is_better: bool = False
+    is_share: bool = True
+    in_steps: bool = False
+    heading: str = ""
+    form: str = ".3f"
+    is_charted: bool = False
+    ceiling: str = ""
+    absent: str = ""
+
+
+_DECLARED = (
+    Metric(
+        "label_accuracy",
+        "label accuracy",
+        "share of answers",
+        "Share of answers whose parsed label is gold; unparsable is wrong",
+        "correct",
+        heading="accuracy",
+        is_charted=True,
+    ),
+    Metric(
+        "parse_rate",
+        "parse rate",
+        "share of answers",
+        "Share of answers that start with a label",
+        "predicted_label",
+    ),
+    Metric(
+        "rouge1",
+        "ROUGE-1",
+        "F1",
+        "ROUGE-1 F1 of explanations, stemmed, best reference, mean",
+        "rouge1",
+        is_charted=True,
+    ),
+    Metric("rouge2", "ROUGE-2", "F1", "ROUGE-2 F1, likewise", "rouge2"),
+    Metric(
+        "rougeL",
+        "ROUGE-L",
+        "F1",
+        "ROUGE-L F1, likewise",
+        "rougeL",
+        heading="ROUGE-L",
+        is_charted=True,
+        absent="no reference explanation holds a word",
+    ),
+    Metric(
+        "faithfulness",
+        "faithfulness",
+        "share of answers",
+        "Share of answers whose explanation alone leads the simulator to the student's own label",
+        "faithful",
+        heading="faithful",
+        is_charted=True,
+        ceiling="Share of gold validation explanations that lead the simulator to the gold label",
+        absent="training explanations share no word that the simulator could learn from",
+    ),
+    Metric(
+        "grounding",
+        "grounding",
+        "share of content words",
+        "Share of an explanation's content words found in the pair, mean",
+        "grounding",
+        is_charted=True,
+        absent="no explanation holds a content word",
+    ),
+    Metric(
+        "bertscore",
+        "BERTScore",
+        "F1",
+        "BERTScore F1, best reference, mean; null unless the profile names an encoder",
+        None,
+    ),
+    Metric(
+        "eval_loss",
+        "evaluation loss",
+        "nats a token",
+        "Cross-entropy a validation target token, without smoothing",
+        "eval_loss",
+        weight_column="num_target_tokens",
+        lower_is_better=True,
+        is_share=False,
+        in_steps=True,
+        heading="loss",
+        form=".4f",
+        is_charted=True,
+    ),
+)
+
+METRICS = {metric.name: metric for metric in _DECLARED}
+"""Every metric by its name, in the order of tables and figures."""
+
+JUDGED = tuple(name for name, metric in METRICS.items() if metric.answer_column)
+"""The metrics that a study can be judged by."""
+
+IN_STEPS = tuple(name for name, metric in METRICS.items() if metric.in_steps)
+"""Metrics that a trial reports while it trains; a scheduler can only prune by one of these."""
+
+
+def metric_columns() -> dict[str, str]:
+    """Return the metrics' columns of the trials table, and what each means."""
+    columns = {}
+    for metric in METRICS.values():
+        columns[metric.name] = metric.meaning
+        if metric.ceiling:
+            columns[f"{metric.name}_ceiling"] = metric.ceiling
+    return columns
