@@ -113,8 +113,8 @@ def _comparisons(verdict: Verdict) -> Iterator[Block]:
         f"Differences in {METRICS[verdict.metric].label} ({METRICS[verdict.metric].unit}) with "
         f"95 % intervals. p: {' and '.join(sorted({one.test for one in main}))}; adjusted by "
         "Holm's correction, over all comparisons with the same reference. Could detect: the "
-        "difference that is found in four of five such studies. To settle: what shows the difference in four "
-        "of five, if it is as large as it looks.",
+        "difference that is found in four of five such studies. To settle: what shows the "
+        "difference in four of five, if it is as large as it looks.",
     )
 
 
