@@ -16,6 +16,7 @@ from tune_distill.study import resolve
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
     ROOT / "results" / "README.md",
     ROOT / "cluster" / "README.md",
     *(ROOT / "docs").glob("*.md"),
