@@ -41,6 +41,23 @@ class Driven:
         self.queue.ended(self.trials[name], state, value if state == "complete" else None)
 
 
+class Listed:
+    """A queue of what a list says."""
+
+    def __init__(self, *turns: Any) -> None:
+        self.turns = list(turns)
+        self.told: list[Any] = []
+
+    def next(self) -> Any:
+        return self.turns.pop(0) if self.turns else "finished"
+
+    def reported(self, trial: Trial, step: int, eval_loss: float | None) -> None:
+        self.told.append((trial.trial_id, step, eval_loss))
+
+    def ended(self, trial: Trial, state: TrialState, value: float | None) -> None:
+        self.told.append((trial.trial_id, state, value))
+
+
 def small(vary: dict[str, Any], num_samples: int = 50, **more: Any) -> Study:
     return study_of(vary, search={"method": "optuna", "num_samples": num_samples}, **more)
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.planning.searching import Driven
+from tests.planning.searching import Driven, Listed
 from tests.records.made import study_of, trials_of
 from tune_distill.planning.queue import PlannedQueue, Queues, Trainings
-from tune_distill.records.trials import TrialState
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.plan import Trial
 
@@ -172,23 +171,6 @@ def named(trial: Trial) -> tuple[Any, int]:
     return trial.setting.values["temperature"], trial.seed
 
 
-class Listed:
-    """A queue of what a list says."""
-
-    def __init__(self, *turns: Any) -> None:
-        self.turns = list(turns)
-        self.told: list[Any] = []
-
-    def next(self) -> Any:
-        return self.turns.pop(0) if self.turns else "finished"
-
-    def reported(self, trial: Trial, step: int, eval_loss: float | None) -> None:
-        self.told.append((trial, step, eval_loss))
-
-    def ended(self, trial: Trial, state: TrialState, value: float | None) -> None:
-        self.told.append((trial, state, value))
-
-
 def test_the_first_study_goes_first_and_the_next_ones_fill_its_gaps():
     a1, a2, *_ = trials_of("smoothing")
     b1, b2, *_ = trials_of("temperature")
@@ -204,8 +186,8 @@ def test_each_study_hears_of_its_own_trials():
     queues.reported(b, 1, 2.0)
     queues.ended(a, "failed", None)
     queues.ended(b, "complete", 0.5)
-    assert first.told == [(a, "failed", None)]
-    assert second.told == [(b, 1, 2.0), (b, "complete", 0.5)]
+    assert first.told == [(a.trial_id, "failed", None)]
+    assert second.told == [(b.trial_id, 1, 2.0), (b.trial_id, "complete", 0.5)]
 
 
 def test_without_studies_it_is_finished():

@@ -11,10 +11,9 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
+from tests.planning.searching import Listed
 from tests.records.made import METRICS, trials_of
 from tune_distill.planning.queue import Queues
-from tune_distill.records.trials import TrialState
-from tune_distill.spec.plan import Trial
 from tune_distill.tuning.tune_search import TuneScheduler, TuneSearch
 
 FIRST, SECOND, *_ = trials_of("decoding")
@@ -24,23 +23,6 @@ def last_result(metrics: dict[str, Any] | None = None, eval_loss: float = 1.25) 
     """A trial's last result as Tune gives it to searchers: done, ended or stopped."""
     result = {"step": 20, "eval_loss": eval_loss, "metrics": metrics or {}, "done": True}
     return dict(flatten_dict(result))
-
-
-class Listed:
-    """A queue of what a list says."""
-
-    def __init__(self, *turns: Any) -> None:
-        self.turns = list(turns)
-        self.told: list[Any] = []
-
-    def next(self) -> Any:
-        return self.turns.pop(0) if self.turns else "finished"
-
-    def reported(self, trial: Trial, step: int, eval_loss: float | None) -> None:
-        self.told.append((trial.trial_id, step, eval_loss))
-
-    def ended(self, trial: Trial, state: TrialState, value: float | None) -> None:
-        self.told.append((trial.trial_id, state, value))
 
 
 @pytest.fixture
