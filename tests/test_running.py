@@ -11,7 +11,7 @@ from huggingface_hub import constants
 
 import tune_distill
 from tune_distill.analysis.tables import load
-from tune_distill.spec.errors import StudentError, StudyFileError
+from tune_distill.spec.errors import StoreError, StudentError, StudyFileError
 
 SMALL = {
     "data.num_train": 64,
@@ -76,6 +76,9 @@ def test_a_hub_that_fails_in_between_leaves_the_next_study_alone(
         (["smoothing"], {"set": {"train.learing_rate": 1e-3}}, "train.learning_rate"),
         (["smoothing"], {"executor": "threads"}, "executor: must be ray or inline, got 'threads'"),
         (["smoothing", "smoothing"], {}, "got 'smoothing' twice"),
+        (["smoothing"], {"seeds": -1}, "seeds: must be a whole number from 1 to 1000, got -1"),
+        (["smoothing"], {"seeds": True}, "seeds: must be a whole number from 1 to 1000, got True"),
+        (["smoothing"], {"store": Path("s3://b/x")}, "store: must be text if it is a URI, got "),
         ([], {}, "studies: must name a study, 'all' or a study file, got none"),
     ],
 )
@@ -86,6 +89,57 @@ def test_what_is_wrong_is_said_before_anything_runs(
         tune_distill.run(*studies, results=tmp_path / "results", **options)
     assert message in str(caught.value)
     assert not (tmp_path / "results").exists()
+
+
+def test_a_place_without_a_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StoreError, match="--results: must name a folder or a URI, got ''"):
+        tune_distill.run("smoothing", results="")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("which", [1, 3])
+def test_a_callback_that_raises_is_left_and_changes_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, which: int
+) -> None:
+    heard: list[str] = []
+
+    def raising(event: Any) -> None:
+        heard.append(event["event"])
+        if heard.count("ended") == which:
+            raise ValueError("boom")
+
+    found = tune_distill.run(
+        "smoothing", set=SMALL, results=tmp_path, executor="inline", on_event=raising
+    )
+    assert list(found["smoothing"].trials["state"]) == ["complete"] * 3
+    assert heard.count("ended") == which
+    assert heard[-1] == "ended"
+    assert "on_event is not called any more: ValueError: boom" in caplog.text
+
+
+@pytest.mark.parametrize("which", [1, 3])
+def test_ctrl_c_is_passed_on_when_the_tables_are_written(tmp_path: Path, which: int) -> None:
+    heard: list[str] = []
+
+    def interrupting(event: Any) -> None:
+        heard.append(event["event"])
+        if heard.count("ended") == which:
+            raise KeyboardInterrupt
+
+    if which == 3:
+        # All trials have ended by then: there is nothing left to interrupt.
+        tune_distill.run(
+            "smoothing", set=SMALL, results=tmp_path, executor="inline", on_event=interrupting
+        )
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            tune_distill.run(
+                "smoothing", set=SMALL, results=tmp_path, executor="inline", on_event=interrupting
+            )
+    states = list(load("smoothing", results=tmp_path)["state"])
+    assert states.count("complete") == which
+    assert (tmp_path / "report.html").is_file()
 
 
 @pytest.mark.slow

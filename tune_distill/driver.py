@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from tune_distill.analysis.verdict_json import Summary
 from tune_distill.planning.events import Display
 from tune_distill.planning.plans import exhaustion, plans
 from tune_distill.planning.resources import Limits, Nodes
@@ -22,12 +21,14 @@ from tune_distill.records.trials import (
     stored_record,
     write_study_tables,
 )
-from tune_distill.reports.reports import report_study
 from tune_distill.spec.domains import Cases, Domain, Scalar, Values
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.study import Study
 from tune_distill.spec.yaml_files import dump_study
 from tune_distill.training.inputs import Inputs
+
+Summary = dict[str, Any]
+"""What summary.json holds, as results/README.md documents it."""
 
 
 class Executor(Protocol):
@@ -39,18 +40,20 @@ class Executor(Protocol):
     def run(self, work: Work) -> bool:
         """Run what the work's plans have left; return whether it ended early.
 
-        Each trial ends as a record, of which the work's display and `all_ended` hear.
+        Each trial ends as a TrialRecord. The display gets it at once; `all_ended` gets all of a
+        plan's records when its last trial has ended.
         """
 
     def close(self) -> None:
-        """Give back what running took. More work may come later."""
+        """Give back what running took; may be called more than once. More work may come later."""
 
 
 @dataclass(frozen=True)
 class Session:
     """Studies, and all that running them needs.
 
-    `results` is a folder of this machine, which gets a folder for each study.
+    `results` is a folder of this machine, which gets a folder for each study. `report` writes the
+    report of such a folder, and returns its summary.
     """
 
     studies: Sequence[ResolvedStudy]
@@ -58,6 +61,7 @@ class Session:
     store: Store
     executor: Executor
     display: Display
+    report: Callable[[Path], Summary]
     limits: Limits = field(default_factory=Limits)
     inputs: Inputs = field(default_factory=Inputs)
 
@@ -86,9 +90,10 @@ class Ended(NamedTuple):
 def run_session(session: Session, tell: Callable[[Judged], object]) -> Ended:
     """Run the session's studies, all at once, and judge each when its trials have ended.
 
-    Tables and reports are made while other studies go on; `tell` hears of each study in the thread
-    that made its report. Ctrl-C ends the session early, whenever it comes: trials that are not
-    complete then are failed as interrupted, and studies of which no trial had begun are left out.
+    Tables and reports are made while other studies go on; `tell` is called with each judged study,
+    in the thread that wrote its report. Ctrl-C while trials run ends the session early: trials that
+    are not complete then are failed as interrupted, and studies of which no trial had begun are
+    left out. The display and the executor are closed before the last report is written.
 
     Raises:
         TuneDistillError: the inputs cannot be read, the executor cannot run a trial, or the results
@@ -106,6 +111,7 @@ def run_session(session: Session, tell: Callable[[Judged], object]) -> Ended:
         try:
             early = conduct(session, conclude)
         finally:
+            session.display.close()
             session.executor.close()
     names = [resolved.study.name for resolved in session.studies]
     return Ended(
@@ -116,10 +122,10 @@ def run_session(session: Session, tell: Callable[[Judged], object]) -> Ended:
 
 
 class Course:
-    """A study on its way through its plans, one after the other.
+    """A study and its plans, which run one after the other.
 
-    `plan` is the one that has trials to run, None when the study has come to its end; `ended` says
-    that these have. `plans` are all so far; `ran` says whether any trial needed the executor.
+    `plan` is the one with trials left to run, None after the last; `ended` says whether its trials
+    have ended. `plans` are all so far; `ran` says whether any trial needed the executor.
     """
 
     def __init__(self, resolved: ResolvedStudy, session: Session) -> None:
@@ -132,7 +138,7 @@ class Course:
         self.ended = False
 
     def go_on(self) -> None:
-        """Go to the next plan that has trials to run; the store tells of the others."""
+        """Advance to the next plan with trials to run; read finished trials from the store."""
         self.plan, self.ended = None, False
         for plan in self._coming:
             self.plans.append(plan)
@@ -156,7 +162,7 @@ class Course:
             self.plan = None
 
     def interrupt(self) -> bool:
-        """End the study as far as it came; return whether there is something to tell of it."""
+        """Stop the study where it is; return whether it has any records."""
         if self.plan is not None and not self.ended:
             found = [_interrupted(trial, self._store) for trial in self.plan.pending]
             if self._records or any(record.state == "complete" for record in found):
@@ -183,17 +189,24 @@ def conduct(session: Session, conclude: Callable[[Course], None]) -> bool:
     `conclude` is called with each study as soon as it has a record for each of its trials.
     """
     courses = {each.study.name: Course(each, session) for each in session.studies}
+    concluded: set[str] = set()
+
+    def end(course: Course) -> None:
+        name = course.resolved.study.name
+        if name not in concluded:
+            conclude(course)
+            concluded.add(name)
 
     def all_ended(plan: Plan, records: list[TrialRecord]) -> None:
         course = courses[plan.resolved.study.name]
         course.end(records)
         if course.plan is None:
-            conclude(course)
+            end(course)
 
     def go_on(course: Course) -> None:
         course.go_on()
         if course.plan is None:
-            conclude(course)
+            end(course)
 
     for course in courses.values():
         go_on(course)
@@ -213,12 +226,10 @@ def conduct(session: Session, conclude: Callable[[Course], None]) -> bool:
         except KeyboardInterrupt:
             early = True
         for course in courses.values():
-            if course.plan is None:
-                continue
-            if not early:
+            if course.plan is not None and not early:
                 go_on(course)
             elif course.interrupt():
-                conclude(course)
+                end(course)
     return early
 
 
@@ -233,13 +244,13 @@ def _judge(
         beside[ENVIRONMENT_FILE] = environment_text({"nodes": nodes})
     records = course.records()
     rows = write_study_tables(folder, study.name, records, session.store, session.inputs, beside)
-    judged = Judged(course.resolved, rows, report_study(folder), course.notes())
+    judged = Judged(course.resolved, rows, session.report(folder), course.notes())
     tell(judged)
     return judged
 
 
 def _interrupted(trial: Trial, store: Store) -> TrialRecord:
-    """The trial's record as far as it came."""
+    """Return the trial's record: complete if the store has it, else failed as interrupted."""
     if store.has_run(trial.run_key) and store.has_evaluation(trial.evaluation_key):
         return complete_record(trial, store, reused=False)
     return TrialRecord(trial, "failed", False, INTERRUPTED)

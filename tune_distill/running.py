@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +13,23 @@ from typing import Any, Literal
 import pandas as pd
 
 from tune_distill.analysis.tables import load
-from tune_distill.analysis.verdict_json import Summary
-from tune_distill.driver import Executor, Session, run_session
+from tune_distill.driver import Ended, Executor, Session, Summary, run_session
 from tune_distill.planning.event_lines import Displays, EventLines
 from tune_distill.planning.resources import ResourceRequest
 from tune_distill.records.event_log import EventLog
 from tune_distill.records.outputs import opened
-from tune_distill.reports.reports import report_results
+from tune_distill.records.trials import INTERRUPTED
+from tune_distill.reports.reports import report_results, report_study
 from tune_distill.spec.domains import Scalar
 from tune_distill.spec.errors import StudyFileError
+from tune_distill.spec.redaction import one_line
 from tune_distill.spec.resolving import require_own_folders, resolved_study
 from tune_distill.spec.yaml_files import shipped_studies
-from tune_distill.tuning.inline_executor import InlineExecutor
-from tune_distill.tuning.ray_executor import RayExecutor
+
+logger = logging.getLogger(__name__)
 
 ExecutorName = Literal["ray", "inline"]
+OnEvent = Callable[[Mapping[str, Any]], object]
 
 
 @dataclass(frozen=True)
@@ -42,55 +46,96 @@ class Results:
 
 
 def run(
-    *studies: str,
-    profile: str = "mini",
+    *studies: str | Path,
+    profile: str | Path = "mini",
     set: Mapping[str, Scalar] = MappingProxyType({}),  # noqa: A002  # as --set
     seeds: int | None = None,
     results: str | Path = "results",
     store: str | Path | None = None,
     executor: ExecutorName | Executor = "ray",
-    on_event: Callable[[Mapping[str, Any]], object] | None = None,
+    on_event: OnEvent | None = None,
 ) -> dict[str, Results]:
     """Run shipped studies or study files; return what each has shown, by its name.
 
         found = tune_distill.run("smoothing", set={"train.num_epochs": 2}, executor="inline")
         found["smoothing"].trials
 
-    As `python -m tune_distill.study` does: what the store has is not made again, tables and reports
-    are written, and Ctrl-C ends it early with what is complete. `set` are fields of the profile by
-    their dotted names, such as `student.source` or `data.source`. `executor` is "ray" (on this
-    machine), "inline" (this process), or an executor with settings of its own. `on_event` hears
-    of each event, as docs/studies.md documents them for --json.
+    As `python -m tune_distill.study` does: what the store has is not made again, and tables and
+    reports are written. `set` are fields of the profile by their dotted names, such as
+    `student.source` or `data.source`. `results` and `store` are folders, or URIs as text.
+    `executor` is "ray" (started here, and ended with the call), "inline" (this process), or an
+    executor with settings of its own. `on_event` gets the events `begin`, `started`, `progressed`,
+    `retried` and `ended`, as docs/studies.md documents them for --json; it should return at once.
 
     Raises:
-        StudyFileError: a study, the profile or a field is wrong; nothing has run.
+        StudyFileError: a study, the profile, a field or an argument is wrong; nothing has run.
         TuneDistillError: the inputs cannot be read, no trial can run, or nothing can be written.
+        KeyboardInterrupt: Ctrl-C came; tables and reports of what is complete are written.
     """
-    names = shipped_studies() if studies == ("all",) else list(studies)
+    names = shipped_studies() if studies == ("all",) else list(map(str, studies))
     if not names:
         raise StudyFileError("studies: must name a study, 'all' or a study file, got none")
-    resolved = [resolved_study(name, profile, set, seeds) for name in names]
+    resolved = [resolved_study(name, str(profile), set, seeds) for name in names]
     require_own_folders(resolved)
     chosen = _executor(executor)
-    with opened(str(results), None if store is None else str(store)) as outputs:
+    kept = None if store is None else _place("store", store)
+    with opened(_place("results", results), kept) as outputs:
         outputs.require_writable()
         outputs.fetch()
         log = EventLines(EventLog(outputs.results).append)
-        display = Displays(log, EventLines(on_event)) if on_event else log
-        session = Session(resolved, outputs.results, outputs.store, chosen, display)
+        display = Displays(log, EventLines(_harmless(on_event))) if on_event else log
+        session = Session(resolved, outputs.results, outputs.store, chosen, display, report_study)
         ended = run_session(session, lambda judged: outputs.publish())
-        report_results(outputs.results)
+        _, unread = report_results(outputs.results)
         outputs.publish()
+        for reason in unread.values():
+            logger.warning("not in the report: %s", reason)
+        if _was_interrupted(ended):
+            raise KeyboardInterrupt(INTERRUPTED)
         return {
             name: Results(name, load(name, results=outputs.results), judged.summary)
             for name, judged in ended.judged.items()
         }
 
 
+def _was_interrupted(ended: Ended) -> bool:
+    rows = (row for judged in ended.judged.values() for row in judged.rows)
+    interrupted = any(row["error"] == INTERRUPTED for row in rows)
+    return ended.early and (interrupted or bool(ended.not_begun))
+
+
+def _place(argument: str, place: str | Path) -> str:
+    if isinstance(place, Path) and re.match(r"[a-z][a-z0-9+.-]*:/", str(place), re.IGNORECASE):
+        raise StudyFileError(f"{argument}: must be text if it is a URI, got {place!r}")
+    return str(place)
+
+
+def _harmless(on_event: OnEvent) -> OnEvent:
+    """The callback, which is not called again after it has raised an error."""
+    failed = False
+
+    def pass_on(event: Mapping[str, Any]) -> None:
+        nonlocal failed
+        if failed:
+            return
+        try:
+            on_event(event)
+        except Exception as error:
+            failed = True
+            logger.warning("on_event is not called any more: %s", one_line(error), exc_info=error)
+
+    return pass_on
+
+
 def _executor(executor: ExecutorName | Executor) -> Executor:
+    # torch and Ray take seconds to import: only that of the two which is used.
     if executor == "ray":
+        from tune_distill.tuning.ray_executor import RayExecutor
+
         return RayExecutor(ResourceRequest())
     if executor == "inline":
+        from tune_distill.tuning.inline_executor import InlineExecutor
+
         return InlineExecutor()
     if isinstance(executor, str):
         raise StudyFileError(f"executor: must be ray or inline, got {executor!r}")

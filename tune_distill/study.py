@@ -1,17 +1,15 @@
-"""Front door: `python -m tune_distill.study NAME`. The whole story is `run_studies`, below.
+"""Front door: `python -m tune_distill.study NAME`.
 
-A study file becomes a checked study; with a profile it becomes settings, and with seeds trials;
-the store answers the trials that were made before; Ray Tune runs the others, of all studies at
-once; each study becomes tables and a report as soon as its trials have ended. Everything heavy is
-imported on the way, so that `--help` and `--list` answer at once.
+Options become resolved studies; `driver.run_session` runs and judges them, and what it tells is
+shown here. Everything heavy is imported on the way, so that `--help` and `--list` answer at once.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tune_distill.cli.options import Options, parse_arguments
@@ -38,7 +36,7 @@ from tune_distill.spec.yaml_files import (
 if TYPE_CHECKING:
     from tune_distill.analysis.summary import Counts
     from tune_distill.cli.command import Command
-    from tune_distill.driver import Judged
+    from tune_distill.driver import Judged, Summary
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,20 +85,27 @@ def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> tuple[Cou
             start_over(resolved, command.inputs, command.outputs.store)
     shown = choose_display(command.console, quiet=options.quiet, as_json=options.json)
     log = EventLines(EventLog(command.outputs.results).append)
-    with closing(TailDisplay(Displays(shown, log), _get_ready_to_report)) as display:
-        session = Session(
-            studies,
-            command.outputs.results,
-            command.outputs.store,
-            command.executor,
-            display,
-            options.limits,
-            command.inputs,
-        )
-        ended = run_session(session, partial(_show, command))
+    session = Session(
+        studies,
+        command.outputs.results,
+        command.outputs.store,
+        command.executor,
+        TailDisplay(Displays(shown, log), _get_ready_to_report),
+        _report,
+        options.limits,
+        command.inputs,
+    )
+    ended = run_session(session, partial(_show, command))
     for name in ended.not_begun:
         command.say(f"{name}: not begun")
     return sum((count(judged.rows) for judged in ended.judged.values()), Counts()), ended.early
+
+
+def _report(folder: Path) -> Summary:
+    # pandas and scipy are imported while trials run.
+    from tune_distill.reports.reports import report_study
+
+    return report_study(folder)
 
 
 def _show(command: Command, judged: Judged) -> None:
@@ -122,7 +127,7 @@ def _show(command: Command, judged: Judged) -> None:
 
 
 def _get_ready_to_report() -> None:
-    """Import what a report is made with, which takes two seconds."""
+    """Import what a report is made with, which takes a second or two."""
     from tune_distill.reports import reports  # noqa: F401
     from tune_distill.reports.drawing import draw  # noqa: F401
     from tune_distill.reports.drawing.charts import chart_library

@@ -82,6 +82,15 @@ def test_where_more_is_better_the_low_ones_are_pruned():
     assert not halving.stops("d", 5, 0.95)
 
 
+def test_another_trial_of_a_pruned_run_is_stopped_where_the_first_was():
+    halving = halving_after(GOOD)
+    assert halving.stops("new", 5, 9.0)
+    assert halving.stops("new", 6, 9.0)
+    # One of a run that went on goes on too.
+    assert not halving.stops("good", 5, 0.5)
+    assert not halving.stops("good", 6, 9.0)
+
+
 REPORTS = st.lists(
     st.tuples(st.sampled_from("abcdef"), st.integers(1, 40), st.sampled_from([0.5, 1.0, 1.5, 9.0])),
     max_size=60,
@@ -107,10 +116,16 @@ def test_it_decides_as_rays_own_scheduler(reports, factor, share, num_steps, mod
         reduction_factor=factor,
         stop_last_trials=False,
     )
-    trials = {}
+    trials, stopped = {}, set()
     for name, step, value in reports:
+        if name in stopped:
+            # A stopped trial reports no more.
+            continue
         if name not in trials:
             trials[name] = SimpleNamespace(trial_id=name)
             oracle.on_trial_add(None, trials[name])
         decision = oracle.on_trial_result(None, trials[name], {"step": step, "loss": value})
-        assert halving.stops(name, step, value) == (decision == TrialScheduler.STOP)
+        stops = halving.stops(name, step, value)
+        assert stops == (decision == TrialScheduler.STOP)
+        if stops:
+            stopped.add(name)

@@ -43,6 +43,10 @@ SEARCH = study_of(
 )
 
 
+def no_report(folder: Path) -> Any:
+    raise AssertionError("nothing is judged here")
+
+
 class Events:
     """A display that keeps what it is told, as names."""
 
@@ -82,9 +86,8 @@ class Ran:
         self.events = Events()
         self.store = Store(Folder(folder))
         self.records: list[TrialRecord] = []
-        session = Session(
-            [resolved(study, num_seeds)], folder, self.store, InlineExecutor(), self.events
-        )
+        studies = [resolved(study, num_seeds)]
+        session = Session(studies, folder, self.store, InlineExecutor(), self.events, no_report)
         self.early = conduct(session, lambda course: self.records.extend(course.records()))
 
     def again(self) -> Ran:
@@ -161,16 +164,27 @@ def test_ctrl_c_keeps_what_is_complete_and_goes_on_from_a_checkpoint(tmp_path, m
 def test_a_store_that_refuses_the_search_ends_it_with_what_is_complete(tmp_path, monkeypatch):
     from tune_distill.planning.optuna_queue import OptunaQueue
 
-    def refuse(self: Any, trial: Trial, state: str, value: float | None) -> None:
+    def refuse(self: Any, trial: Trial, step: int, eval_loss: float | None) -> None:
         raise StoreError("journal: must be writable, got No space left on device")
 
-    monkeypatch.setattr(OptunaQueue, "ended", refuse)
+    monkeypatch.setattr(OptunaQueue, "reported", refuse)
     ran = Ran(tmp_path, SEARCH)
     assert ran.early
     assert {record.error for record in ran.records} == {
         "the driver could not go on: StoreError: journal: must be writable, "
         "got No space left on device"
     }
+
+
+def test_a_trial_that_was_stored_when_the_driver_ended_is_complete(tmp_path, monkeypatch):
+    from tune_distill.planning.optuna_queue import OptunaQueue
+
+    def refuse(self: Any, trial: Trial, state: str, value: float | None) -> None:
+        raise StoreError("journal: must be writable, got No space left on device")
+
+    monkeypatch.setattr(OptunaQueue, "ended", refuse)
+    ran = Ran(tmp_path, SEARCH)
+    assert (ran.early, ran.states) == (True, ["complete"])
 
 
 def test_torch_is_afterwards_as_it_was(tmp_path):

@@ -259,7 +259,6 @@ def test_a_killed_worker_costs_no_more_than_the_time_since_its_checkpoint(
 
 
 @pytest.mark.proof
-@pytest.mark.proof
 def test_a_trial_that_gets_further_each_time_is_never_given_up(
     undisturbed: Ran, tmp_path: Path
 ) -> None:
@@ -268,7 +267,6 @@ def test_a_trial_that_gets_further_each_time_is_never_given_up(
     assert [number for _, number, _ in ran.events.retries] == [1, 2]
 
 
-@pytest.mark.proof
 @pytest.mark.proof
 def test_a_trial_whose_workers_always_die_is_failed_and_the_others_complete(
     tmp_path: Path,
@@ -289,7 +287,6 @@ def test_a_trial_whose_workers_always_die_is_failed_and_the_others_complete(
 
 @pytest.mark.proof
 @pytest.mark.parametrize("trainable", [DyingBetweenTrials, DyingInSetup])
-@pytest.mark.proof
 def test_a_worker_may_die_before_it_has_begun(
     undisturbed: Ran, tmp_path: Path, trainable: type[StudyTrainable]
 ) -> None:
@@ -298,7 +295,6 @@ def test_a_worker_may_die_before_it_has_begun(
     assert [record.num_retries for record in ran.records.values()].count(1) == 1
 
 
-@pytest.mark.proof
 @pytest.mark.proof
 def test_a_trial_that_hangs_is_ended(tmp_path: Path) -> None:
     ran = Ran(tmp_path, Hanging, max_retries=0, time_limit_s=25.0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.records.made import history
-from tune_distill.planning.ledger import one_line
+from tune_distill.spec.redaction import one_line
 from tune_distill.training.trial import Progress
 from tune_distill.tuning.trainable import StudyTrainable
 

@@ -95,7 +95,7 @@ def _executor(options: Options) -> RayExecutor | InlineExecutor:
         # torch takes seconds to import, and only this executor needs it here.
         from tune_distill.tuning.inline_executor import InlineExecutor
 
-        return InlineExecutor(options.resources)
+        return InlineExecutor(options.cpus_per_trial)
     return RayExecutor(options.resources, options.address, options.nice)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from typing import TypeVar
 
 from tune_distill.planning.resources import Limits, ResourceRequest
+from tune_distill.spec.resolving import MOST_SEEDS
 
 Number = TypeVar("Number", int, float)
 
@@ -206,7 +207,8 @@ def _niceness(text: str) -> int:
 
 
 def _seeds(text: str) -> int:
-    return _number(text, int, lambda value: 1 <= value <= 1000, "a whole number from 1 to 1000")
+    rule = f"a whole number from 1 to {MOST_SEEDS}"
+    return _number(text, int, lambda value: 1 <= value <= MOST_SEEDS, rule)
 
 
 def _positive_real(text: str) -> float:

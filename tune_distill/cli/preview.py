@@ -98,7 +98,9 @@ def _placed(plans: Sequence[Plan], command: Command) -> TrialResources | None:
     """
     options = command.options
     to_run = any(plan.num_to_run for plan in plans)
-    if not to_run or (options.address is None and options.resources == ResourceRequest()):
+    if not to_run or options.executor == "inline":
+        return None
+    if options.address is None and options.resources == ResourceRequest():
         # Ray would take seconds to start, only to say that this machine has a CPU.
         return None
     return resources_for(plans, command.executor.nodes(), options.resources)
@@ -117,8 +119,9 @@ def _estimate(
     trials = [*trainings, *[typical] * plan.num_new]
     examples = command.inputs.validation(typical.profile.data)
     seconds = training_estimate_s(trials, command.outputs.store, examples)
-    workers = placed.max_concurrent if placed else os.cpu_count() or 1
-    total = _START_UP_S + seconds / max(1, min(workers, len(trials)))
+    inline = command.options.executor == "inline"
+    workers = 1 if inline else placed.max_concurrent if placed else os.cpu_count() or 1
+    total = (0.0 if inline else _START_UP_S) + seconds / max(1, min(workers, len(trials)))
     measured = measured_examples_per_s(typical.run_identity["student"], command.outputs.store)
     basis = "from stored runs" if measured else "a rough guess: no run of this student is stored"
     at_once = f"{placed.text()}; " if placed else ""

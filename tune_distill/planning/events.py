@@ -12,7 +12,9 @@ from tune_distill.spec.plan import Plan, Trial
 
 @dataclass(frozen=True)
 class Report:
-    """Where an attempt at a trial stands, and who makes it: a process on one of Ray's nodes.
+    """Where an attempt at a trial stands, and the process that makes it.
+
+    `node` is the id of Ray's node, or this machine's name where Ray does not run.
 
     `train_loss` is that of the last row of the history. `resumed_step` is the step of the
     checkpoint that the attempt went on from, 0 without one.
@@ -35,10 +37,10 @@ class Display(Protocol):
     """Shows studies while they run. Every method returns at once."""
 
     def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
-        """Ray is up and these plans start on so many workers."""
+        """These plans start, with so many trials at once."""
 
     def started(self, trial: Trial) -> None:
-        """A worker has the trial, for the first time."""
+        """The trial starts for the first time."""
 
     def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
         """The trial lost its worker, and another one will have it: so often by now, and why."""

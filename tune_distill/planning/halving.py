@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Container, Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -12,12 +12,20 @@ from tune_distill.records.runs import HistoryRow
 from tune_distill.spec.study import Asha
 
 
+class _Judged(NamedTuple):
+    """A run at a rung: its value, the larger the better, and whether it is stopped there."""
+
+    gain: float
+    stops: bool
+
+
 class Halving:
     """Asynchronous successive halving over training steps, for metrics that are reported in steps.
 
     A trial is judged at each rung when it first reports at or beyond the rung's step: it is stopped
     if it is worse than the best 1 in `reduction_factor` of the trials that were judged there
-    before. Trials of a run in `spared` are judged and never stopped.
+    before. Trials of a run in `spared` are judged and never stopped. Trials that share a run share
+    its judgement.
 
     Source: Li et al. 2020, arXiv 1810.05934, with one bracket; the same decisions as
     `ray.tune.schedulers.ASHAScheduler(stop_last_trials=False)`.
@@ -35,8 +43,8 @@ class Halving:
         first = max(1, round(num_steps * asha.grace_fraction))
         num_rungs = int(math.log(max(2, num_steps) / first) / math.log(self._factor) + 1)
         steps = [first * self._factor**rung for rung in range(num_rungs)]
-        self._judged: dict[int, dict[str, float]] = {step: {} for step in reversed(steps)}
-        """The values of the runs judged at each rung, by the rung's step, the last rung first."""
+        self._judged: dict[int, dict[str, _Judged]] = {step: {} for step in reversed(steps)}
+        """What was decided of each run at each rung, by the rung's step, the last rung first."""
 
     def know(self, run_key: str, history: Iterable[HistoryRow]) -> None:
         """Take note of a run of an earlier command: newcomers are compared with it."""
@@ -51,16 +59,17 @@ class Halving:
     def _stops(self, run_key: str, step: int, value: float) -> bool:
         for rung, judged in self._judged.items():
             if step >= rung:
-                if run_key in judged:
-                    return False
-                gain = self._sign * value
-                worst = self._worst(judged)
-                judged[run_key] = gain
-                return worst is not None and gain < worst
+                if run_key not in judged:
+                    gain = self._sign * value
+                    worst = self._worst(judged)
+                    judged[run_key] = _Judged(gain, worst is not None and gain < worst)
+                # The same again for another trial of the run, or another attempt.
+                return judged[run_key].stops
         return False
 
-    def _worst(self, judged: dict[str, float]) -> float | None:
+    def _worst(self, judged: dict[str, _Judged]) -> float | None:
         """The worst value that goes on, None before any trial was judged here."""
         if not judged:
             return None
-        return float(np.nanpercentile(list(judged.values()), (1 - 1 / self._factor) * 100))
+        gains = [each.gain for each in judged.values()]
+        return float(np.nanpercentile(gains, (1 - 1 / self._factor) * 100))

@@ -1,8 +1,9 @@
-"""How each trial of an executor's plans stands, until it ends as a record."""
+"""The state of each started trial, and the record that it ends as."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from tune_distill.planning.events import Report
@@ -13,7 +14,7 @@ from tune_distill.records.runs import HistoryRow
 from tune_distill.records.trials import TrialRecord, TrialState, complete_record
 from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.plan import Plan, Trial
-from tune_distill.spec.redaction import redacted
+from tune_distill.spec.redaction import one_line
 
 
 @dataclass
@@ -26,9 +27,9 @@ class Attempts:
 
 
 class Ledger:
-    """The records of an executor's plans, and the only one to tell the display of trials.
+    """Keeps the records of an executor's plans. Nothing else tells the display of trials.
 
-    A trial is named by whatever the executor calls it: it may run several trials of one id.
+    Trials go by the executor's own names, because one trial id may be run more than once.
     """
 
     def __init__(self, work: Work) -> None:
@@ -42,6 +43,7 @@ class Ledger:
         }
         self._store, self._display, self._all_ended = work.store, work.display, work.all_ended
         self._trained: set[str] = set()
+        self._concluded: set[str] = set()
         self._open: dict[str, Attempts] = {}
 
     def start(self, name: str, trial: Trial) -> Attempts:
@@ -98,7 +100,7 @@ class Ledger:
         self._close(name, replace(self._record(self._open[name], "failed"), error=reason))
 
     def finish(self, plan: Plan, queue: TrialQueue, why_left: str) -> bool:
-        """End what the plan has left for the reason `why_left`; return whether that was nothing.
+        """Fail the plan's unfinished trials for this reason; return whether there were none.
 
         A plan of which no trial had begun is left as it was.
         """
@@ -111,12 +113,10 @@ class Ledger:
         left = {trial.trial_id: TrialRecord(trial, "failed", False) for trial in plan.pending}
         left = {i: record for i, record in (left | unfinished).items() if i not in ended}
         for trial_id, record in left.items():
-            self._end(trial_id, replace(record, error=why_left))
-        if len(self._ended_names[plan.resolved.study.name]) < plan.num_to_run:
-            # Optuna was not asked for the rest.
-            self._all_ended(plan, list(ended.values()))
-            return False
-        return not left
+            self._end(trial_id, self._last(record, why_left, begun=trial_id in unfinished))
+        # Optuna was not asked for the rest, or the last end could not be told of.
+        self._conclude(plan.resolved.study.name)
+        return not left and len(self._ended_names[plan.resolved.study.name]) >= plan.num_to_run
 
     def _close(self, name: str, record: TrialRecord) -> None:
         attempts = self._open.pop(name)
@@ -126,13 +126,30 @@ class Ledger:
         """The trial has this end, and it is shown. One that ended before keeps its first end."""
         study = record.trial.study
         names, records = self._ended_names[study], self._records[study]
-        is_new = name not in names
         names.add(name)
-        if record.trial.trial_id not in records:
-            records[record.trial.trial_id] = record
-            self._display.ended(record)
-        if is_new and len(names) == self._plans[study].num_to_run:
-            self._all_ended(self._plans[study], list(records.values()))
+        try:
+            if record.trial.trial_id not in records:
+                records[record.trial.trial_id] = record
+                self._display.ended(record)
+        finally:
+            if len(names) == self._plans[study].num_to_run:
+                self._conclude(study)
+
+    def _last(self, record: TrialRecord, why_left: str, begun: bool) -> TrialRecord:
+        """The record of a trial that nobody ends any more."""
+        trial = record.trial
+        with suppress(TuneDistillError):
+            # Its evaluation may have been stored and not told of.
+            if begun and self._store.has_evaluation(trial.evaluation_key):
+                found = complete_record(trial, self._store, reused=False)
+                return replace(found, num_retries=record.num_retries)
+        return replace(record, error=why_left)
+
+    def _conclude(self, study: str) -> None:
+        """Tell, once, that each of the study's trials has ended."""
+        if study not in self._concluded:
+            self._concluded.add(study)
+            self._all_ended(self._plans[study], list(self._records[study].values()))
 
     def _unfinished(self, plan: Plan) -> dict[str, TrialRecord]:
         """Records, as yet without a reason, of the plan's trials that were started and did not
@@ -154,7 +171,7 @@ class Ledger:
         )
 
     def _settled(self, record: TrialRecord) -> TrialRecord:
-        """The record as all drivers of the study tell it.
+        """Return the record as the first driver to end this trial decided it.
 
         Raises:
             StoreError: the store refuses.
@@ -172,12 +189,6 @@ class Ledger:
         stored = self._plans[attempts.trial.study].stored_runs
         was_there = run_key in stored or run_key in self._trained
         return not trained and (attempts.num_retries == 0 or was_there)
-
-
-def one_line(error: BaseException) -> str:
-    """Return the error's type and message, without secrets: it goes into tables and logs."""
-    text = redacted(" ".join(str(error).split()))
-    return f"{type(error).__name__}: {text}"[:500]
 
 
 def _left_out(queue: TrialQueue, ended: Mapping[str, TrialRecord]) -> list[TrialRecord]:

@@ -32,8 +32,9 @@ class OptunaQueue:
     """Optuna's TPE over the points of a search that the store knows.
 
     A point is chosen by claiming its number in the search's log. So drivers that share a search
-    choose its points together, each once, and each driver hands out all of them: what others have
-    ended or still run comes from the store. `answered` are the trials that ended before.
+    choose its points together, each once. Each driver hands out every point, those that other
+    drivers chose too; results that they stored are reused. `answered` are the trials that ended
+    before.
     """
 
     def __init__(
@@ -92,7 +93,7 @@ class OptunaQueue:
             # A metric without a value is no result.
             told = OptunaState.FAIL if value is None else OptunaState.COMPLETE
         value = value if told == OptunaState.COMPLETE else None
-        # Should what follows fail, the trial ends once more.
+        # If a later step fails, the trial ends again; the second `tell` is ignored.
         self._study.tell(self._asked_for[trial.trial_id], value, told, skip_if_finished=True)
 
     def _told(self, seed: int, answered: Iterable[TrialRecord]) -> optuna.Study:
@@ -109,8 +110,8 @@ class OptunaQueue:
         return study
 
     def _next(self) -> optuna.Trial | None:
-        """What earlier commands left comes first; of what other drivers run, that which has ended
-        comes at once, and the rest when no new point is left."""
+        """Points that earlier commands left come first, then other drivers' points that have ended,
+        then new points, then other drivers' points still running."""
         if self._pending:
             return self._asked(self._pending.popleft())
         for place, point in enumerate(self._others):
@@ -130,13 +131,13 @@ class OptunaQueue:
                 return trial
             if trial is not None:
                 self._study.tell(trial, state=OptunaState.FAIL)
-            # Set aside by whoever found it damaged, it is free again.
+            # A damaged point was set aside, so its number is free again.
             with suppress(FileNotFoundError):
                 self._meet(number, self._log.point(number))
         return None
 
     def _meet(self, number: int, point: Point | None) -> None:
-        """The number has this point, which is another driver's if this one does not know it."""
+        """Take note of a claimed number. A point not known here was chosen by another driver."""
         if point is not None and self._is_new(point) and len(self._keys) < self._num_points:
             self._others.append(point)
         self._know(number, point)

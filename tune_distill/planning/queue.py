@@ -48,7 +48,7 @@ class Trainings:
         return run_key in self._training
 
     def begin(self, run_key: str) -> None:
-        """Note that a trial asks for the run, which it trains unless the run is stored."""
+        """Note that a trial of this run starts. It trains the run unless the run is stored."""
         if run_key not in self._stored:
             self._training.add(run_key)
 
@@ -102,7 +102,7 @@ class PlannedQueue:
 
 
 class Queues:
-    """The queues of several studies as one: asked in order, so that no worker idles."""
+    """Several queues as one: the first that has a trial ready hands it out."""
 
     def __init__(self, queues: Sequence[TrialQueue]) -> None:
         self._left = list(queues)

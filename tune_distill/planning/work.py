@@ -1,4 +1,4 @@
-"""What an executor is given: plans, what their trials read and where they keep it, and limits."""
+"""The plans an executor runs, with their inputs, store, limits and listeners."""
 
 from __future__ import annotations
 

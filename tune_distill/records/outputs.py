@@ -12,13 +12,14 @@ from tune_distill.records.files import require_writable
 from tune_distill.records.mirror import Mirror, mirrored
 from tune_distill.records.store import Store
 from tune_distill.records.uris import is_remote, local_path, open_place
+from tune_distill.spec.errors import StoreError
 
 
 @dataclass(frozen=True)
 class Outputs:
     """A results folder of this machine and the store.
 
-    If the results are elsewhere, `results` is a copy of them, which `publish` brings there.
+    If the results are remote, `results` is a local copy and `publish` uploads it.
     """
 
     results: Path
@@ -52,6 +53,9 @@ def opened(results: str, store: str | None) -> Iterator[Outputs]:
     Raises:
         StoreError: one of them cannot be opened.
     """
+    for option, name in (("--results", results), ("--store", store)):
+        if name is not None and not name.strip():
+            raise StoreError(f"{option}: must name a folder or a URI, got {name!r}")
     kept = Store(open_place(store or f"{results.rstrip('/')}/.store", "--store"))
     if not is_remote(results):
         yield Outputs(local_path(results, "--results"), kept)

@@ -13,9 +13,9 @@ class Metric:
     the column. It is the mean of `answer_column` over a trial's answers, weighted by
     `weight_column`; a metric without an answer column has no intervals, and no study can be judged
     by it. `is_share`: its values are from 0 to 1. `in_steps`: it is also reported during training.
-    `heading` is that of its column in the terminal's table, empty for none; `is_charted` says
-    whether it has a panel of its own. `ceiling` documents the column `<name>_ceiling`, the best
-    that the metric could be. `absent` says why it may have no meaning for a study's data.
+    `heading` is its column's in the terminal's table; empty leaves the column out. `is_charted`
+    says whether it has a panel of its own. `ceiling` documents the column `<name>_ceiling`, the
+    best that the metric could be. `absent` says why it may have no meaning for a study's data.
     """
 
     name: str

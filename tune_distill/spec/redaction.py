@@ -67,3 +67,9 @@ def redacted(text: str) -> str:
 def _pieces(secret: str, least: int = _LEAST_LENGTH) -> list[str]:
     """The secret as a message may quote it: by lines, because quoting escapes line ends."""
     return [piece for piece in secret.split() if len(piece) >= least]
+
+
+def one_line(error: BaseException) -> str:
+    """Return the error's type and message, without secrets: it goes into tables and logs."""
+    text = redacted(" ".join(str(error).split()))
+    return f"{type(error).__name__}: {text}"[:500]

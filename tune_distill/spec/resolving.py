@@ -12,6 +12,8 @@ from tune_distill.spec.plan import ResolvedStudy
 from tune_distill.spec.settings import domains, study_profile
 from tune_distill.spec.yaml_files import load_profile, load_study
 
+MOST_SEEDS = 1_000
+
 
 def resolved_study(
     study: str, profile: str, chosen: Mapping[str, Scalar], num_seeds: int | None
@@ -25,6 +27,10 @@ def resolved_study(
         StudyFileError: every fault of study, profile and fields, before anything runs.
     """
     faults = Collected()
+    if num_seeds is not None and (type(num_seeds) is not int or not 1 <= num_seeds <= MOST_SEEDS):
+        faults.lines.append(
+            f"seeds: must be a whole number from 1 to {MOST_SEEDS}, got {num_seeds!r}"
+        )
     read = faults.attempt(lambda: load_study(study))
     base = faults.attempt(lambda: load_profile(profile))
     faults.raise_all()
@@ -33,7 +39,8 @@ def resolved_study(
     name = Path(profile).stem
     full = study_profile(read, name, base, chosen)
     domains(read, full)
-    return ResolvedStudy(read, name, full, tuple(range(num_seeds or read.replicates)))
+    seeds = range(read.replicates if num_seeds is None else num_seeds)
+    return ResolvedStudy(read, name, full, tuple(seeds))
 
 
 def require_own_folders(studies: Sequence[ResolvedStudy]) -> None:

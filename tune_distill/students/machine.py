@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -12,9 +13,25 @@ import torch
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
 
 
+_CGROUP = Path("/sys/fs/cgroup")
+
+
 def device_name() -> str:
     """The name of the GPU, or `cpu`."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def num_cpus() -> int:
+    """The CPUs of this machine, or of its container where that has fewer."""
+    quota, period = _CGROUP / "cpu/cpu.cfs_quota_us", _CGROUP / "cpu/cpu.cfs_period_us"
+    found = os.cpu_count() or 1
+    for files in ([_CGROUP / "cpu.max"], [quota, period]):
+        # No such file, or "max" or -1 for no limit.
+        with suppress(OSError, ValueError):
+            limit, length = " ".join(path.read_text() for path in files).split()
+            if int(limit) > 0:
+                found = min(found, max(1, int(limit) // int(length)))
+    return found
 
 
 def num_gpus() -> int:

@@ -31,7 +31,7 @@ def torch_configured(num_threads: int) -> Iterator[None]:
     warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     had_workspace = _WORKSPACE in os.environ
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(min(1, torch.cuda.device_count()))):
         _set_torch(num_threads)
         try:
             yield

@@ -9,14 +9,15 @@ from collections.abc import Iterator
 
 from tune_distill.planning.events import Report
 from tune_distill.planning.halving import Halving
-from tune_distill.planning.ledger import Ledger, one_line
+from tune_distill.planning.ledger import Ledger
 from tune_distill.planning.queue import Queues
 from tune_distill.planning.queues import halvings_of, queues_of
 from tune_distill.planning.resources import Nodes, ResourceRequest
 from tune_distill.planning.work import Work, resources_for
 from tune_distill.records.trials import INTERRUPTED
 from tune_distill.spec.plan import Trial
-from tune_distill.students.machine import num_gpus
+from tune_distill.spec.redaction import one_line
+from tune_distill.students.machine import num_cpus, num_gpus
 from tune_distill.students.process import torch_configured
 from tune_distill.training.trial import Progress, run_trial
 
@@ -26,16 +27,17 @@ logger = logging.getLogger(__name__)
 class InlineExecutor:
     """Runs trials in this process: for a debugger, for tests, and where Ray cannot run.
 
-    A trial gets the threads and the GPU that Ray would give it, so its numbers are the same. It
-    cannot be ended from outside: limits of time and of retries do not apply.
+    A trial gets the threads that Ray would give it, or `cpus_per_trial`, and the GPU if there is
+    one, so its numbers are the same. A trial here cannot be killed, so limits of time and retries
+    do not apply.
     """
 
-    def __init__(self, request: ResourceRequest | None = None) -> None:
-        self._request = request or ResourceRequest()
+    def __init__(self, cpus_per_trial: float | None = None) -> None:
+        self._cpus_per_trial = cpus_per_trial
 
     def nodes(self) -> Nodes:
         """Return the resources of this machine, as Ray would count them."""
-        return [{"CPU": float(os.cpu_count() or 1), "GPU": float(num_gpus())}]
+        return [{"CPU": float(num_cpus()), "GPU": float(num_gpus())}]
 
     def run(self, work: Work) -> bool:
         """Run what the work's plans have left; return whether it ended early.
@@ -43,28 +45,31 @@ class InlineExecutor:
         Raises:
             Exception: the inputs cannot be prepared.
         """
-        resources = resources_for(work.known, self.nodes(), self._request)
         work.prepare()
-        queues, ledger = queues_of(work), Ledger(work)
+        request = ResourceRequest(cpus_per_trial=self._cpus_per_trial)
+        resources = resources_for(work.known, self.nodes(), request)
+        queues, ledger, halvings = queues_of(work), Ledger(work), halvings_of(work)
+        together, why_left, early = Queues(queues), INTERRUPTED, True
         work.display.begin(work.plans, 1)
-        why_left = INTERRUPTED
         try:
-            together, halvings = Queues(queues), halvings_of(work)
-            # Nothing ever waits for a run here: no other trial is training it.
+            # Only one trial runs at a time, so the queue never answers "wait".
             while isinstance(trial := together.next(), Trial):
                 with torch_configured(resources.num_threads):
                     _run_trial(trial, together, halvings.get(trial.study), ledger, work)
+            early = False
         except KeyboardInterrupt:
             logger.debug("interrupted")
         except Exception as error:
-            # A store that refuses a search's journal, say.
+            # A store that refuses a search's journal, say, or a GPU that is broken.
             why_left = f"the driver could not go on: {one_line(error)}"
-            logger.error("%s", why_left)
+            names = " ".join(plan.resolved.study.name for plan in work.plans)
+            logger.error("%s: %s", names, why_left)
+            logger.debug("the driver could not go on", exc_info=error)
         ended = [
             ledger.finish(plan, queue, why_left)
             for plan, queue in zip(work.plans, queues, strict=True)
         ]
-        return not all(ended)
+        return early or not all(ended)
 
     def close(self) -> None:
         """Nothing was started."""
@@ -102,6 +107,9 @@ def _step(attempt: Iterator[Progress]) -> Progress | str:
     try:
         return next(attempt)
     except Exception as error:
+        if "CUDA error" in str(error):
+            # Whatever this process asks of its GPU from now on fails.
+            raise
         # An exception inside a trial is deterministic, so it ends the trial.
         return one_line(error)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial as TuneTrial
 
-from tune_distill.planning.ledger import one_line
+from tune_distill.spec.redaction import one_line
 from tune_distill.tuning.compat import last_error
 
 # What Ray's texts say of the ways to die, and what we say; the first that is found counts.

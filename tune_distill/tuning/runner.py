@@ -7,7 +7,7 @@ from concurrent.futures import Future
 
 from ray import tune
 
-from tune_distill.planning.ledger import Ledger, one_line
+from tune_distill.planning.ledger import Ledger
 from tune_distill.planning.queue import Queues
 from tune_distill.planning.queues import halvings_of, queues_of
 from tune_distill.planning.resources import TrialResources
@@ -15,6 +15,7 @@ from tune_distill.planning.work import Work
 from tune_distill.records.leftovers import scratch
 from tune_distill.records.places import Place
 from tune_distill.records.trials import INTERRUPTED
+from tune_distill.spec.redaction import one_line
 from tune_distill.training.inputs import Inputs
 from tune_distill.tuning.alive import RayLostError
 from tune_distill.tuning.compat import recovering
@@ -54,7 +55,7 @@ def run_on_tune(
     )
     work.display.begin(work.plans, resources.max_concurrent)
     context = Context.of(work.plans, place, resources.num_threads, work.limits.time_limit_s)
-    why_left = INTERRUPTED
+    why_left, early = INTERRUPTED, True
     with scratch() as folder:
         tuner = tune.Tuner(
             tune.with_resources(
@@ -83,6 +84,7 @@ def run_on_tune(
             # Tune keeps Ctrl-C for itself when it has ended.
             with recovering(), signals_kept():
                 tuner.fit()
+            early = False
         except KeyboardInterrupt:
             # Tune took the first Ctrl-C for itself, and was still ending.
             logger.debug("interrupted once more")
@@ -97,7 +99,7 @@ def run_on_tune(
     ended = [
         ledger.finish(plan, queue, why_left) for plan, queue in zip(work.plans, queues, strict=True)
     ]
-    return not all(ended)
+    return early or not all(ended)
 
 
 def _last_line(error: Exception) -> str:

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import ray
 from ray import tune
 
-from tune_distill.planning.ledger import one_line
 from tune_distill.records.places import Place
 from tune_distill.records.store import Store
 from tune_distill.spec.plan import Identities, Plan, ResolvedStudy, Trial
+from tune_distill.spec.redaction import one_line
 from tune_distill.spec.settings import Setting
 from tune_distill.training.inputs import Inputs
 

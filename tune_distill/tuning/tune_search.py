@@ -71,7 +71,7 @@ class TuneScheduler(FIFOScheduler):  # type: ignore[misc]
         self._halvings, self._search = halvings, search
 
     def __getstate__(self) -> dict[str, Any]:
-        # As above; and what schedulers refer to, such as a terminal, may not be picklable.
+        # Tune pickles schedulers too; ours may refer to objects that cannot be pickled.
         return {}
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -79,7 +79,7 @@ class TuneScheduler(FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        # Its last loss counts too, though it can stop nothing any more.
+        # Record its last loss at the last rung: other trials are compared with it.
         self._stops(trial.trial_id, result)
 
     def _stops(self, trial_id: str, result: Mapping[str, Any]) -> bool:

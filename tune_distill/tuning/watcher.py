@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from tune_distill.planning.events import Report
-from tune_distill.planning.ledger import Ledger
+from tune_distill.planning.ledger import Attempts, Ledger
 from tune_distill.planning.resources import Limits, TrialResources
 from tune_distill.records.runs import HistoryRow
 from tune_distill.tuning.alive import require_alive
@@ -38,7 +38,7 @@ class _Running:
     a checkpoint was told.
     """
 
-    num_retries: int = 0
+    attempts: Attempts
     began_s: float | None = None
     actor: Any = None
     reached: int = -1
@@ -62,7 +62,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         self._ledger, self._search = ledger, search
         self._limits, self._resources, self._clock = limits, resources, clock
         self._running: dict[str, _Running] = {}
-        # Since when no worker has a trial; None once the user was told.
+        # When the last trial stopped running; None after the warning was given.
         self._idle_since: float | None = clock()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -113,7 +113,6 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
         running = self._of(trial)
-        running.num_retries += 1
         reason = self._reason(trial)
         running.began_s = running.actor = None
         self._ledger.retry(trial.trial_id, reason)
@@ -135,7 +134,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        num_retries = self._of(trial).num_retries
+        num_retries = self._of(trial).attempts.num_retries
         retries = f"{num_retries} {'retry' if num_retries == 1 else 'retries'}"
         limit = f"--max-retries {self._limits.max_retries} without a new checkpoint"
         reason = f"{self._reason(trial)}; given up after {retries} ({limit})"
@@ -144,8 +143,8 @@ class Watcher(tune.Callback):  # type: ignore[misc]
 
     def _of(self, trial: TuneTrial) -> _Running:
         """Tune's trial as we know it; one whose worker fails to start was not seen before."""
-        self._ledger.start(trial.trial_id, self._search.trial(trial.trial_id))
-        return self._running.setdefault(trial.trial_id, _Running())
+        attempts = self._ledger.start(trial.trial_id, self._search.trial(trial.trial_id))
+        return self._running.setdefault(trial.trial_id, _Running(attempts))
 
     def _tell_if_stuck(self) -> None:
         if any(running.began_s is not None for running in self._running.values()):
