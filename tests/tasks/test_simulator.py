@@ -17,6 +17,7 @@ from tune_distill.tasks.simulator import (
     SIMULATOR_VERSION,
     Simulator,
     fit_simulator,
+    fit_simulator_apart,
     ngrams,
 )
 
@@ -187,3 +188,34 @@ def test_predicting_needs_numpy_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["['no']", "[]"]
+
+
+def test_one_that_is_fitted_in_its_own_process_is_the_same():
+    explanations, labels = [*EXPLANATIONS, "\ud800 a lone surrogate"], [*LABELS, LABELS[0]]
+    apart = fit_simulator_apart(explanations, labels)
+    assert apart.to_bytes("pool") == fit_simulator(explanations, labels).to_bytes("pool")
+    with pytest.raises(ValueError, match="two labels or more"):
+        fit_simulator_apart(["may be", "may not be"], ["neutral", "neutral"])
+
+
+PREPARING = """
+import sys, threading
+from tune_distill.training.inputs import Inputs
+from tune_distill.records.places import Folder
+from tune_distill.records.store import Store
+from tune_distill.spec.yaml_files import load_profile
+from pathlib import Path
+inputs = Inputs()
+profile = load_profile("mini")
+inputs.corpus(profile.data)
+inputs._prepare_simulator(profile.data, Store(Folder(Path(sys.argv[1]))))
+print("threadpoolctl" in sys.modules, "sklearn" in sys.modules)
+"""
+
+
+def test_preparing_a_study_walks_through_no_libraries(tmp_path):
+    """Ray and others are imported in other threads meanwhile, and both would wait for ever."""
+    ended = subprocess.run(
+        [sys.executable, "-c", PREPARING, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout == "False False\n"

@@ -68,7 +68,7 @@ def simulator_path(store: Store, inputs: Inputs, data: Data) -> Path:
 def test_settings_of_one_study_share_what_they_can(
     source: str, store: Store, tiny_t5: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read, fit = count(monkeypatch, "read_source"), count(monkeypatch, "fit_simulator")
+    read, fit = count(monkeypatch, "read_source"), count(monkeypatch, "fit_simulator_apart")
     tokenize = count(monkeypatch, "tokenize_examples")
     inputs = Inputs()
     fractions = [profile(source, num_train=30, train_fraction=share) for share in (0.1, 0.5, 1.0)]
@@ -104,7 +104,7 @@ def test_a_simulator_is_read_back_from_the_store(
     expected = fit_simulator([e.explanations[0] for e in pool], [e.label for e in pool])
     path = simulator_path(store, first, one.data)
     assert path.read_bytes() == expected.to_bytes(path.stem)
-    fit = count(monkeypatch, "fit_simulator")
+    fit = count(monkeypatch, "fit_simulator_apart")
     second = Inputs()
     second.prepare([one], store)
     assert fit.calls == 0

@@ -15,6 +15,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -156,11 +159,7 @@ def fit_simulator(explanations: Sequence[str], labels: Sequence[str]) -> Simulat
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-    if len(set(labels)) < 2:
-        raise ValueError(
-            f"simulator: needs explanations of two labels or more, got {sorted(set(labels))}; "
-            "train on examples of several labels"
-        )
+    _require_labels(labels)
     vectorizer = CountVectorizer(analyzer=ngrams, binary=True, min_df=MIN_EXPLANATIONS)
     try:
         features = vectorizer.fit_transform(explanations)
@@ -179,6 +178,44 @@ def fit_simulator(explanations: Sequence[str], labels: Sequence[str]) -> Simulat
         weights_VL=np.ascontiguousarray(weights.T),
         intercept_L=np.ascontiguousarray(intercept),
     )
+
+
+def fit_simulator_apart(explanations: Sequence[str], labels: Sequence[str]) -> Simulator:
+    """The same simulator, fitted in a process of its own.
+
+    threadpoolctl, which limits the threads, walks through the loaded libraries: a thread that
+    imports another library in that moment and this one would wait for each other for ever.
+
+    Raises:
+        ValueError: fewer than two labels.
+    """
+    _require_labels(labels)
+    fitted = subprocess.run(
+        [sys.executable, "-c", _FIT],
+        input=json.dumps([list(explanations), list(labels)]).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
+        # Ctrl-C is for the command, which ends in its own way.
+        start_new_session=True,
+    )
+    return Simulator.from_bytes(fitted.stdout, _FITTED)
+
+
+_FITTED = "fitted"
+_FIT = f"""
+import json, sys
+from tune_distill.tasks.simulator import fit_simulator
+sys.stdout.buffer.write(fit_simulator(*json.load(sys.stdin)).to_bytes({_FITTED!r}))
+"""
+
+
+def _require_labels(labels: Sequence[str]) -> None:
+    if len(set(labels)) < 2:
+        raise ValueError(
+            f"simulator: needs explanations of two labels or more, got {sorted(set(labels))}; "
+            "train on examples of several labels"
+        )
 
 
 def _blind(labels: list[str]) -> Simulator:

@@ -17,7 +17,7 @@ from tune_distill.students.tokens import TokenPairs, tokenize_examples
 from tune_distill.students.untrained import Untrained
 from tune_distill.tasks.account import account
 from tune_distill.tasks.corpus import Corpus
-from tune_distill.tasks.simulator import Simulator, fit_simulator
+from tune_distill.tasks.simulator import Simulator, fit_simulator_apart
 from tune_distill.tasks.sources import read_source
 from tune_distill.training.encoders import Encoder, read_encoder
 
@@ -178,7 +178,7 @@ class Inputs:
         corpus = self.corpus(data)
         pool = corpus.train[: corpus.num_pool(data)]
         try:
-            return fit_simulator(
+            return fit_simulator_apart(
                 [example.explanations[0] for example in pool], [example.label for example in pool]
             )
         except ValueError as error:
