@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
+from tune_distill.students import machine
 from tune_distill.students.machine import device_name, instruction_set
 
 TRAIN = """
@@ -74,3 +76,26 @@ def test_a_gpu_is_told_with_its_architecture(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "NVIDIA H100")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (9, 0))
     assert (device_name(), instruction_set()) == ("NVIDIA H100", "sm_90")
+
+
+@pytest.mark.parametrize(
+    ("files", "num_cpus"),
+    [
+        ({}, 64),
+        ({"cpu.max": "max 100000"}, 64),
+        ({"cpu.max": "400000 100000"}, 4),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu.max": "nonsense"}, 64),
+    ],
+)
+def test_a_container_has_the_cpus_that_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], num_cpus: int
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    monkeypatch.setattr(machine, "_CGROUP", tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert machine.num_cpus() == num_cpus
