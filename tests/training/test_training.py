@@ -195,7 +195,8 @@ def test_the_built_in_student_learns_as_it_always_did(smoothing: float) -> None:
     training = Training(load_student(Student(source="mini")), train, train, settings, 0)
     next(training.run())
     losses = [row.train_loss for row in training.position.history]
-    assert losses == pytest.approx(GOLDEN[smoothing], rel=1e-5)
+    # Processors differ in the sixth digit; another recipe would differ in the second.
+    assert losses == pytest.approx(GOLDEN[smoothing], rel=1e-4)
 
 
 # What it reports
