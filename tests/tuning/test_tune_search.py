@@ -31,7 +31,7 @@ def queue() -> Listed:
 
 
 def searching(queue: Listed, metric: str = "label_accuracy") -> TuneSearch:
-    return TuneSearch(Queues([queue]), {"decoding": metric})
+    return TuneSearch(Queues([queue]), lambda trial: metric)
 
 
 def test_tune_gets_a_config_for_each_trial_until_none_is_left(queue):

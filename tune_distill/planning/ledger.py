@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -99,11 +99,17 @@ class Ledger:
         """The trial has failed for this reason."""
         self._close(name, replace(self._record(self._open[name], "failed"), error=reason))
 
-    def finish(self, plan: Plan, queue: TrialQueue, why_left: str) -> bool:
-        """Fail the plan's unfinished trials for this reason; return whether there were none.
+    def finish(self, queues: Sequence[TrialQueue], why_left: str) -> bool:
+        """Fail all unfinished trials for this reason; return whether there were none.
 
-        A plan of which no trial had begun is left as it was.
+        `queues` are those of the plans, in their order. A plan of which no trial had begun is left
+        as it was.
         """
+        plans = zip(self._plans.values(), queues, strict=True)
+        ended = [self._finish(plan, queue, why_left) for plan, queue in plans]
+        return all(ended)
+
+    def _finish(self, plan: Plan, queue: TrialQueue, why_left: str) -> bool:
         unfinished = self._unfinished(plan)
         ended = self._records[plan.resolved.study.name]
         if not ended and not unfinished:

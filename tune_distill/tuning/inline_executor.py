@@ -65,11 +65,8 @@ class InlineExecutor:
             names = " ".join(plan.resolved.study.name for plan in work.plans)
             logger.error("%s: %s", names, why_left)
             logger.debug("the driver could not go on", exc_info=error)
-        ended = [
-            ledger.finish(plan, queue, why_left)
-            for plan, queue in zip(work.plans, queues, strict=True)
-        ]
-        return early or not all(ended)
+        all_ended = ledger.finish(queues, why_left)
+        return early or not all_ended
 
     def close(self) -> None:
         """Nothing was started."""

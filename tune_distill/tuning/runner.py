@@ -49,10 +49,7 @@ def run_on_tune(
     """
     read_by_workers = prepared.result()
     queues, ledger = queues_of(work), Ledger(work)
-    search = TuneSearch(
-        Queues(queues),
-        {plan.resolved.study.name: plan.resolved.study.metric.name for plan in work.plans},
-    )
+    search = TuneSearch(Queues(queues), work.metric)
     work.display.begin(work.plans, resources.max_concurrent)
     context = Context.of(work.plans, place, resources.num_threads, work.limits.time_limit_s)
     why_left, early = INTERRUPTED, True
@@ -96,10 +93,8 @@ def run_on_tune(
             # What a queue or we have raised: as it is, or in Tune's words with a traceback.
             why_left = f"the driver could not go on: {_last_line(error)}"
             logger.error("%s: %s", " ".join(context.studies), why_left)
-    ended = [
-        ledger.finish(plan, queue, why_left) for plan, queue in zip(work.plans, queues, strict=True)
-    ]
-    return early or not all(ended)
+    all_ended = ledger.finish(queues, why_left)
+    return early or not all_ended
 
 
 def _last_line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
@@ -18,12 +18,12 @@ from tune_distill.tuning.trainable import trial_config
 class TuneSearch(Searcher):  # type: ignore[misc]
     """Hands a queue's trials to Tune, and tells the queue what becomes of them.
 
-    `metrics` names each study's metric.
+    `metric_of` names the metric that a trial's study is judged by.
     """
 
-    def __init__(self, queues: Queues, metrics: Mapping[str, str]) -> None:
+    def __init__(self, queues: Queues, metric_of: Callable[[Trial], str]) -> None:
         super().__init__()
-        self._queues, self._metrics = queues, metrics
+        self._queues, self._metric_of = queues, metric_of
         self._handed_out: dict[str, Trial] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class TuneSearch(Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         trial = self._handed_out[trial_id]
-        state, value = _end(result, error, self._metrics[trial.study])
+        state, value = _end(result, error, self._metric_of(trial))
         if state == "pruned":
             # Tune keeps from searchers the very result that a trial is pruned for.
             self.on_trial_result(trial_id, result or {})
