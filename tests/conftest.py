@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import sys
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 
 from tests.tiny import mini_examples, save_tiny_t5
@@ -37,6 +40,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick tests run before slow ones and proofs, so that a broken change shows soon."""
     items.sort(key=lambda item: any(map(item.get_closest_marker, ("slow", "proof"))))
+
+
+@pytest.fixture(autouse=True)
+def same_draws() -> None:
+    """Seed the process's generators, so that no test draws what an earlier one left over."""
+    random.seed(0)
+    np.random.seed(0)
+    if torch := sys.modules.get("torch"):  # the tests of the command's start run without it
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken
@@ -91,9 +92,7 @@ def stored_as(dtype: torch.dtype) -> Callable[[Path], None]:
 
 def untied(folder: Path) -> None:
     """With a head of its own, which T5 1.1 and later have."""
-    edit_weights(
-        folder, lambda t: t.update({"lm_head.weight": torch.randn_like(t["shared.weight"])})
-    )
+    edit_weights(folder, lambda t: t.update({"lm_head.weight": random_head(t["shared.weight"])}))
     edit_json(folder / "config.json", tie_word_embeddings=False, scale_decoder_outputs=...)
 
 
@@ -166,7 +165,7 @@ def mt5(folder: Path) -> None:
     names = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_heads")
     config = MT5Config(**{name: fields[name] for name in names})
     model = random_model(MT5ForConditionalGeneration, config)
-    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.shared.weight))
+    model.lm_head.weight = torch.nn.Parameter(random_head(model.shared.weight))
     for name in ("config.json", "generation_config.json"):
         (folder / name).unlink()
     model.save_pretrained(folder)
@@ -233,6 +232,12 @@ def random_model(kind: Any, config: Any, seed: int = 0) -> Any:
         config.initializer_factor = 2.0
         model = kind(config)
     return model.eval()
+
+
+def random_head(embeddings: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """A head of its own for a model with these embeddings, of the same numbers on every machine."""
+    drawn = np.random.default_rng(seed).standard_normal(tuple(embeddings.shape))
+    return torch.from_numpy(drawn).to(embeddings.dtype)
 
 
 def hf_model(folder: Path) -> Any:
