@@ -69,7 +69,7 @@ def test_settings_of_one_study_share_what_they_can(
     source: str, store: Store, tiny_t5: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, fit = count(monkeypatch, "read_source"), count(monkeypatch, "fit_simulator_apart")
-    tokenize = count(monkeypatch, "tokenize_examples")
+    tokenize = count(monkeypatch, "_tokenized")
     inputs = Inputs()
     fractions = [profile(source, num_train=30, train_fraction=share) for share in (0.1, 0.5, 1.0)]
     fewer = profile(source, num_train=20, num_validation=5)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tune_distill.records.digests import DamagedError
@@ -11,12 +11,12 @@ from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION, DataIdentity
 from tune_distill.spec.profile import MINI_STUDENT, Data, Metrics, Profile, Student
-from tune_distill.students.package import StudentPackage
+from tune_distill.students.port import ReadStudent, Untrained
 from tune_distill.students.registry import read_student, student_identity
-from tune_distill.students.tokens import TokenPairs, tokenize_examples
-from tune_distill.students.untrained import Untrained
+from tune_distill.students.tokens import TokenPairs
 from tune_distill.tasks.account import account
 from tune_distill.tasks.corpus import Corpus
+from tune_distill.tasks.outputs import source_text, target_text
 from tune_distill.tasks.simulator import Simulator, fit_simulator_apart
 from tune_distill.tasks.sources import read_source
 from tune_distill.training.encoders import Encoder, read_encoder
@@ -46,7 +46,7 @@ class Inputs:
 
     corpora: dict[str, Corpus] = field(default_factory=dict)
     students: dict[Student, Mapping[str, str]] = field(default_factory=dict)
-    packages: dict[Student, StudentPackage] = field(default_factory=dict)
+    packages: dict[Student, ReadStudent] = field(default_factory=dict)
     untrained: dict[Student, Untrained] = field(default_factory=dict)
     tokens: dict[tuple[Student, str], Tokens] = field(default_factory=dict)
     simulators: dict[str, Simulator] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Inputs:
             self.students[student] = identity
         return self.students[student]
 
-    def _package(self, student: Student) -> StudentPackage:
+    def _package(self, student: Student) -> ReadStudent:
         if student not in self.packages:
             package = self.packages[student] = read_student(student)
             self.students[student] = package.identity
@@ -124,7 +124,7 @@ class Inputs:
             needed.setdefault((profile.student, profile.data.source), []).append(profile.data)
             self._prepare_simulator(profile.data, store)
             if profile.student not in self.untrained:
-                self.untrained[profile.student] = Untrained.of(self._package(profile.student))
+                self.untrained[profile.student] = self._package(profile.student).untrained()
         for (student, source), sections in needed.items():
             corpus = self.corpora[source]
             num_train = max(corpus.num_pool(data) for data in sections)
@@ -132,10 +132,10 @@ class Inputs:
             known = self.tokens.get((student, source))
             if known and known.holds(num_train, num_validation):
                 continue
-            tokenizer = self._package(student).tokenizer
+            package = self._package(student)
             self.tokens[student, source] = Tokens(
-                tokenize_examples(tokenizer, corpus.train[:num_train]),
-                tokenize_examples(tokenizer, corpus.validation[:num_validation]),
+                _tokenized(package, corpus.train[:num_train]),
+                _tokenized(package, corpus.validation[:num_validation]),
             )
 
     def for_workers(self) -> Inputs:
@@ -185,6 +185,13 @@ class Inputs:
             raise DataError(
                 f"data: training pool of {len(pool)} examples from {data.source}: {error}"
             ) from error
+
+
+def _tokenized(student: ReadStudent, examples: Sequence[Example]) -> TokenPairs:
+    """The sources and the training targets (first explanation) of the examples."""
+    sources = [source_text(example.premise, example.hypothesis) for example in examples]
+    targets = [target_text(example.label, example.explanations[0]) for example in examples]
+    return TokenPairs(student.encode(sources), student.encode(targets))
 
 
 def _stored_simulator(name: str, store: Store) -> Simulator | None:
