@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tune_distill.cli.options import place_name
 from tune_distill.cli.terminal import (
     EXIT_COMPLETE,
     EXIT_SOME_FAILED,
     run_as_process,
     run_front_door,
 )
+from tune_distill.records.uris import local_path
 from tune_distill.spec.errors import StoreError
 
 _EXAMPLES = """\
@@ -45,7 +45,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "results",
         nargs="?",
-        type=place_name,
         default="results",
         help="a results folder, or one study's folder in it (results)",
     )
@@ -57,7 +56,7 @@ def _report(results: str) -> int:
     from tune_distill.reports.reports import report_results, report_study
 
     # The folder's name is shown, so resolve '..'.
-    folder = Path(os.path.abspath(results))
+    folder = Path(os.path.abspath(local_path(results, "results")))
     if (folder / "trials.parquet").is_file():
         _show(folder, report_study(folder)["lines"])
         report_results(folder.parent)

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tune_distill
@@ -114,15 +113,16 @@ def _stop(given: argparse.Namespace) -> int:
 def _fetch(given: argparse.Namespace) -> int:
     from tune_distill.cli.bundle import package_bundle
     from tune_distill.records.parcel import unpack
+    from tune_distill.records.uris import local_path
     from tune_distill.reports.reports import report_results
     from tune_distill.tuning.jobs import FETCH
 
+    results = local_path(given.to, "--to")
     jobs = _jobs(given)
     job = jobs.study(given.job)
     place, studies = job.purpose.results, job.purpose.studies
     command = ["python", "-m", "tune_distill.records.parcel", place, *studies]
     errand = jobs.submit(command, package_bundle(), replace(job.purpose, kind=FETCH))
-    results = Path(given.to).expanduser()
     try:
         parcel = unpack(jobs.follow(errand), results, studies)
     finally:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.made_studies import Studies
-from tune_distill import study
+from tune_distill.__main__ import main
 from tune_distill.cli.terminal import Escaping, Tolerant, output_is_gone, run_front_door
 from tune_distill.spec.errors import StoreError
 
@@ -180,12 +180,26 @@ def test_messages_and_logs_are_shown_without_controls(
     assert logging.getLogger().level == level
 
 
-@pytest.mark.parametrize("flag", ["--results", "--store"])
 @pytest.mark.parametrize("place", ["", "  "])
+@pytest.mark.parametrize(
+    ("command", "where"),
+    [
+        (["study", "smoothing", "--dry-run", "--results"], "--results"),
+        (["study", "smoothing", "--dry-run", "--store"], "--store"),
+        (["report"], "results"),
+        (["submit", "fetch", "--address", "http://127.0.0.1:1", "--to"], "--to"),
+    ],
+)
 def test_a_place_without_a_name_is_refused(
-    flag: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    where: str,
+    place: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        study.main(["smoothing", "--dry-run", "--results", str(tmp_path), flag, place])
-    assert ended.value.code == 2
-    assert f"{flag}: must name a folder or a URI, got {place!r}" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, place]) == 2
+    message = f"error: {where}: must name a folder or a URI, got {place!r}"
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -53,7 +53,7 @@ def _trained(results: Path) -> set[str]:
 
 
 def _overlap(first: StudyProcess, second: StudyProcess, trial_id: str) -> bool:
-    """Whether both commands had the trial in flight at some moment."""
+    """Return whether both commands had the trial in flight at some moment."""
     (begin, end), (other_begin, other_end) = (
         (_time(study.events, "started", trial_id), _time(study.events, "ended", trial_id))
         for study in (first, second)

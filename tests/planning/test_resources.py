@@ -215,7 +215,7 @@ def placed(nodes, cpus: float, gpus: float) -> int:
 
 
 def take(devices: list[Fraction], share: Fraction) -> bool:
-    """Whether `devices` had the share, which they have no more."""
+    """Return whether `devices` had the share, which they have no more."""
     if share >= 1:
         whole = [index for index, left in enumerate(devices) if left == 1][: int(share)]
         if len(whole) < share:

@@ -200,7 +200,7 @@ def head(secret=None, host="127.0.0.1"):
 
 @pytest.fixture
 def authenticated(monkeypatch):
-    """Whether authentication was turned on, which in this process must stay as it is."""
+    """Return whether authentication was turned on, which in this process must stay as it is."""
     calls = []
     monkeypatch.setattr(access, "_authenticate", lambda: calls.append(True))
     return calls

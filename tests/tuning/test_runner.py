@@ -38,7 +38,7 @@ FIRST, SECOND, THIRD = (f"label_smoothing={value},seed=0" for value in (0.0, 0.1
 
 
 def first_time(name: str) -> bool:
-    """Whether nobody asked for this name before."""
+    """Return whether nobody asked for this name before."""
     try:
         (Path(os.environ[MARKS]) / name).touch(exist_ok=False)
     except FileExistsError:

@@ -79,7 +79,7 @@ class World:
         return tunes
 
     def reused(self, number: int, retried: bool) -> bool:
-        """Whether the trial is told as reused when its last attempt found its run."""
+        """Return whether the trial is told as reused when its last attempt found its run."""
         tunes = self.started(number)
         if retried:
             self.watcher.on_trial_recover(0, [], tunes)

@@ -132,7 +132,7 @@ def _add_source(
 
 
 def _is_here(source: str, name: str) -> bool:
-    """Whether the source is on this machine; by then it has an absolute path.
+    """Return whether the source is on this machine; by then it has an absolute path.
 
     Raises:
         StudyFileError: a relative path where nothing is.

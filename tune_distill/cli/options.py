@@ -110,12 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     what = add_what_runs(parser)
     what.add_argument("--list", action="store_true", help="list studies and profiles, and stop")
     where = parser.add_argument_group("where it goes")
-    where.add_argument(
-        "--results", type=place_name, default="results", metavar="DIR", help="tables (results)"
-    )
-    where.add_argument(
-        "--store", type=place_name, metavar="URI", help="runs and evaluations (RESULTS/.store)"
-    )
+    where.add_argument("--results", default="results", metavar="DIR", help="tables (results)")
+    where.add_argument("--store", metavar="URI", help="runs and evaluations (RESULTS/.store)")
     where.add_argument("--no-reuse", action="store_true", help="make everything again")
     cluster = add_scheduling(parser)
     cluster.add_argument(
@@ -185,13 +181,6 @@ def add_scheduling(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="niceness of trials where Ray is started here (0)",
     )
     return cluster
-
-
-def place_name(text: str) -> str:
-    """The name of a place: not empty, which would be the working directory or a disk's root."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError(f"must name a folder or a URI, got {text!r}")
-    return text
 
 
 def _positive(text: str) -> int:

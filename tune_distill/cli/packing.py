@@ -51,7 +51,7 @@ def fits(files: Mapping[str, Path | bytes]) -> bool:
 
 
 def _packs(files: Mapping[str, Path | bytes], archive: Path) -> bool:
-    """Whether the files fit into an archive that a head takes, which is then at `archive`."""
+    """Pack the files into `archive`; return whether it is small enough for a cluster's head."""
     with archive.open("wb") as stream, zipfile.ZipFile(stream, "w") as packed:
         for place in sorted(files):
             content = files[place]

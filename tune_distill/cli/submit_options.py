@@ -13,7 +13,6 @@ from tune_distill.cli.options import (
     add_scheduling,
     add_what_runs,
     parse_arguments,
-    place_name,
 )
 from tune_distill.spec.redaction import redacted
 
@@ -133,9 +132,7 @@ def _command_parser(command: str) -> argparse.ArgumentParser:
     elif command == "logs":
         parser.add_argument("--follow", action="store_true", help="until the job ends")
     elif command == "fetch":
-        parser.add_argument(
-            "--to", type=place_name, default="results", metavar="DIR", help="tables here (results)"
-        )
+        parser.add_argument("--to", default="results", metavar="DIR", help="tables here (results)")
     return parser
 
 

@@ -115,7 +115,7 @@ class Escaping(io.TextIOBase):
 
 
 def output_is_gone() -> bool:
-    """Whether the standard output has refused what was written, so that nobody reads it."""
+    """Return whether the standard output has refused what was written, so that nobody reads it."""
     return isinstance(sys.stdout, Escaping) and sys.stdout.unescaped.refused
 
 

@@ -190,7 +190,10 @@ class Ledger:
         return record
 
     def _is_reused(self, attempts: Attempts, trained: bool) -> bool:
-        """Whether the trial needed no training; one that an earlier attempt made is its own."""
+        """Return whether the trial used a run of the store or of another trial.
+
+        A run that an earlier attempt of the same trial made counts as trained.
+        """
         run_key = attempts.trial.run_key
         stored = self._plans[attempts.trial.study].stored_runs
         was_there = run_key in stored or run_key in self._trained

@@ -49,7 +49,7 @@ class TrialResources:
         return max(1, int(self.cpus))
 
     def fits(self, nodes: Nodes) -> bool:
-        """Whether some node is large enough for a trial."""
+        """Return whether some node is large enough for a trial."""
         return any(_slots(node, self.cpus, self.gpus, self.memory) for node in nodes)
 
     def text(self) -> str:

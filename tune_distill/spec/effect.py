@@ -16,7 +16,7 @@ class Mark:
     """Says of one field when it leaves no trace in a key."""
 
     def is_silent(self, section: BaseModel, value: object) -> bool:
-        """Whether the section's numbers do not depend on the field, which has this value."""
+        """Return whether the section's numbers do not depend on the field, which has this value."""
         raise NotImplementedError
 
 

@@ -170,7 +170,7 @@ class Plan:
 
     @property
     def is_last(self) -> bool:
-        """Whether no plan of the study follows: a search with one seed is one by itself."""
+        """Return whether no plan of the study follows: a search with one seed is one by itself."""
         return not self.asks_optuna or len(self.resolved.seeds) == 1
 
     @property

@@ -165,7 +165,7 @@ def _found(address: str) -> str:
 
 
 def _asks_for_token(address: str, headers: Mapping[str, str]) -> bool:
-    """Whether the cluster refuses who shows only these headers.
+    """Return whether the cluster refuses who shows only these headers.
 
     Raises:
         ClusterError: what answers is no head of Ray, which Ray itself would try for minutes.

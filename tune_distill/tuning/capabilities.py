@@ -26,7 +26,7 @@ class Name:
     set_by: str | None = None
 
     def is_usable(self) -> bool:
-        """Whether this Ray has the name in the form that we use."""
+        """Return whether this Ray has the name in the form that we use."""
         switched_off = os.environ.get(SWITCH, "").split(",")
         if "all" in switched_off or self.path in switched_off:
             return False

@@ -105,7 +105,7 @@ _MISSING = {capability: capability.missing() for capability in CAPABILITIES}
 
 
 def has(capability: Capability) -> bool:
-    """Whether all names of the capability can be used."""
+    """Return whether all names of the capability can be used."""
     return not _MISSING[capability]
 
 
