@@ -543,6 +543,6 @@ def _checkpoints(store: Store) -> list[Path]:
 
 
 def _written_lately(root: Path) -> bool:
-    """Return whether a worker that has lost its driver is still at it: it ends within a second or two."""
+    """Return whether a worker that has lost its driver still writes; it ends within two seconds."""
     newest = max(path.stat().st_mtime for path in root.rglob("*"))
     return time.time() - newest < 3
