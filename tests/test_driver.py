@@ -258,13 +258,13 @@ def test_an_interrupted_search_is_not_replicated(store, inputs, executor, num_se
     for trial in next(iter(plans(study, inputs, store))).trials:
         finish(store, trial)
     records, early = ended(study, inputs, store, executor)
-    assert (early, len(records), len(executor.works), executor.ran) == (True, 2, 1, [])
+    assert (early, len(records), len(executor.works), executor.ran) == ("interrupted", 2, 1, [])
 
 
 def test_a_search_that_the_runner_ended_early_is_not_replicated(store, inputs, executor):
     executor.early = True
     records, early = ended(resolved(SEARCH, num_seeds=3), inputs, store, executor)
-    assert (early, len(executor.ran)) == (True, 1)
+    assert (early, len(executor.ran)) == ("failed", 1)
     assert {record.trial.seed for record in records} == {0}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from huggingface_hub import constants
 
 import tune_distill
 from tune_distill.analysis.tables import load
+from tune_distill.running import ExecutorName
 from tune_distill.spec.errors import StoreError, StudentError, StudyFileError
+from tune_distill.tuning.inline_executor import InlineExecutor
 
 SMALL = {
     "data.num_train": 64,
@@ -118,28 +121,45 @@ def test_a_callback_that_raises_is_left_and_changes_nothing(
     assert "on_event is not called any more: ValueError: boom" in caplog.text
 
 
-@pytest.mark.parametrize("which", [1, 3])
-def test_ctrl_c_is_passed_on_when_the_tables_are_written(tmp_path: Path, which: int) -> None:
+@pytest.mark.parametrize(
+    ("executor", "which"),
+    [
+        ("inline", 1),
+        # All trials have ended, but a caller's loop over studies has to stop all the same.
+        ("inline", 3),
+        pytest.param("ray", 3, marks=pytest.mark.slow),
+    ],
+)
+def test_ctrl_c_is_raised_after_the_tables_are_written(
+    tmp_path: Path, executor: ExecutorName, which: int
+) -> None:
     heard: list[str] = []
 
     def interrupting(event: Any) -> None:
         heard.append(event["event"])
         if heard.count("ended") == which:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
-    if which == 3:
-        # All trials have ended by then: there is nothing left to interrupt.
+    with pytest.raises(KeyboardInterrupt):
         tune_distill.run(
-            "smoothing", set=SMALL, results=tmp_path, executor="inline", on_event=interrupting
+            "smoothing", set=SMALL, results=tmp_path, executor=executor, on_event=interrupting
         )
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            tune_distill.run(
-                "smoothing", set=SMALL, results=tmp_path, executor="inline", on_event=interrupting
-            )
     states = list(load("smoothing", results=tmp_path)["state"])
     assert states.count("complete") == which
     assert (tmp_path / "report.html").is_file()
+
+
+def test_a_callers_executor_stays_open_and_one_that_was_made_here_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[InlineExecutor] = []
+    monkeypatch.setattr(InlineExecutor, "close", lambda self: closed.append(self))
+    own = InlineExecutor()
+    for _ in range(2):
+        tune_distill.run("smoothing", set=SMALL, results=tmp_path, executor=own)
+    assert closed == []
+    tune_distill.run("smoothing", set=SMALL, results=tmp_path, executor="inline")
+    assert len(closed) == 1
 
 
 @pytest.mark.slow

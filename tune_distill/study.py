@@ -98,7 +98,9 @@ def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> tuple[Cou
     ended = run_session(session, partial(_show, command))
     for name in ended.not_begun:
         command.say(f"{name}: not begun")
-    return sum((count(judged.rows) for judged in ended.judged.values()), Counts()), ended.early
+    return sum((count(judged.rows) for judged in ended.judged.values()), Counts()), bool(
+        ended.early
+    )
 
 
 def _report(folder: Path) -> Summary:

@@ -101,7 +101,7 @@ class Ran:
 
 def test_trials_run_one_after_the_other_and_tell_of_themselves(tmp_path):
     ran = Ran(tmp_path, SMOOTHING)
-    assert (ran.states, ran.early) == (["complete"] * 3, False)
+    assert (ran.states, ran.early) == (["complete"] * 3, None)
     steps = [f"step {step}" for step in (4, 8, 12, 16)]
     assert ran.events.told == ["begin", *["started", *steps, "complete"] * 3]
     assert not any(record.reused for record in ran.records)
@@ -150,7 +150,7 @@ def test_ctrl_c_keeps_what_is_complete_and_goes_on_from_a_checkpoint(tmp_path, m
     with monkeypatch.context() as patch:
         patch.setattr(Events, "progressed", interrupting)
         ran = Ran(tmp_path / "disturbed", SMOOTHING)
-    assert (ran.states, ran.early) == (["complete", "failed", "failed"], True)
+    assert (ran.states, ran.early) == (["complete", "failed", "failed"], "interrupted")
     assert {record.error for record in ran.records[1:]} == {INTERRUPTED}
     assert [row.step for row in ran.records[1].history] == [4, 8]
     resumed, undisturbed = Ran(tmp_path / "disturbed", SMOOTHING), Ran(tmp_path, SMOOTHING)
@@ -169,7 +169,7 @@ def test_a_store_that_refuses_the_search_ends_it_with_what_is_complete(tmp_path,
 
     monkeypatch.setattr(OptunaQueue, "reported", refuse)
     ran = Ran(tmp_path, SEARCH)
-    assert ran.early
+    assert ran.early == "failed"
     assert {record.error for record in ran.records} == {
         "the driver could not go on: StoreError: journal: must be writable, "
         "got No space left on device"
@@ -184,7 +184,7 @@ def test_a_trial_that_was_stored_when_the_driver_ended_is_complete(tmp_path, mon
 
     monkeypatch.setattr(OptunaQueue, "ended", refuse)
     ran = Ran(tmp_path, SEARCH)
-    assert (ran.early, ran.states) == (True, ["complete"])
+    assert (ran.early, ran.states) == ("failed", ["complete"])
 
 
 def test_torch_is_afterwards_as_it_was(tmp_path):

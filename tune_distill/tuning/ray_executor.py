@@ -38,10 +38,11 @@ class RayExecutor:
         return self._nodes
 
     def run(self, work: Work) -> bool:
-        """Run what the work's plans have left; return whether it ended early.
+        """Run what the work's plans have left; return whether an error ended it early.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C or SIGTERM came while Ray started.
+            KeyboardInterrupt: Ctrl-C came, or SIGTERM while Ray started. Trials that had begun
+                have ended by then.
             ClusterError: Ray cannot be started, or no node can ever hold a trial.
             Exception: the inputs cannot be prepared.
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,15 +65,22 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         self._running: dict[str, _Running] = {}
         # When the last trial stopped running; None after the warning was given.
         self._idle_since: float | None = clock()
+        self.tunes_handler: object = None
+        """Tune's handler of Ctrl-C; None before Tune has started."""
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles its callbacks to restore them some day; the store resumes studies, and a
         # terminal cannot be pickled.
         return {}
 
+    def setup(self, *arguments: Any, **info: Any) -> None:
+        self.tunes_handler = signal.getsignal(signal.SIGINT)
+
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        """Kill workers that are overdue and did not end themselves: a stopped process, or one on a
-        node that nobody reaches, obeys no timer of its own."""
+        """Kill workers that are overdue and did not end themselves.
+
+        The timer of a stopped process, or of one on a node that is cut off, does not end it.
+        """
         require_alive()
         for running in self._running.values():
             if running.actor is not None and self._is_overdue(running, _GRACE_S):
