@@ -1,4 +1,4 @@
-"""Studies from Python, twice in one process."""
+"""Studies run from Python, twice in one process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SMALL = {
 }
 
 
-def test_the_package_shows_what_there_is() -> None:
+def test_dir_lists_the_public_names() -> None:
     assert dir(tune_distill) == ["__version__", "load", "load_all", "run", "verdict"]
     assert all(hasattr(tune_distill, name) for name in dir(tune_distill))
 
@@ -46,7 +46,7 @@ def test_a_study_is_run_and_judged(tmp_path: Path) -> None:
     assert list(again["smoothing"].trials["reused"]) == [True] * 3
 
 
-def test_a_hub_that_fails_in_between_leaves_the_next_study_alone(
+def test_a_failing_hub_does_not_affect_the_next_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
@@ -66,7 +66,7 @@ def test_a_hub_that_fails_in_between_leaves_the_next_study_alone(
                 results=tmp_path,
                 executor="inline",
             )
-    # The second time the hub is asked again, as by a process that is online.
+    # The second call asks the hub again, because the process is not marked as offline.
     assert asked.count(False) == 2
     second = tune_distill.run("smoothing", set=SMALL, results=tmp_path, executor="inline")
     assert first["smoothing"].verdict == second["smoothing"].verdict
@@ -85,7 +85,7 @@ def test_a_hub_that_fails_in_between_leaves_the_next_study_alone(
         ([], {}, "studies: must name a study, 'all' or a study file, got none"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_runs(
+def test_invalid_arguments_are_refused_before_anything_runs(
     tmp_path: Path, studies: list[str], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(StudyFileError) as caught:
@@ -102,7 +102,7 @@ def test_a_place_without_a_name_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("which", [1, 3])
-def test_a_callback_that_raises_is_left_and_changes_nothing(
+def test_a_callback_that_raises_is_not_called_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, which: int
 ) -> None:
     heard: list[str] = []
@@ -163,7 +163,7 @@ def test_a_callers_executor_stays_open_and_one_that_was_made_here_is_closed(
 
 
 @pytest.mark.slow
-def test_ray_runs_them_too_and_is_gone_afterwards(tmp_path: Path) -> None:
+def test_ray_runs_the_same_study_and_is_shut_down(tmp_path: Path) -> None:
     import ray
 
     for executor in ("ray", "inline"):

@@ -1,4 +1,4 @@
-"""Trials in this process: the records that Ray's workers make, without Ray."""
+"""The inline executor: trials in this process give the same records as on Ray."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def no_report(folder: Path) -> Any:
 
 
 class Events:
-    """A display that keeps what it is told, as names."""
+    """A display that keeps the names of its events."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -91,7 +91,7 @@ class Ran:
         self.early = conduct(session, lambda course: self.records.extend(course.records()))
 
     def again(self) -> Ran:
-        """The same once more."""
+        """Run the same study once more."""
         return Ran(*self.given)
 
     @property
@@ -99,7 +99,7 @@ class Ran:
         return [record.state for record in self.records]
 
 
-def test_trials_run_one_after_the_other_and_tell_of_themselves(tmp_path):
+def test_trials_run_one_after_the_other_and_report_events(tmp_path):
     ran = Ran(tmp_path, SMOOTHING)
     assert (ran.states, ran.early) == (["complete"] * 3, None)
     steps = [f"step {step}" for step in (4, 8, 12, 16)]
@@ -127,7 +127,7 @@ def test_a_search_prunes_and_its_complete_points_are_replicated(tmp_path):
     assert (ran.again().events.told, ran.again().states) == ([], ran.states)
 
 
-def test_what_a_trial_raises_fails_it_alone(tmp_path, monkeypatch):
+def test_an_exception_fails_only_its_trial(tmp_path, monkeypatch):
     evaluate = trial_module._evaluate
 
     def failing(trial: Trial, *others: Any) -> Any:
@@ -142,7 +142,7 @@ def test_what_a_trial_raises_fails_it_alone(tmp_path, monkeypatch):
     assert not ran.early
 
 
-def test_ctrl_c_keeps_what_is_complete_and_goes_on_from_a_checkpoint(tmp_path, monkeypatch):
+def test_a_study_resumes_from_a_checkpoint_after_ctrl_c(tmp_path, monkeypatch):
     def interrupting(self: Any, trial: Trial, report: Report) -> None:
         if trial.setting.values["label_smoothing"] == 0.1 and report.step == 8:
             raise KeyboardInterrupt
@@ -161,7 +161,7 @@ def test_ctrl_c_keeps_what_is_complete_and_goes_on_from_a_checkpoint(tmp_path, m
         assert ours.evaluation.metrics == theirs.evaluation.metrics
 
 
-def test_a_store_that_refuses_the_search_ends_it_with_what_is_complete(tmp_path, monkeypatch):
+def test_a_store_that_refuses_the_journal_ends_the_search(tmp_path, monkeypatch):
     from tune_distill.planning.optuna_queue import OptunaQueue
 
     def refuse(self: Any, trial: Trial, step: int, eval_loss: float | None) -> None:
@@ -187,7 +187,7 @@ def test_a_trial_that_was_stored_when_the_driver_ended_is_complete(tmp_path, mon
     assert (ran.early, ran.states) == ("failed", ["complete"])
 
 
-def test_torch_is_afterwards_as_it_was(tmp_path):
+def test_torchs_state_is_restored(tmp_path):
     torch.set_num_threads(2)
     torch.manual_seed(7)
     before = torch.get_rng_state()

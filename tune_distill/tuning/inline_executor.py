@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 
 class InlineExecutor:
-    """Runs trials in this process: for a debugger, for tests, and where Ray cannot run.
+    """Runs trials in this process: for debugging, for tests, and where Ray cannot run.
 
-    A trial gets the threads that Ray would give it, or `cpus_per_trial`, and the GPU if there is
-    one, so its numbers are the same. A trial here cannot be killed, so limits of time and retries
-    do not apply.
+    A trial gets the same threads as with Ray, or `cpus_per_trial`, and the GPU if there is one, so
+    its numbers are the same. Limits of time and retries do not apply, because a trial in this
+    process cannot be killed.
     """
 
     def __init__(self, cpus_per_trial: float | None = None) -> None:
@@ -76,7 +76,7 @@ class InlineExecutor:
 def _run_trial(
     trial: Trial, queues: Queues, halving: Halving | None, ledger: Ledger, work: Work
 ) -> None:
-    """Run the trial to its end, of which queues and ledger are told."""
+    """Run the trial to its end, and report it to queues and ledger."""
     ledger.start(trial.trial_id, trial)
     attempt = run_trial(trial, work.inputs, work.store)
     while True:
@@ -106,7 +106,7 @@ def _step(attempt: Iterator[Progress]) -> Progress | str:
         return next(attempt)
     except Exception as error:
         if "CUDA error" in str(error):
-            # Whatever this process asks of its GPU from now on fails.
+            # After a CUDA error, all further calls of this process to its GPU fail.
             raise
         # An exception inside a trial is deterministic, so it ends the trial.
         return one_line(error)
