@@ -58,3 +58,11 @@ def tiny_student(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a directory with a real, tiny T5 and its tokenizer."""
     folder = tmp_path_factory.mktemp("students") / "tiny"
     return save_tiny_t5(folder, mini_examples("train", 200))
+
+
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove all variables of Ray from the environment."""
+    for name in os.environ:
+        if name.startswith("RAY_"):
+            monkeypatch.delenv(name)

@@ -1,4 +1,4 @@
-"""A running study command, for tests that watch and end it."""
+"""The study command as a process, run to its end or watched and ended by tests."""
 
 from __future__ import annotations
 
@@ -15,9 +15,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pandas as pd
+
 from tests.processes import kill_all, processes
 
 Event = dict[str, Any]
+
+NOT_IN_A_RESULT = ["training_time_s", "decode_time_s", "examples_per_s", "reused"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tune_distill.study", *arguments]
+
+
+def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout)
+
+
+def results_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of a trials table that are equal whenever the study runs again."""
+    return frame.drop(columns=NOT_IN_A_RESULT)
 
 
 class StudyProcess:
@@ -32,7 +49,7 @@ class StudyProcess:
         self._lines: queue.SimpleQueue[tuple[float, str] | None] = queue.SimpleQueue()
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tune_distill.study", *arguments, "--json"],
+                command(*arguments, "--json"),
                 cwd=folder,
                 env=environment or None,
                 stdin=subprocess.DEVNULL,

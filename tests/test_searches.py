@@ -8,8 +8,7 @@ import pytest
 
 import tune_distill
 from tests.guest import INLINE
-from tests.study_process import StudyProcess
-from tests.test_study import run
+from tests.study_process import StudyProcess, run
 from tune_distill.study import main
 
 SMALL_SPACE = """

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_study import SMALL
+from tests.guest import SMALL
 
 ROOT = Path(__file__).resolve().parents[1]
 
