@@ -1,7 +1,7 @@
-"""Real Ray clusters for tests: `ray start --block` processes, each with a folder of its own.
+"""Real Ray clusters for tests: `ray start --block` processes, each with its own folder.
 
-Nodes of a cluster have loopback addresses that no other cluster has. With `network=True` each node
-is in a network namespace instead, on a bridge of this host, and can be cut off.
+Nodes have loopback addresses that no other cluster uses. With `network=True` each node is in a
+network namespace on a bridge of this host instead, and can be cut off.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.processes import Process, free_port, kill_all, processes, wait_until
 from tests.study_process import StudyProcess
 
 MARK = "TUNE_DISTILL_TEST_CLUSTER"
-"""Names the cluster in the environment of all that it starts."""
+"""The variable that identifies the cluster in the environment of all its processes."""
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system: needs root")
 needs_namespaces = pytest.mark.skipif(
@@ -39,7 +39,7 @@ needs_namespaces = pytest.mark.skipif(
     reason="makes network namespaces: needs root and the ip command",
 )
 
-# A dead process shows at once, a node that is silent within some seconds instead of Ray's 45.
+# A silent node is given up after a few seconds instead of Ray's 45.
 QUICK_HEALTH_CHECKS = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "1000",
@@ -59,7 +59,7 @@ while any(node["NodeID"] == sys.argv[2] and node["Alive"] for node in ray.nodes(
 
 
 class Node:
-    """One `ray start --block`, alone in its session, with its own folders."""
+    """One `ray start --block` process with its own session and folders."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Node:
         self.process: subprocess.Popen[bytes]
 
     def start(self) -> Self:
-        """The node has joined."""
+        """Start the node, and wait until it has joined."""
         work = self.folder / "work"
         work.mkdir(parents=True, exist_ok=True)
         with self._log.open("wb") as log:
@@ -98,13 +98,13 @@ class Node:
         return self
 
     def restart(self) -> Self:
-        """The node has joined again, as if by whatever supervises nodes; to Ray it is a new one."""
+        """Start the node again, as a supervisor would; for Ray it is a new node."""
         self.kill()
         return self.start()
 
     @property
     def pids(self) -> list[int]:
-        """Everything that the node has started and that still runs."""
+        """Return all processes of the node that still run."""
         return [process.pid for process in self._processes()]
 
     @property
@@ -114,7 +114,7 @@ class Node:
 
     @property
     def node_id(self) -> str:
-        """What Ray calls the node; known while its raylet runs."""
+        """Return Ray's id of the node, which is known while its raylet runs."""
         prefix = "--node_id="
         (given,) = [
             part.removeprefix(prefix)
@@ -124,11 +124,11 @@ class Node:
         return given
 
     def workers(self) -> list[int]:
-        """The node's worker processes, busy and idle."""
+        """Return the node's worker processes, busy and idle ones."""
         return [process.pid for process in self._workers()]
 
     def busy_workers(self) -> list[int]:
-        """Those that have an actor or a task."""
+        """Return the workers that have an actor or a task."""
         return [
             process.pid
             for process in self._workers()
@@ -136,22 +136,22 @@ class Node:
         ]
 
     def kill_raylet(self) -> None:
-        """SIGKILL, and all of the node is gone."""
+        """Kill the raylet, and wait until all of the node's processes have ended."""
         os.kill(self.raylet.pid, signal.SIGKILL)
         wait_until(lambda: not self.pids, f"the end of the node at {self.address}", 30)
 
     def cut_off(self) -> None:
-        """All packets from and to the node are dropped; nobody is told."""
+        """Silently drop all packets from and to the node."""
         assert self._namespace is not None, "the cluster has no network of its own"
         self._namespace.detach()
 
     def bring_back(self) -> None:
-        """Packets pass again."""
+        """Let packets pass again."""
         assert self._namespace is not None, "the cluster has no network of its own"
         self._namespace.attach()
 
     def kill(self) -> None:
-        """Nothing that the node has started runs."""
+        """Kill all processes of the node."""
         kill_all(lambda: self.pids)
         self.process.wait()
 
@@ -179,10 +179,10 @@ class Node:
 
 
 class Cluster:
-    """A head on this machine, and nodes that a test adds; nothing of them is left at the end.
+    """A head on this machine, and nodes that a test adds; the block's end removes all of them.
 
     `address` is what a driver joins, `dashboard` the URL for jobs or None, `token_path` the file
-    with the cluster's token or None, `environment` what a client needs to be let in.
+    with the cluster's token or None, and `environment` the variables that a client needs.
     """
 
     def __init__(
@@ -197,7 +197,7 @@ class Cluster:
     ) -> None:
         self.nodes: list[Node] = []
         self._mark = secrets.token_hex(8)
-        # Short: Ray puts sockets below it, whose paths may have 107 characters.
+        # The path is short, because Ray's sockets below it may have at most 107 characters.
         self.folder = Path(tempfile.mkdtemp(prefix="td-", dir="/tmp"))
         self._network = Network() if network else None
         self._hosts = _hosts()
@@ -222,9 +222,9 @@ class Cluster:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Lets a client in; nothing of Ray's comes from the tests' own environment."""
+        """Return a client's environment, without variables of Ray from the tests' own."""
         ours = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        # A home without a token of its own: what Ray finds there is not this cluster's.
+        # The home has no token, because Ray would find one of another cluster in the user's home.
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
         ours |= {"HOME": str(home), MARK: self._mark, "RAY_USAGE_STATS_ENABLED": "0"}
@@ -268,26 +268,26 @@ class Cluster:
         resources: Mapping[str, float] | None = None,
         hidden: Sequence[Path] = (),
     ) -> Node:
-        """A node that has joined. To its processes the `hidden` folders are empty (needs root)."""
+        """Add a node; its processes see the `hidden` folders as empty (this needs root)."""
         namespace = self._network.namespace() if self._network else None
         address = namespace.address if namespace else next(self._hosts)
         arguments = [f"--address={self.address}", *_sizes(num_cpus, num_gpus, resources or {})]
         return self._node(address, namespace, arguments, hidden).start()
 
     def wait_until_dead(self, node_id: str, timeout_s: float = 60) -> None:
-        """The head has given the node up."""
+        """Wait until the head has given the node up."""
         command = [sys.executable, "-c", _UNTIL_DEAD, self.address, node_id]
         subprocess.run(
             command, env=self.environment, check=True, capture_output=True, timeout=timeout_s
         )
 
     def study(self, folder: Path, *arguments: str) -> StudyProcess:
-        """The study command, begun in `folder` on this machine, with the cluster's token."""
-        # Its scratch too is in its own folder, which other nodes need not see.
+        """Start the study command in `folder` on this machine, with the cluster's token."""
+        # Its scratch is in its own folder too, which other nodes cannot see.
         scratch = folder / "tmp"
         scratch.mkdir(exist_ok=True)
         environment = self.environment | {"TMPDIR": str(scratch)}
-        # The command finds out by itself whether a token is asked for.
+        # The command finds out by itself whether a token is required.
         environment.pop("RAY_AUTH_MODE", None)
         return StudyProcess(folder, "--address", self.address, *arguments, **environment)
 
@@ -298,7 +298,7 @@ class Cluster:
         arguments: Sequence[str],
         hidden: Sequence[Path],
     ) -> Node:
-        """A node to start; the cluster ends it."""
+        """Return a node that is not started yet; the cluster ends it."""
         folder = self.folder / str(len(self.nodes))
         environment = self.environment | self._health_checks
         self.nodes.append(Node(folder, address, namespace, arguments, environment, hidden))
@@ -312,7 +312,7 @@ class Cluster:
         return False
 
     def _left(self) -> list[int]:
-        """What runs with the cluster's mark, or with its folder in the command line."""
+        """Return processes with the cluster's mark, or with its folder in their command line."""
         entry = f"{MARK}={self._mark}\0".encode()
         found = []
         for process in processes():
@@ -324,7 +324,7 @@ class Cluster:
 
 
 def _hosts() -> Iterator[str]:
-    """Loopback addresses of one subnet. Ray replaces 127.0.0.1 by this machine's own address."""
+    """Yield loopback addresses of one subnet; Ray would replace 127.0.0.1 by the machine's own."""
     second, third = random.SystemRandom().randrange(1, 255), random.SystemRandom().randrange(255)
     return (f"127.{second}.{third}.{host}" for host in itertools.count(1))
 
@@ -336,7 +336,7 @@ def _sizes(num_cpus: int, num_gpus: int, resources: Mapping[str, float]) -> list
         f"--resources={json.dumps(dict(resources))}",
         f"--object-store-memory={_OBJECT_STORE_BYTES}",
         "--disable-usage-stats",
-        # From the kernel, and none of Ray's usual ones: other clusters may have those.
+        # Let the kernel choose ports, because other clusters may use Ray's defaults.
         "--min-worker-port=0",
         "--max-worker-port=0",
         "--dashboard-agent-listen-port=0",
@@ -344,7 +344,7 @@ def _sizes(num_cpus: int, num_gpus: int, resources: Mapping[str, float]) -> list
 
 
 def _hiding(folders: Sequence[Path]) -> list[str]:
-    """What to put before a command to which the folders shall be empty."""
+    """Return the prefix of a command that sees the folders as empty."""
     if not folders:
         return []
     mounts = "".join('mount -t tmpfs none "$1" && shift && ' for _ in folders)

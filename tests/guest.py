@@ -1,4 +1,4 @@
-"""The settings of this process that belong to all of it, for tests that the package leaves them.
+"""Process-wide settings, and a check that the package does not change them.
 
     python -m tests.guest WHAT
 
@@ -25,7 +25,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1] / "tune_distill"
 
-# Small enough that Ray's start is most of the time, large enough to evaluate more than once.
+# So small that Ray's start takes most of the time, but with more than one evaluation.
 SMALL = [
     f"--set={field}"
     for field in (
@@ -37,12 +37,12 @@ SMALL = [
     )
 ]
 
-# Without Ray, for tests of what is the same under each executor.
+# Runs without Ray, for tests of what does not depend on the executor.
 INLINE = [*SMALL, "--executor", "inline"]
 
 
 def settings() -> dict[str, Any]:
-    """Each setting by its name, so that two moments can be compared."""
+    """Return each setting by its name, to be compared with a later state."""
     import matplotlib
     import pandas as pd
     import torch
@@ -97,7 +97,7 @@ def _pandas_options() -> list[str]:
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any]]:
-    """Settings with their two values; a logger that is new is nobody's setting."""
+    """Return changed settings with both values, without new loggers."""
     names = {name for name in before | after if name in before or not name.startswith("logger ")}
     return {
         name: [before.get(name), after.get(name)]
@@ -107,7 +107,7 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any
 
 
 def import_what_it_needs() -> None:
-    """Import all other packages' modules that ours name: what those change is not ours."""
+    """Import all modules of other packages that ours import, which may change settings."""
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
@@ -120,11 +120,11 @@ def import_what_it_needs() -> None:
 def _import(module: str, names: list[str]) -> None:
     if module.startswith("tune_distill"):
         return
-    # Some are extras.
+    # Extras may not be installed.
     with contextlib.suppress(ImportError):
         imported = importlib.import_module(module)
         for name in names:
-            # Some packages import their modules at the first look.
+            # Some packages import their modules lazily.
             if not hasattr(imported, name):
                 importlib.import_module(f"{module}.{name}")
 
@@ -137,7 +137,7 @@ def import_all() -> None:
 
 
 def run_study(results: str) -> None:
-    """A study, the same again from the store, and what follows it."""
+    """Run a study, the same study again from the store, and its report."""
     from tune_distill import study
 
     arguments = ["smoothing", *SMALL, "--results", results]
@@ -147,7 +147,7 @@ def run_study(results: str) -> None:
 
 
 def run_reports(results: str) -> None:
-    """A plan, a report, an error, and what a notebook calls."""
+    """Make a plan, a report and an error, and call what a notebook calls."""
     import tune_distill
     from tune_distill import report, study
 

@@ -1,4 +1,4 @@
-"""Networks for tests: a bridge of this host, and network namespaces that it joins."""
+"""Networks for tests: a bridge on this host that connects network namespaces."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import subprocess
 from dataclasses import dataclass
 from typing import Any
 
-# RFC 2544 keeps 198.18.0.0/15 for tests between networks: no host has such an address.
+# RFC 2544 reserves 198.18.0.0/15 for tests between networks, so no host has such an address.
 _SUBNETS = [f"198.{second}.{third}" for second in (18, 19) for third in range(256)]
 
 
 @dataclass(frozen=True)
 class Namespace:
-    """One network namespace, whose only way out is a port of the bridge."""
+    """A network namespace that is connected only to a port of the bridge."""
 
     name: str
     address: str
@@ -25,20 +25,20 @@ class Namespace:
 
     @property
     def enter(self) -> list[str]:
-        """What to put before a command that runs in it."""
+        """Return the prefix of a command that runs in the namespace."""
         return ["nsenter", f"--net=/run/netns/{self.name}"]
 
     def detach(self) -> None:
-        """Frames from and to it are dropped. Its link stays up, so that nothing in it can tell."""
+        """Drop frames from and to it. Its link stays up, so processes in it do not notice."""
         _ip("link", "set", self.port, "nomaster")
 
     def attach(self) -> None:
-        """Frames pass again."""
+        """Let frames pass again."""
         _ip("link", "set", self.port, "master", self.bridge)
 
 
 class Network:
-    """A subnet of its own; this host is at `gateway`."""
+    """A subnet of its own, in which this host has the address `gateway`."""
 
     def __init__(self) -> None:
         self._name = f"td{secrets.token_hex(4)}"
@@ -48,7 +48,7 @@ class Network:
             for address in link["addr_info"]
             if address["family"] == "inet"
         }
-        # By process, so that tests that run at once do not choose the same.
+        # Start at a process-dependent place, so that simultaneous tests choose different subnets.
         start = os.getpid() % len(_SUBNETS)
         self._subnet = next(s for s in _SUBNETS[start:] + _SUBNETS[:start] if s not in taken)
         self.gateway = f"{self._subnet}.1"
@@ -56,13 +56,13 @@ class Network:
         self._numbers = itertools.count(2)
 
     def make(self) -> None:
-        """The bridge is there, with this host on it."""
+        """Make the bridge, and connect this host to it."""
         _ip("link", "add", self._name, "address", _mac(1), "type", "bridge")
         _ip("address", "add", f"{self.gateway}/24", "dev", self._name)
         _ip("link", "set", self._name, "up")
 
     def namespace(self) -> Namespace:
-        """A new namespace, on the bridge."""
+        """Make and return a namespace on the bridge."""
         number = next(self._numbers)
         namespace = Namespace(
             f"{self._name}-{number}",
@@ -80,14 +80,14 @@ class Network:
         _ip(*inside, "address", "add", f"{namespace.address}/24", "dev", "eth0")
         _ip(*inside, "link", "set", "eth0", "up")
         _ip(*inside, "link", "set", "lo", "up")
-        # Known for good: behind a router, too, a host that is cut off looks like a silent one
-        # and not like one that nobody can find.
+        # With permanent neighbour entries, a host that is cut off looks silent instead of
+        # unreachable, like behind a router.
         _neighbour(inside, self.gateway, _mac(1), "eth0")
         _neighbour((), namespace.address, _mac(number), self._name)
         return namespace
 
     def remove(self) -> None:
-        """Nothing of it is left; its processes have ended before."""
+        """Remove the network, whose processes must have ended."""
         for namespace in self._namespaces:
             _ip("link", "delete", namespace.port)
             _ip("netns", "delete", namespace.name)
@@ -100,7 +100,7 @@ def _in(namespace: Namespace) -> tuple[str, str]:
 
 
 def _mac(number: int) -> str:
-    """A locally administered address; bridges of one host do not meet."""
+    """Return a locally administered address, which is unique on its bridge."""
     return f"02:00:00:00:00:{number:02x}"
 
 

@@ -1,7 +1,7 @@
-"""An S3 server of moto's on loopback, as a process of its own; run as a module it is that process.
+"""An S3 server (moto) on loopback in a separate process, which runs this module.
 
-It answers one request after another: moto looks and then writes, and only so can of several
-writers with a condition one succeed, as S3 promises.
+It handles one request at a time, because moto checks a condition before it writes. Only so exactly
+one of several conditional writers succeeds, as S3 guarantees.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ BUCKET = "studies"
 
 @contextmanager
 def object_store() -> Iterator[dict[str, str]]:
-    """The environment in which s3://studies is an empty bucket, while the block lasts."""
+    """Yield an environment in which s3://studies is an empty bucket during the block."""
     port = free_port()
     environment = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
         "AWS_DEFAULT_REGION": "us-east-1",
-        # Loopback takes no proxy.
+        # Requests to loopback must not use a proxy.
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }
@@ -48,7 +48,7 @@ def object_store() -> Iterator[dict[str, str]]:
 
 
 def make_bucket(environment: dict[str, str], name: str) -> None:
-    """The bucket is there. An unsigned request will do for moto."""
+    """Make the bucket with an unsigned request, which moto accepts."""
     url = f"{environment['AWS_ENDPOINT_URL']}/{name}"
     with _opener().open(urllib.request.Request(url, method="PUT"), timeout=30):
         pass

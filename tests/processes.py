@@ -1,4 +1,4 @@
-"""Processes as /proc shows them, and waiting for what they do."""
+"""Processes in /proc, and waiting for conditions."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
-    """The condition holds.
+    """Wait until the condition holds.
 
     Raises:
-        AssertionError: it did not come true in time.
+        AssertionError: it does not hold within `timeout_s`.
     """
     deadline = time.monotonic() + timeout_s
     while not condition():
@@ -28,7 +28,7 @@ def wait_until(condition: Callable[[], bool], what: str, timeout_s: float = 120)
 
 @dataclass(frozen=True)
 class Process:
-    """What /proc tells of a process."""
+    """A process as shown in /proc."""
 
     pid: int
     parent: int
@@ -41,7 +41,7 @@ class Process:
 
 
 def processes() -> Iterator[Process]:
-    """All that run now; those that have ended and wait for their parents do not."""
+    """Yield all running processes, without zombies."""
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
@@ -51,7 +51,7 @@ def processes() -> Iterator[Process]:
 
 
 def free_port() -> int:
-    """A port that nothing listens on, below those that the kernel hands out by itself."""
+    """Return a port on which nothing listens, below the kernel's ephemeral ports."""
     while True:
         port = random.SystemRandom().randrange(20000, 32000)
         with socket.socket() as probe:
@@ -65,7 +65,7 @@ def free_port() -> int:
 
 
 def kill_all(pids: Callable[[], list[int]]) -> None:
-    """SIGKILL to all of these, and to those that they start meanwhile, until none is left."""
+    """Kill all of these processes, and those that they start meanwhile, until none is left."""
 
     def none_left() -> bool:
         for pid in (left := pids()):

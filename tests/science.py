@@ -1,4 +1,4 @@
-"""What tests of tasks, students and training share: one thread, and a T5 that can answer."""
+"""Shared fixtures for tests of tasks, students and training: one thread, and a taught T5."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tune_distill.training.loop import Training
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """So small a T5 is many times slower on the threads of a shared machine."""
+    """Use one thread: such a small T5 is many times slower with threads on a shared machine."""
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def own_torch_state() -> Iterator[None]:
-    """A test leaves torch's random numbers and threads as it found them."""
+    """Restore torch's random state and threads after each test."""
     with torch.random.fork_rng(devices=[]):
         yield
     torch.set_num_threads(1)
@@ -32,19 +32,19 @@ def own_torch_state() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def hub_that_answers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test asks the real hub whether it is there."""
+    """Keep tests from asking whether the real hub is online."""
     monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", lambda *_, **__: None)
 
 
 @pytest.fixture(scope="session")
 def examples() -> list[Example]:
-    """Forty examples of the built-in corpus."""
+    """Return forty examples of the built-in corpus."""
     return mini_examples("train", 40)
 
 
 @pytest.fixture(scope="session")
 def tiny_t5(tmp_path_factory: pytest.TempPathFactory, examples: list[Example]) -> Path:
-    """The folder of a two-layer T5 with random weights."""
+    """Return the folder of a two-layer T5 with random weights."""
     return save_tiny_t5(tmp_path_factory.mktemp("tiny-t5"), examples)
 
 
@@ -52,7 +52,10 @@ def tiny_t5(tmp_path_factory: pytest.TempPathFactory, examples: list[Example]) -
 def taught_t5(
     tmp_path_factory: pytest.TempPathFactory, tiny_t5: Path, examples: list[Example]
 ) -> Path:
-    """The folder of a T5 that knows the format: a random one answers every source alike."""
+    """Return the folder of a T5 that was trained on the format of answers.
+
+    A T5 with random weights gives every source the same answer.
+    """
     student = Student(source=str(tiny_t5))
     fresh = untrained(student)
     pairs = token_pairs(tiny_t5, examples)
@@ -70,5 +73,5 @@ def taught_t5(
 
 @pytest.fixture
 def folder(tiny_t5: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny T5 that a test may spoil."""
+    """Return a copy of the tiny T5, which a test may damage."""
     return shutil.copytree(tiny_t5, tmp_path / "student")

@@ -1,4 +1,4 @@
-"""The study command under way, for tests that watch it and end it."""
+"""The study command as a process, run to its end or watched and ended by tests."""
 
 from __future__ import annotations
 
@@ -15,15 +15,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import pandas as pd
+
 from tests.processes import kill_all, processes
 
 Event = dict[str, Any]
 
+NOT_IN_A_RESULT = ["training_time_s", "decode_time_s", "examples_per_s", "reused"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "tune_distill.study", *arguments]
+
+
+def run(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout)
+
+
+def results_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of a trials table that are equal whenever the study runs again."""
+    return frame.drop(columns=NOT_IN_A_RESULT)
+
 
 class StudyProcess:
-    """A study command under way; its JSON lines are read as they come.
+    """A running study command, whose JSON lines are read as they come.
 
-    Each is an event, with the time of its arrival as `arrived_s`.
+    Each line is an event; `arrived_s` is the time of its arrival.
     """
 
     def __init__(self, folder: Path, *arguments: str, **environment: str) -> None:
@@ -32,7 +49,7 @@ class StudyProcess:
         self._lines: queue.SimpleQueue[tuple[float, str] | None] = queue.SimpleQueue()
         with self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tune_distill.study", *arguments, "--json"],
+                command(*arguments, "--json"),
                 cwd=folder,
                 env=environment or None,
                 stdin=subprocess.DEVNULL,
@@ -56,7 +73,7 @@ class StudyProcess:
         self.kill()
 
     def wait_for(self, wanted: Callable[[Event], bool], timeout_s: float = 120) -> Event:
-        """The first event that is wanted, of those that no call has looked at before.
+        """Return the first wanted event after those that former calls have looked at.
 
         Raises:
             AssertionError: it did not come in time, or the command ended without it.
@@ -69,13 +86,13 @@ class StudyProcess:
                 return event
 
     def arrived(self) -> list[Event]:
-        """All events that have come so far."""
+        """Return all events that have come so far."""
         while self._next(0) is not None:
             pass
         return self.events
 
     def wait(self, timeout_s: float = 240) -> int:
-        """The exit code; `events` has all events."""
+        """Wait for the end; return the exit code. `events` then has all events."""
         try:
             code = self.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -85,11 +102,11 @@ class StudyProcess:
         return code
 
     def signal(self, number: signal.Signals) -> None:
-        """The command, and nothing that it has started, gets the signal."""
+        """Send the signal to the command, but not to the processes that it has started."""
         self.process.send_signal(number)
 
     def kill(self) -> None:
-        """SIGKILL, if it still runs, and nothing that it has started runs either."""
+        """Kill the command and all processes that it has started."""
         self.process.kill()
         self.process.wait()
         kill_all(
@@ -101,16 +118,16 @@ class StudyProcess:
 
     @property
     def errors(self) -> str:
-        """What the command has written to standard error."""
+        """Return what the command has written to standard error."""
         return self._errors.read_text(errors="replace")
 
     def report(self) -> str:
-        """Its last events and errors, for a failing test."""
+        """Return the last events and errors, for a failing test."""
         last = "\n".join(json.dumps(event)[:300] for event in self.events[-12:])
         return f"exit code {self.process.poll()}; last events:\n{last}\nerrors:\n{self.errors}"
 
     def _next(self, timeout_s: float) -> Event | None:
-        """The next event; None when the output has ended or in time nothing came."""
+        """Return the next event; None if the output has ended or no event came in time."""
         try:
             line = self._lines.get(timeout=timeout_s)
         except queue.Empty:

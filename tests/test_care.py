@@ -1,4 +1,4 @@
-"""Commands as they end: with a terminal that is gone, by two signals, and with damaged results."""
+"""Commands whose terminal is gone, that get two signals, or that find damaged results."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def of_session(process: subprocess.Popen[bytes]) -> list[int]:
 
 
 def num_waiting(pipe: int) -> int:
-    """Bytes in the pipe that nobody has read."""
+    """Return the number of unread bytes in the pipe."""
     found = array.array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, found)
     return found[0]
 
 
-def test_two_signals_end_a_study_whose_output_nobody_reads_and_its_ray(tmp_path: Path) -> None:
+def test_two_signals_end_a_study_that_blocks_on_its_output_and_its_ray(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     study = start("smoothing", *LONG, "--json", "--results", str(tmp_path), stdout=writing)
     try:
         wait_until(lambda: num_waiting(reading) > PIPE_BYTES - 400, "a full pipe")
-        # Now, or at the next line, the command stands in a write.
+        # The command blocks in a write now, or will at its next line.
         time.sleep(2)
         assert len(of_session(study)) > 3
         study.send_signal(signal.SIGTERM)
@@ -84,7 +84,7 @@ def test_a_study_whose_reader_leaves_goes_on_to_its_end(tmp_path: Path, flag: st
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     assert main(["smoothing", *INLINE, "--results", str(folder), "--quiet"]) == 0
-    # Once more, so that all trials are marked as reused.
+    # Run it once more, so that all trials are marked as reused.
     assert main(["smoothing", *INLINE, "--results", str(folder), "--quiet"]) == 0
     return folder
 
@@ -96,7 +96,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("size", [0, 20, -20])
 def test_the_same_command_makes_damaged_results_again(results: Path, size: int) -> None:
-    """Whichever file was cut; and what killed writers have left is gone."""
+    """Any file may be truncated; leftovers of killed writers are removed too."""
     before = contents(results)
     names = [name for name in before if "/" in name or "report" in name]
     for name in names:
@@ -108,7 +108,7 @@ def test_the_same_command_makes_damaged_results_again(results: Path, size: int) 
     after = contents(results)
     environment = json.loads(after.pop("smoothing/environment.json"))
     assert environment["packages"]["torch"]
-    # That of the damaged one is not known, and all reports show it.
+    # The damaged file's former environment is unknown, so it is missing, and all reports say so.
     assert after.keys() == before.keys() - {"smoothing/environment.json"}
     for name in ("trials.csv", "study.yaml", "trials.parquet", "predictions.parquet"):
         assert after[f"smoothing/{name}"] == before[f"smoothing/{name}"], name
@@ -116,7 +116,7 @@ def test_the_same_command_makes_damaged_results_again(results: Path, size: int) 
     assert contents(results).items() >= after.items()
 
 
-def test_names_with_brackets_are_told_apart(
+def test_names_with_brackets_are_shown_completely(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ["[/beam] 4", "old [v1]", "old [v2]", ":smile:", "\x1b[31mred"]

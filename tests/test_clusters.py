@@ -1,4 +1,4 @@
-"""The clusters that other tests are held on: what they promise, and that nothing of them stays."""
+"""The clusters that other tests use: their guarantees, and that they leave nothing behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NUM_CPUS = "import ray, sys; ray.init(sys.argv[1]); print(ray.cluster_resources
 
 
 def joined(cluster: Cluster, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A program that joins the cluster and prints its CPUs."""
+    """Run a program that joins the cluster and prints its CPUs."""
     return subprocess.run(
         [sys.executable, "-c", _NUM_CPUS, cluster.address],
         env=cluster.environment | environment,
@@ -48,7 +48,7 @@ def test_nodes_have_folders_addresses_and_processes_of_their_own(tmp_path: Path)
     assert not any(left & of_node for of_node in pids)
 
 
-def test_a_token_is_asked_for() -> None:
+def test_a_token_is_required() -> None:
     with Cluster(num_cpus=1) as cluster:
         wrong = cluster.folder / "wrong"
         wrong.write_text("0" * 64)
@@ -58,7 +58,7 @@ def test_a_token_is_asked_for() -> None:
         assert joined(cluster).returncode == 0
 
 
-def test_a_cluster_without_tokens_asks_for_none() -> None:
+def test_a_cluster_without_tokens_requires_none() -> None:
     with Cluster(num_cpus=1, token=False) as cluster:
         assert "RAY_AUTH_MODE" not in cluster.environment
         assert float(joined(cluster).stdout) == 1
@@ -77,7 +77,7 @@ def test_a_hidden_folder_is_empty_to_the_node_alone(tmp_path: Path) -> None:
 
 
 @needs_namespaces
-def test_a_node_that_is_cut_off_is_given_up_and_its_network_is_gone_at_the_end() -> None:
+def test_a_node_that_is_cut_off_is_given_up_and_its_network_is_removed() -> None:
     with Cluster(network=True) as cluster:
         gateway = cluster.address.rpartition(":")[0]
         (bridge,) = [line.split()[0] for line in _ip("address") if f" {gateway}/" in line]
@@ -86,7 +86,7 @@ def test_a_node_that_is_cut_off_is_given_up_and_its_network_is_gone_at_the_end()
         node_id = node.node_id
         node.cut_off()
         cluster.wait_until_dead(node_id)
-        # It does not know: nobody can tell it.
+        # The node does not know that it was given up, because no message reaches it.
         assert node.process.poll() is None
         node.bring_back()
         wait_until(lambda: node.process.poll() is not None, "the node to learn of its death", 60)

@@ -1,4 +1,4 @@
-"""The commands and links that the documents show are right."""
+"""The commands and links in the documents are correct."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DOCUMENTS = [
 
 
 def commands(module: str) -> list[str]:
-    """Every command of the module in a fenced block of a document, or between backticks."""
+    """Return every command of the module in a document's fenced blocks or between backticks."""
     found = []
     for document in DOCUMENTS:
         text = document.read_text(encoding="utf-8")
@@ -35,21 +35,21 @@ def commands(module: str) -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands("tune_distill.study"))
-def test_a_shown_command_is_one_that_runs(command: str) -> None:
+def test_every_shown_study_command_is_valid(command: str) -> None:
     arguments = shlex.split(command)
     options = parse_arguments(arguments[arguments.index("tune_distill.study") + 1 :])
     names = shipped_studies() if options.studies == ["all"] else options.studies
     for name in names:
-        # A file of the reader's own is not here.
+        # Files of the reader's own do not exist here.
         if name in shipped_studies() and not options.profile.endswith(".yaml"):
             resolve(name, options)
 
 
 @pytest.mark.parametrize("command", commands("tune_distill.report"))
-def test_a_shown_report_command_is_one_that_runs(command: str) -> None:
+def test_every_shown_report_command_is_valid(command: str) -> None:
     arguments = shlex.split(command)
     options = report.parse_arguments(arguments[arguments.index("tune_distill.report") + 1 :])
-    # Reports are of the folder that studies write, or of one in it.
+    # Reports are made of the folder that studies write, or of a study's folder in it.
     assert Path(options.results).parts[0] == parse_arguments(["smoothing"]).results
 
 
@@ -59,7 +59,7 @@ def test_the_readme_has_the_two_commands() -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_have_targets(document: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8"))
     missing = [name for name in targets if not (document.parent / name).exists()]
     assert missing == []

@@ -1,4 +1,4 @@
-"""What becomes of studies between their plans and their tables."""
+"""The driver between plans and tables, with a fake executor."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def no_report(folder: Path) -> Any:
 
 
 class Made:
-    """An executor that makes records: trials end in the reverse order, those in `failing` failed.
+    """A fake executor: trials end in reverse order, and those in `failing` fail.
 
-    `interrupts` are called before a plan runs, and with it.
+    `interrupt` is called with the work before its plans run.
     """
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Outcome(NamedTuple):
 
 
 def run(studies: Any, inputs: Any, store: Store, executor: Any) -> tuple[dict[str, Outcome], bool]:
-    """The outcomes by study, in the order in which they came, and whether it ended early."""
+    """Return the outcomes by study in the order of their ends, and why the session ended early."""
     outcomes: dict[str, Outcome] = {}
 
     def conclude(course: Course) -> None:
@@ -113,13 +113,13 @@ def interrupted_among(store: Store, trial: Any) -> TrialRecord:
 
 
 def ended(study: Any, inputs: FakeInputs, store: Store, executor: Any) -> Any:
-    """The records of a study, and whether it ended early."""
+    """Return the records of a study, and why it ended early."""
     outcomes, early = run([study], inputs, store, executor)
     return outcomes[study.study.name].records, early
 
 
 def conducted(study: Any, inputs: FakeInputs, store: Store, executor: Any) -> list[TrialRecord]:
-    """The records of a study that came to its end."""
+    """Return the records of a study that must not end early."""
     records, early = ended(study, inputs, store, executor)
     assert not early
     return records
@@ -133,7 +133,7 @@ def ids(records: list[TrialRecord]) -> list[str]:
     return [record.trial.trial_id for record in records]
 
 
-def test_with_nothing_pending_the_executor_is_not_asked(store, inputs, executor):
+def test_with_nothing_pending_the_executor_is_not_called(store, inputs, executor):
     study = resolved("smoothing", num_seeds=2)
     (plan,) = plans(study, inputs, store)
     for trial in plan.trials:
@@ -144,7 +144,7 @@ def test_with_nothing_pending_the_executor_is_not_asked(store, inputs, executor)
     assert (executor.ran, inputs.prepared) == ([], [])
 
 
-def test_a_finished_search_starts_nothing_either(store, inputs, executor):
+def test_with_a_finished_search_the_executor_is_not_called(store, inputs, executor):
     study = resolved(SEARCH)
     choose(study, store, 4)
     (plan,) = plans(study, inputs, store)
@@ -158,7 +158,7 @@ def test_a_finished_search_starts_nothing_either(store, inputs, executor):
     assert len(records) == 4
 
 
-def test_only_what_is_left_runs_and_every_trial_has_a_record(store, inputs, executor):
+def test_only_pending_trials_run_and_every_trial_has_a_record(store, inputs, executor):
     study = resolved("smoothing")
     (plan,) = plans(study, inputs, store)
     finish(store, plan.trials[1])
@@ -173,7 +173,7 @@ def test_only_what_is_left_runs_and_every_trial_has_a_record(store, inputs, exec
     assert [profile.train.label_smoothing for profile in inputs.prepared] == [0.0, 0.2]
 
 
-def test_numbers_ascend_with_seeds_within(store, inputs, executor):
+def test_records_are_sorted_by_number_then_by_seed(store, inputs, executor):
     study = resolved(study_of({"train.batch_size": [16, 4, 8]}), num_seeds=2)
     assert ids(conducted(study, inputs, store, executor)) == [
         f"batch_size={size},seed={seed}" for size in (4, 8, 16) for seed in (0, 1)
@@ -181,7 +181,7 @@ def test_numbers_ascend_with_seeds_within(store, inputs, executor):
 
 
 @pytest.mark.parametrize("stored", [(), ("beam 8",), ("top-p 0.9", "beam 2")])
-def test_names_stand_as_the_study_lists_them_whatever_ended_first(store, inputs, executor, stored):
+def test_records_follow_the_studys_order_of_names(store, inputs, executor, stored):
     study = resolved("decoding")
     (plan,) = plans(study, inputs, store)
     for trial in plan.trials:
@@ -192,7 +192,7 @@ def test_names_stand_as_the_study_lists_them_whatever_ended_first(store, inputs,
     assert names == ["greedy", "beam 2", "beam 4", "beam 8", "top-k 50", "top-p 0.9"]
 
 
-def test_null_comes_after_the_numbers_and_the_first_field_leads(store, inputs, executor):
+def test_records_are_sorted_by_the_first_field_with_null_last(store, inputs, executor):
     vary = {"data.num_train": [None, 200, 100], "decode.strategy": ["greedy", "beam"]}
     records = conducted(resolved(study_of(vary)), inputs, store, executor)
     assert [tuple(record.trial.setting.values.values()) for record in records] == [
@@ -207,7 +207,7 @@ def test_a_search_runs_and_then_its_replicates(store, inputs, executor):
     rates = [record.trial.setting.values["learning_rate"] for record in records]
     assert rates == sorted(rates)
     assert [record.trial.seed for record in records] == [0, 1, 2] * 4
-    # Again: all is there.
+    # The second time everything is in the store.
     again = conducted(study, inputs, store, executor)
     assert (ids(again), len(executor.ran)) == (ids(records), 2)
 
@@ -220,7 +220,7 @@ def test_a_run_that_waits_for_its_decoding_needs_a_worker(store, inputs, executo
     assert len(executor.ran[0]) == 4
 
 
-def test_an_interrupt_before_any_trial_keeps_what_is_complete(store, inputs, executor):
+def test_an_interrupt_before_any_trial_keeps_complete_trials(store, inputs, executor):
     study = resolved("smoothing")
     (plan,) = plans(study, inputs, store)
     finish(store, plan.trials[1])
@@ -235,7 +235,7 @@ def test_an_interrupt_before_any_trial_keeps_what_is_complete(store, inputs, exe
     assert executor.ran == []
 
 
-def test_an_interrupt_amid_the_trials_keeps_those_that_are_in_the_store(store, inputs, executor):
+def test_an_interrupt_between_trials_keeps_stored_trials(store, inputs, executor):
     def interrupt(work: Work) -> None:
         (plan,) = work.plans
         finish(store, plan.pending[0])
@@ -253,18 +253,18 @@ def test_an_interrupt_amid_the_trials_keeps_those_that_are_in_the_store(store, i
 def test_an_interrupted_search_is_not_replicated(store, inputs, executor, num_seeds):
     executor.interrupt = interrupting
     study = resolved(SEARCH, num_seeds=num_seeds)
-    # A finished search that is asked for more: nothing of it is pending.
+    # A finished search that is widened has no pending trials.
     choose(study, store, 2)
     for trial in next(iter(plans(study, inputs, store))).trials:
         finish(store, trial)
     records, early = ended(study, inputs, store, executor)
-    assert (early, len(records), len(executor.works), executor.ran) == (True, 2, 1, [])
+    assert (early, len(records), len(executor.works), executor.ran) == ("interrupted", 2, 1, [])
 
 
 def test_a_search_that_the_runner_ended_early_is_not_replicated(store, inputs, executor):
     executor.early = True
     records, early = ended(resolved(SEARCH, num_seeds=3), inputs, store, executor)
-    assert (early, len(executor.ran)) == (True, 1)
+    assert (early, len(executor.ran)) == ("failed", 1)
     assert {record.trial.seed for record in records} == {0}
 
 
@@ -277,7 +277,7 @@ def test_studies_run_together_and_each_is_concluded_when_its_trials_have_ended(
     for trial in plan.trials:
         finish(store, trial)
     outcomes, early = run(studies, inputs, store, executor)
-    # The first was all in the store; the search's replicates came after all else.
+    # The first study was in the store completely; the search's replicates ended last.
     assert list(outcomes) == ["longer", "temperature", SEARCH.name]
     assert [outcome.ran for outcome in outcomes.values()] == [False, True, True]
     assert [len(outcome.records) for outcome in outcomes.values()] == [2, 4, 8]
@@ -296,14 +296,14 @@ def test_studies_that_had_not_begun_are_left_out_of_an_interrupted_command(store
     assert [record.state for record in outcomes["temperature"].records].count("complete") == 1
 
 
-def test_what_is_to_be_prepared_is_for_all_studies(store, inputs, executor):
+def test_inputs_are_prepared_for_all_studies(store, inputs, executor):
     studies = [resolved("smoothing"), resolved("sequence_length")]
     run(studies, inputs, store, executor)
     lengths = {profile.train.max_source_length for profile in inputs.prepared}
     assert (len(inputs.prepared), lengths) == (9, {16, 32, 128})
 
 
-def test_a_study_whose_first_trial_was_interrupted_is_told_of(store, inputs, executor):
+def test_a_study_whose_first_trial_was_interrupted_is_concluded(store, inputs, executor):
     def interrupt(work: Work) -> None:
         plan = work.plans[0]
         work.all_ended(plan, [interrupted_among(store, trial) for trial in plan.pending])
@@ -318,13 +318,13 @@ def test_a_study_whose_first_trial_was_interrupted_is_told_of(store, inputs, exe
     assert {record.error for record in outcomes["smoothing"].records} == {INTERRUPTED}
 
 
-def test_what_a_trial_gets_does_not_depend_on_what_is_left(store, inputs, executor, monkeypatch):
+def test_a_trials_resources_do_not_depend_on_those_left(store, inputs, executor, monkeypatch):
     monkeypatch.setattr("tune_distill.planning.work.num_parameters", lambda student: 1e9)
     studies = [resolved("smoothing"), resolved("sequence_length")]
     run(studies, inputs, store, executor)
     store.discard_run(next(plans(studies[0], inputs, store)).trials[0].run_key)
     run(studies, inputs, store, executor)
-    # 8 runs, of which one is left the second time, on 16 CPUs with three trials at a time.
+    # 8 runs on 16 CPUs with three trials at a time; the second time only one run is left.
     request = ResourceRequest(max_concurrent=3)
     first, second = (resources_for(w.known, [{"CPU": 16.0}], request) for w in executor.works)
     assert first == second

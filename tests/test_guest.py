@@ -1,4 +1,4 @@
-"""The package is a guest in its process: who imports or calls it finds everything as it was."""
+"""Importing and calling the package leaves all process-wide settings unchanged."""
 
 from __future__ import annotations
 

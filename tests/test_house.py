@@ -1,4 +1,4 @@
-"""House rules, read from the source: who imports whom, and what ships."""
+"""Rules about the source: which modules import which, and what ships."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TOP = 10
 
 HEAVY = {"datasets", "matplotlib", "pandas", "ray", "scipy", "torch", "transformers"}
 
-# Distributions whose package has another name.
+# Distributions whose import package has another name.
 IMPORT_NAMES = {
     "grpcio": "grpc",
     "pyyaml": "yaml",
@@ -56,14 +56,14 @@ IMPORT_NAMES = {
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that the file imports anywhere, in functions and for type checkers too."""
+    """Return every module that the file imports, also in functions and for type checkers."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            # The names may be modules themselves: from tune_distill.tasks import words.
+            # The imported names may be modules: from tune_distill.tasks import words.
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
     return found
 
@@ -72,12 +72,12 @@ IMPORTS = {module: imports(path) for module, path in MODULES.items()}
 
 
 def roots(module: str) -> set[str]:
-    """The top-level packages that a module imports."""
+    """Return the top-level packages that a module imports."""
     return {name.partition(".")[0] for name in IMPORTS[module]}
 
 
 def folder(name: str) -> str:
-    """The folder of the package that a dotted name lies in; empty at the top."""
+    """Return the package's folder that contains a dotted name; empty for the top."""
     parts = name.split(".")
     return parts[1] if len(parts) > 1 and parts[1] in FLOORS else ""
 
@@ -88,7 +88,7 @@ def floor(name: str) -> int:
 
 @pytest.fixture(scope="module")
 def repository_files() -> list[Path]:
-    """Every file that is committed or may be."""
+    """Return every file that is committed or not ignored."""
     listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT,
@@ -114,7 +114,7 @@ def test_modules_import_their_own_floor_or_a_lower_one(module):
     assert not upward
 
 
-def test_the_reader_of_imports_sees_all_of_them(tmp_path):
+def test_imports_finds_every_import(tmp_path):
     source = tmp_path / "module.py"
     source.write_text(
         "import ray.tune as t\n"
@@ -153,13 +153,13 @@ DOCUMENTED_RAY = {
     "ray.tune.search.optuna",
     "ray.util.scheduling_strategies",
 }
-"""Modules of Ray that its reference documents."""
+"""The modules of Ray that its reference documents."""
 
 
 def undocumented_ray(source: str) -> list[str]:
-    """Modules and underscored names of Ray in the source that Ray's reference does not have.
+    """Return undocumented modules and underscored names of Ray in the source.
 
-    Types are not seen, so in a file that imports Ray every underscored attribute counts, except
+    Types are unknown, so in a file that imports Ray every underscored attribute counts, except
     those of `self` and `cls`.
     """
     tree, found, uses_ray = ast.parse(source), [], False
@@ -200,7 +200,7 @@ def undocumented_ray(source: str) -> list[str]:
         ("from ray import tune\nclass A(tune.X):\n    def f(self): super()._ask()", ["_ask"]),
     ],
 )
-def test_the_reader_of_rays_names_sees_the_undocumented_ones(source, found):
+def test_undocumented_ray_finds_undocumented_names(source, found):
     assert undocumented_ray(source) == found
 
 
@@ -212,11 +212,11 @@ def test_the_reader_of_rays_names_sees_the_undocumented_ones(source, found):
     ),
     ids=lambda path: str(path.relative_to(ROOT)),
 )
-def test_names_that_ray_does_not_document_are_in_one_module(path):
+def test_undocumented_names_of_ray_are_in_one_module(path):
     assert undocumented_ray(path.read_text(encoding="utf-8")) == []
 
 
-def test_the_specification_needs_little():
+def test_the_specification_imports_little():
     allowed = {"tune_distill", "pydantic", "pydantic_core", "yaml", *sys.stdlib_module_names}
     for module in MODULES:
         if folder(module) == "spec":
@@ -259,14 +259,14 @@ def test_every_shipped_study_plans_under_every_shipped_profile(study, profile):
     assert len(ready.search_key(FakeIdentities())) == 64
 
 
-def test_no_file_names_the_place_where_it_was_written(repository_files):
+def test_no_file_contains_the_path_of_its_clone(repository_files):
     place = b"/" + b"work/"
     assert [path for path in repository_files if place in path.read_bytes()] == []
     assert ROOT / "pyproject.toml" in repository_files
 
 
 def distribution(requirement: str) -> str:
-    """The name that a requirement asks for, in the spelling of an import."""
+    """Return the distribution that a requirement names, in the spelling of an import."""
     found = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert found, requirement
     return re.sub(r"[-_.]+", "_", found.group()).lower()

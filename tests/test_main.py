@@ -1,4 +1,4 @@
-"""One command for all: `tune-distill` and `python -m tune_distill`."""
+"""The common command: `tune-distill` and `python -m tune_distill`."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_study_runs_by_its_name_alone(
     assert capsys.readouterr().out == "3 trials, 3 trainings, 0 hits\n"
 
 
-def test_what_is_no_command_and_no_study_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_command_or_study_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["smothing"]) == 2
     assert "did you mean 'smoothing'?" in capsys.readouterr().err
 

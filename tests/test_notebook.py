@@ -1,4 +1,4 @@
-"""The notebook runs from its first cell to its last on a results folder."""
+"""The notebook runs completely on a results folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "analysis.ipynb"
 
 
 @pytest.mark.proof
-# Jupyter's own: it talks to its kernel over loopback, and says that others could listen.
+# Jupyter warns that other users could listen to its connection to the kernel on loopback.
 @pytest.mark.filterwarnings("ignore")
 def test_the_notebook_remakes_a_figure(tmp_path):
     plant(tmp_path / "results", Plant(accuracy=(0.7, 0.72, 0.6)))
@@ -33,7 +33,7 @@ def test_the_notebook_remakes_a_figure(tmp_path):
 
 
 def test_the_notebook_shows_outputs_of_its_own_cells():
-    """It is committed as it ran: every cell has run, in order, and none shows a machine's path."""
+    """In the committed notebook every cell has run in order, and none shows a machine's path."""
     cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
     counts = [cell["execution_count"] for cell in cells if cell["cell_type"] == "code"]
     assert counts == list(range(1, len(counts) + 1))

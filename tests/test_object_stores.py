@@ -1,4 +1,4 @@
-"""A whole study whose results and store are on an object store."""
+"""A whole study with results and store in an object store."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
         yield ObjectStore.open(RESULTS, "--results")
 
 
-def test_a_study_keeps_everything_there_and_goes_on_from_there(
+def test_a_study_is_stored_in_and_resumed_from_an_object_store(
     place: ObjectStore,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -54,7 +54,7 @@ def test_a_study_keeps_everything_there_and_goes_on_from_there(
             assert len(weights.keys()) > 10
     assert b"smoothing" in place.read("report.html")
 
-    # A command that finds everything there makes nothing, and other studies stay in the report.
+    # A command that finds all results there trains nothing, and other studies stay in the report.
     capsys.readouterr()
     assert main(STUDY) == 0
     end = json.loads(capsys.readouterr().out.splitlines()[-1])
@@ -65,5 +65,5 @@ def test_a_study_keeps_everything_there_and_goes_on_from_there(
         assert not (mirror.folder / ".store").exists()
     changing = ["reused", "num_retries"]
     assert again.drop(columns=changing).equals(trials.drop(columns=changing))
-    # Nothing is left on this machine.
+    # No file is left on this machine.
     assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,7 @@
-"""Names that other packages keep to themselves: each use is listed here with its reason.
+"""Private names of other packages: each use is listed here with its reason.
 
-A private name may go in any release. Where one is used all the same, its absence is noticed when
-it is looked up, and something public takes its place. Ray's have a module of their own.
+A private name may disappear in any release. Code that uses one must notice its absence and use
+something public instead. Ray's private names have their own module.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "tune_distill"
 
 ALLOWED = {
-    # torch has no public way to choose oneDNN for a product. Without the operator, or without
-    # oneDNN, `product` is torch's own `linear`: tests/students/t5/test_kernels.py.
+    # torch has no public way to choose oneDNN for a product. Without the operator or oneDNN,
+    # `product` uses torch's own `linear`: tests/students/t5/test_kernels.py.
     ("students/t5/kernels.py", "torch.ops.mkldnn._linear_pointwise"),
 }
 OWN = {"tune_distill", "ray", "__future__", *sys.stdlib_module_names}
 
 
 def private_uses(source: str) -> set[str]:
-    """The private names of other packages that a module uses, as dotted names.
+    """Return the private names of other packages that a module uses, as dotted names.
 
-    They are imported, read from something imported, asked for with getattr, or inherited: what
-    methods of a foreign class's subclass read from `self` or `super()` and never set.
+    They are imported, read from something imported, read with getattr, or inherited: methods of a
+    foreign class's subclass read them from `self` or `super()` and never set them.
     """
     tree = ast.parse(source)
     imported, found = _imports(tree)
@@ -47,7 +47,7 @@ def private_uses(source: str) -> set[str]:
 
 
 def _imports(tree: ast.Module) -> tuple[dict[str, str], set[str]]:
-    """What foreign imports bind, as dotted names by binding, and the private ones among them."""
+    """Return foreign imports as dotted names by binding, and the private ones among them."""
     imported: dict[str, str] = {}
     private = set()
     for node in ast.walk(tree):
@@ -95,7 +95,7 @@ def _inherited(node: ast.ClassDef) -> Iterator[str]:
 
 
 def _foreign(node: ast.expr, imported: dict[str, str]) -> str | None:
-    """The dotted name that the expression is of, if it begins with something imported."""
+    """Return the dotted name of the expression if it begins with something imported."""
     parts: list[str] = []
     while isinstance(node, ast.Attribute):
         parts.append(node.attr)
@@ -140,5 +140,5 @@ def test_each_private_name_is_listed_and_no_other_is_used() -> None:
         ("from a import b\nb.__version__", None),
     ],
 )
-def test_the_reader_of_private_names_sees_them(source: str, found: str | None) -> None:
+def test_private_uses_finds_private_names(source: str, found: str | None) -> None:
     assert private_uses(source) == ({found} if found else set())

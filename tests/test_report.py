@@ -1,4 +1,4 @@
-"""The command that makes reports from tables alone."""
+"""The report command, which needs only tables."""
 
 import shutil
 
@@ -13,7 +13,7 @@ from tune_distill.cli.terminal import EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAG
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory):
-    """Two small studies without reports, in results."""
+    """Return a results folder with two small studies without reports."""
     results = Studies(tmp_path_factory.mktemp("planted")).folder("one setting").parent
     plant(results, Plant("smoothing", num_seeds=1, num_examples=20))
     return results
@@ -21,7 +21,7 @@ def planted(tmp_path_factory):
 
 @pytest.fixture
 def results(planted, tmp_path, monkeypatch):
-    """The test's own copy, beside the working directory; figures are not drawn."""
+    """Return the test's own copy in the working directory; figures are not drawn."""
 
     def save(figure, folder):
         folder.mkdir(exist_ok=True)
@@ -49,22 +49,22 @@ def test_all_studies_are_reported(results, capsys):
             assert (results.parent / line.split(": ")[1]).is_file()
 
 
-def test_results_are_looked_for_where_the_study_command_puts_them(results, capsys):
+def test_the_default_folder_is_that_of_the_study_command(results, capsys):
     assert report.main([]) == EXIT_COMPLETE
     assert "all studies" in capsys.readouterr().out
 
 
-def test_one_study_is_told_alone_and_linked_to_all(results, capsys):
+def test_one_studys_verdict_is_shown_alone_and_linked_to_all(results, capsys):
     assert report.main(["results/smoothing/"]) == EXIT_COMPLETE
     out, err = capsys.readouterr()
     assert err == ""
     assert len(out.splitlines()) == 4
     assert out.startswith(f"smoothing: {results / 'smoothing' / 'report.html'}")
-    # The page's link to all studies leads somewhere.
+    # The page's link to all studies has a target.
     assert (results / "report.html").is_file()
 
 
-def test_a_study_is_named_though_it_is_reached_from_within(results, monkeypatch, capsys):
+def test_a_study_is_named_when_its_folder_is_the_working_directory(results, monkeypatch, capsys):
     (results / "smoothing" / "figures").mkdir()
     for inside, name in ((results / "smoothing", "."), (results / "smoothing" / "figures", "..")):
         monkeypatch.chdir(inside)
@@ -116,7 +116,7 @@ def test_a_broken_study_alone_is_an_error(results, capsys):
 
 
 @pytest.mark.parametrize("name", ["gone", "empty", "results/smoothing/trials.parquet"])
-def test_what_holds_no_study_is_named_and_left_alone(results, capsys, name):
+def test_a_folder_without_studies_is_refused_and_not_changed(results, capsys, name):
     (results.parent / "empty").mkdir()
     before = sorted(results.parent.rglob("*"))
     assert report.main([name]) == EXIT_USAGE
@@ -130,8 +130,8 @@ def test_what_holds_no_study_is_named_and_left_alone(results, capsys, name):
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.md", "summary.json"])
-def test_a_folder_that_cannot_be_written_is_no_traceback(results, capsys, name):
-    # Permissions do not bind every user who runs tests; a folder in a file's place does.
+def test_a_folder_that_cannot_be_written_is_one_message(results, capsys, name):
+    # Permissions do not stop root, but a folder in place of a file does.
     (results / "smoothing" / name).mkdir()
     assert report.main(["results/smoothing"]) == EXIT_USAGE
     out, err = capsys.readouterr()
@@ -139,27 +139,27 @@ def test_a_folder_that_cannot_be_written_is_no_traceback(results, capsys, name):
     assert err.startswith(f"error: {results / 'smoothing' / name}: must be writable, got ")
 
 
-def test_figures_that_cannot_be_cleared_are_no_traceback(results, capsys):
+def test_figures_that_cannot_be_removed_are_one_message(results, capsys):
     (results / "smoothing" / "figures" / "old.png").mkdir(parents=True)
     assert report.main(["results/smoothing"]) == EXIT_USAGE
     assert "old.png: must be writable" in capsys.readouterr().err
 
 
-def test_an_overview_that_cannot_be_written_is_no_traceback(results, capsys):
+def test_an_overview_that_cannot_be_written_is_one_message(results, capsys):
     (results / "report.md").mkdir()
     assert report.main(["results"]) == EXIT_USAGE
     assert "report.md: must be writable" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["a", "b"], ["--unknown"]])
-def test_bad_usage_ends_in_two(arguments, capsys):
+def test_invalid_usage_exits_with_two(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         report.main(arguments)
     assert ended.value.code == EXIT_USAGE
     assert "usage: python -m tune_distill.report" in capsys.readouterr().err
 
 
-def test_help_shows_commands_that_are_right(capsys):
+def test_help_shows_valid_commands(capsys):
     with pytest.raises(SystemExit) as ended:
         report.main(["--help"])
     assert ended.value.code == 0

@@ -1,7 +1,8 @@
-"""Studies from Python, twice in one process."""
+"""Studies run from Python, twice in one process."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from huggingface_hub import constants
 
 import tune_distill
 from tune_distill.analysis.tables import load
+from tune_distill.running import ExecutorName
 from tune_distill.spec.errors import StoreError, StudentError, StudyFileError
+from tune_distill.tuning.inline_executor import InlineExecutor
 
 SMALL = {
     "data.num_train": 64,
@@ -22,7 +25,7 @@ SMALL = {
 }
 
 
-def test_the_package_shows_what_there_is() -> None:
+def test_dir_lists_the_public_names() -> None:
     assert dir(tune_distill) == ["__version__", "load", "load_all", "run", "verdict"]
     assert all(hasattr(tune_distill, name) for name in dir(tune_distill))
 
@@ -43,7 +46,7 @@ def test_a_study_is_run_and_judged(tmp_path: Path) -> None:
     assert list(again["smoothing"].trials["reused"]) == [True] * 3
 
 
-def test_a_hub_that_fails_in_between_leaves_the_next_study_alone(
+def test_a_failing_hub_does_not_affect_the_next_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[bool] = []
@@ -63,7 +66,7 @@ def test_a_hub_that_fails_in_between_leaves_the_next_study_alone(
                 results=tmp_path,
                 executor="inline",
             )
-    # The second time the hub is asked again, as by a process that is online.
+    # The second call asks the hub again, because the process is not marked as offline.
     assert asked.count(False) == 2
     second = tune_distill.run("smoothing", set=SMALL, results=tmp_path, executor="inline")
     assert first["smoothing"].verdict == second["smoothing"].verdict
@@ -82,7 +85,7 @@ def test_a_hub_that_fails_in_between_leaves_the_next_study_alone(
         ([], {}, "studies: must name a study, 'all' or a study file, got none"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_runs(
+def test_invalid_arguments_are_refused_before_anything_runs(
     tmp_path: Path, studies: list[str], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(StudyFileError) as caught:
@@ -99,7 +102,7 @@ def test_a_place_without_a_name_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("which", [1, 3])
-def test_a_callback_that_raises_is_left_and_changes_nothing(
+def test_a_callback_that_raises_is_not_called_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, which: int
 ) -> None:
     heard: list[str] = []
@@ -118,32 +121,49 @@ def test_a_callback_that_raises_is_left_and_changes_nothing(
     assert "on_event is not called any more: ValueError: boom" in caplog.text
 
 
-@pytest.mark.parametrize("which", [1, 3])
-def test_ctrl_c_is_passed_on_when_the_tables_are_written(tmp_path: Path, which: int) -> None:
+@pytest.mark.parametrize(
+    ("executor", "which"),
+    [
+        ("inline", 1),
+        # All trials have ended, but a caller's loop over studies has to stop all the same.
+        ("inline", 3),
+        pytest.param("ray", 3, marks=pytest.mark.slow),
+    ],
+)
+def test_ctrl_c_is_raised_after_the_tables_are_written(
+    tmp_path: Path, executor: ExecutorName, which: int
+) -> None:
     heard: list[str] = []
 
     def interrupting(event: Any) -> None:
         heard.append(event["event"])
         if heard.count("ended") == which:
-            raise KeyboardInterrupt
+            signal.raise_signal(signal.SIGINT)
 
-    if which == 3:
-        # All trials have ended by then: there is nothing left to interrupt.
+    with pytest.raises(KeyboardInterrupt):
         tune_distill.run(
-            "smoothing", set=SMALL, results=tmp_path, executor="inline", on_event=interrupting
+            "smoothing", set=SMALL, results=tmp_path, executor=executor, on_event=interrupting
         )
-    else:
-        with pytest.raises(KeyboardInterrupt):
-            tune_distill.run(
-                "smoothing", set=SMALL, results=tmp_path, executor="inline", on_event=interrupting
-            )
     states = list(load("smoothing", results=tmp_path)["state"])
     assert states.count("complete") == which
     assert (tmp_path / "report.html").is_file()
 
 
+def test_a_callers_executor_stays_open_and_one_that_was_made_here_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[InlineExecutor] = []
+    monkeypatch.setattr(InlineExecutor, "close", lambda self: closed.append(self))
+    own = InlineExecutor()
+    for _ in range(2):
+        tune_distill.run("smoothing", set=SMALL, results=tmp_path, executor=own)
+    assert closed == []
+    tune_distill.run("smoothing", set=SMALL, results=tmp_path, executor="inline")
+    assert len(closed) == 1
+
+
 @pytest.mark.slow
-def test_ray_runs_them_too_and_is_gone_afterwards(tmp_path: Path) -> None:
+def test_ray_runs_the_same_study_and_is_shut_down(tmp_path: Path) -> None:
     import ray
 
     for executor in ("ray", "inline"):

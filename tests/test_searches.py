@@ -1,4 +1,4 @@
-"""Optuna searches as users run them: few points, a damaged journal, two commands at once."""
+"""Optuna searches with the study command: few points, a damaged journal, two commands at once."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ import pytest
 
 import tune_distill
 from tests.guest import INLINE
-from tests.study_process import StudyProcess
-from tests.test_study import run
+from tests.study_process import StudyProcess, run
 from tune_distill.study import main
 
 SMALL_SPACE = """
@@ -51,14 +50,14 @@ def test_a_plan_says_that_a_small_space_will_be_exhausted(
 
 
 @pytest.mark.slow
-def test_a_small_space_is_tried_once_and_for_all(small: list[str], tmp_path: Path) -> None:
+def test_each_point_of_a_small_space_is_tried_once(small: list[str], tmp_path: Path) -> None:
     first = run(*small)
     assert first.returncode == 0, first.stderr
     assert first.stdout.splitlines().count(EXHAUSTED) == 1
     assert "2 trials to run" in first.stdout
     assert "2 trials: 2 complete, 0 pruned, 0 failed; 2 trainings" in first.stdout
     assert "retried" not in first.stdout
-    # And with another seed each.
+    # Then the same points with another seed.
     second = run(*small, "--seeds", "2")
     assert second.returncode == 0, second.stderr
     assert "4 trials: 4 complete, 0 pruned, 0 failed; 2 trainings" in second.stdout

@@ -1,4 +1,4 @@
-"""A student that cannot be one ends the command at once, with one line; --dry-run says so too."""
+"""An invalid student ends the command at once with one line, also with --dry-run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIONS = [word for field in SMALL for word in ("--set", field)]
 
 @pytest.fixture
 def student(tiny_student: Path, tmp_path: Path) -> Path:
-    """A copy of a student that a test may change."""
+    """Return a copy of a student, which a test may damage."""
     return shutil.copytree(tiny_student, tmp_path / "student")
 
 

@@ -1,4 +1,4 @@
-"""Nothing from outside chooses a path or a class: house rules, read from the source."""
+"""Rules about the source: untrusted text chooses neither a path nor a class."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNTRUSTED = (
     "tuning/relay.py",
     "tuning/jobs.py",
 )
-"""Modules that are told names by others: by buckets, shared folders, workers and clusters."""
+"""Modules that get untrusted names: from buckets, shared folders, workers and clusters."""
 
 JOINS = {"joinpath", "join", "with_name"}
 
@@ -43,20 +43,20 @@ LOADS = {
     "compile",
     "__import__",
 }
-"""What makes objects of classes that a text or a file chooses."""
+"""Functions that make objects of classes chosen by a text or a file."""
 
 OWN_FILES = {("recovery.py", "cloudpickle.loads"), ("compat.py", "cloudpickle.loads")}
-"""Tune's own record of an error, in a folder that this process made for itself alone."""
+"""Uses on Tune's record of an error, in a private folder of this process."""
 
 
 def calls(source: str) -> list[tuple[str, ast.Call]]:
-    """Each call and the name of what it calls."""
+    """Return each call with the name of the called function."""
     found = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
     return [(ast.unparse(node.func), node) for node in found]
 
 
 def joins(source: str) -> list[str]:
-    """What joins paths, but of text that the source itself gives."""
+    """Return the expressions that join paths, except with literal text."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
@@ -69,11 +69,11 @@ def joins(source: str) -> list[str]:
 
 
 @pytest.mark.parametrize("module", UNTRUSTED)
-def test_names_from_others_are_joined_by_one_function(module):
+def test_untrusted_names_are_joined_by_one_function(module):
     allowed = {
-        # Numbers.
+        # A division of numbers.
         "milliseconds / 1000",
-        # Commands of words.
+        # A shell command made of words.
         "shlex.join(command)",
         # A new name beside a checked one.
         "path.with_name(f'{path.name}.{why}-{number}')",
@@ -83,7 +83,7 @@ def test_names_from_others_are_joined_by_one_function(module):
     assert set(joins((PACKAGE / module).read_text(encoding="utf-8"))) <= allowed
 
 
-def test_the_reader_of_joins_sees_them():
+def test_joins_finds_joins():
     source = "a / name\na.joinpath(b)\nos.path.join(a, b)\n', '.join(c)\na.with_name(b)\n"
     assert joins(source) == ["a / name", "a.joinpath(b)", "os.path.join(a, b)", "a.with_name(b)"]
 
@@ -91,7 +91,7 @@ def test_the_reader_of_joins_sees_them():
 @pytest.mark.parametrize(
     "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE))
 )
-def test_no_text_or_file_chooses_a_class(path):
+def test_no_text_or_file_selects_a_class(path):
     for name, call in calls(path.read_text(encoding="utf-8")):
         if (path.name, name) in OWN_FILES:
             continue
@@ -100,6 +100,6 @@ def test_no_text_or_file_chooses_a_class(path):
         assert given.get("trust_remote_code") != "True"
         assert given.get("allow_pickle") != "True"
         if name in ("yaml.load", "yaml.load_all"):
-            # Its own module makes the loader of yaml.SafeLoader.
+            # The module's own loader is a subclass of yaml.SafeLoader.
             assert given.get("Loader") in ("_Loader", "yaml.SafeLoader"), path
             assert "class _Loader(yaml.SafeLoader)" in path.read_text(encoding="utf-8")

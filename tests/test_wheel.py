@@ -1,4 +1,4 @@
-"""An installed wheel works as the clone does: built, unpacked, run from an empty folder."""
+"""A wheel, built and unpacked, works like the clone from an empty folder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_study import SMALL
+from tests.guest import SMALL
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.proof
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the wheel's content alone; the dependencies are the test environment's."""
+    """Return a folder with the wheel's content; dependencies come from the test environment."""
     folder = tmp_path_factory.mktemp("wheel")
-    # This environment's own hatchling: the test needs no network.
+    # Use this environment's hatchling, so that the test needs no network.
     build = ["-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)]
     subprocess.run([sys.executable, *build], check=True, capture_output=True)
     (wheel,) = folder.glob("*.whl")
@@ -30,7 +30,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(site: Path, where: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    # Before the editable install of this very package on the path.
+    # Put it before the editable install of this package on the path.
     environment = os.environ | {"PYTHONPATH": str(site)}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -43,7 +43,7 @@ def run(site: Path, where: Path, *arguments: str) -> subprocess.CompletedProcess
     )
 
 
-def test_it_carries_the_studies(site: Path, tmp_path: Path) -> None:
+def test_the_wheel_contains_the_studies(site: Path, tmp_path: Path) -> None:
     found = run(site, tmp_path, "-c", "import tune_distill; print(tune_distill.__file__)").stdout
     assert found.strip() == str(site / "tune_distill" / "__init__.py")
     here = run(site, tmp_path, "-m", "tune_distill.study", "--list").stdout
@@ -58,12 +58,12 @@ def test_it_carries_the_studies(site: Path, tmp_path: Path) -> None:
     assert "sequence_length" in here
 
 
-def test_it_runs_a_study_from_an_empty_folder(site: Path, tmp_path: Path) -> None:
+def test_the_wheel_runs_a_study_from_an_empty_folder(site: Path, tmp_path: Path) -> None:
     ended = run(site, tmp_path, "-m", "tune_distill.study", "smoothing", *SMALL, "--quiet")
     assert ended.stdout.startswith("3 trials: 3 complete, 0 pruned, 0 failed; 3 trainings")
     assert (tmp_path / "results" / "smoothing" / "trials.parquet").is_file()
 
 
-def test_its_console_script_is_the_command(site: Path) -> None:
+def test_the_wheels_console_script_is_the_command(site: Path) -> None:
     script = (site / "bin" / "tune-distill").read_text(encoding="utf-8")
     assert "from tune_distill.__main__ import run" in script

@@ -1,4 +1,4 @@
-"""Small real things that tests make: a T5 with its tokenizer, and e-SNLI files."""
+"""Small real inputs for tests: a T5 with its tokenizer, and e-SNLI files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tune_distill.training.losses import example_losses, mean_loss
 def save_tiny_t5(
     folder: Path, examples: list[Example], *, d_model: int = 32, seed: int = 0
 ) -> Path:
-    """A two-layer T5 whose tokenizer was trained on the examples, as save_pretrained writes it."""
+    """Save a two-layer T5 with a tokenizer trained on the examples, like save_pretrained."""
     texts = [source_text(e.premise, e.hypothesis) for e in examples]
     texts += [target_text(e.label, text) for e in examples for text in e.explanations]
     tokenizer = Tokenizer(models.BPE(byte_fallback=False))
@@ -66,12 +66,12 @@ def save_tiny_t5(
 
 
 def at(folder: Path) -> Student:
-    """The student in a folder."""
+    """Return the student in a folder."""
     return Student(source=str(folder))
 
 
 def write_csv(path: Path, examples: list[Example]) -> Path:
-    """The examples in the authors' columns."""
+    """Write the examples in the authors' columns."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
@@ -86,7 +86,7 @@ def write_csv(path: Path, examples: list[Example]) -> Path:
 
 
 def mini_examples(split: str, count: int) -> list[Example]:
-    """The first examples of the built-in corpus."""
+    """Return the first examples of the built-in corpus."""
     corpus = read_source("mini-nli")
     return (corpus.train if split == "train" else corpus.validation)[:count]
 
@@ -120,14 +120,14 @@ def evaluation_loss(model: Model, pairs: Pairs) -> float:
 
 
 def token_pairs(folder: Path, examples: list[Example]) -> Pairs:
-    """The examples in the tokens of the T5 in `folder`, uncut."""
+    """Return the examples as tokens of the T5 in `folder`, without truncation."""
     tokens = tokenize_examples(load_tokenizer(Student(source=str(folder))), examples)
     count = len(examples)
     return Pairs(tokens.sources.rows(count, 1000), tokens.targets.rows(count, 1000))
 
 
 def without_dropout(model: T5) -> T5:
-    """The model, which learns faster and to the same numbers in every order of draws."""
+    """Return the model without dropout: it learns faster, and independently of random draws."""
     config = replace(model.config, dropout_rate=0.0)
     for module in model.modules():
         if hasattr(module, "config"):
@@ -136,7 +136,7 @@ def without_dropout(model: T5) -> T5:
 
 
 def trial_of(profile: Profile, inputs: Identities, seed: int = 0) -> Trial:
-    """The one trial of a study that varies nothing."""
+    """Return the only trial of a study that varies nothing."""
     study = Study.model_validate(
         {"name": "one", "question": "Does it run?", "vary": {"train.label_smoothing": [0.1]}}
     )

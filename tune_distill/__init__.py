@@ -22,7 +22,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # pandas and pyarrow cost half a second that `--help` need not pay.
+    # Importing pandas and pyarrow takes half a second, which `--help` does not need.
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """Front door: `tune-distill COMMAND` and `python -m tune_distill COMMAND`.
 
-The commands are those of `python -m tune_distill.study`, `.submit` and `.report`. What is none of
-their names is given to `study`, so that `tune-distill smoothing` runs that study.
+The commands are those of `python -m tune_distill.study`, `.submit` and `.report`. Without one of
+their names, the arguments go to `study`, so `tune-distill smoothing` runs that study.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return the exit code of the command that the first argument names."""
+    """Run the command that the first argument names; return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given or given[0] in ("-h", "--help", "--version"):
         return run_front_door(lambda: _say(given), "interrupted")
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run() -> NoReturn:
-    """Run `main` as the process that the console script is."""
+    """Run `main` and end the process with its exit code, for the console script."""
     run_as_process(main)
 
 

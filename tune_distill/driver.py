@@ -1,4 +1,4 @@
-"""Studies from their plans to their verdicts: what the store has, and what an executor adds."""
+"""The driver: plans studies, has an executor run what the store lacks, and judges the results."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from tune_distill.planning.events import Display
 from tune_distill.planning.plans import exhaustion, plans
@@ -38,10 +38,13 @@ class Executor(Protocol):
         """Return the resources of the nodes that trials may run on."""
 
     def run(self, work: Work) -> bool:
-        """Run what the work's plans have left; return whether it ended early.
+        """Run what the work's plans have left; return whether an error ended it early.
 
         Each trial ends as a TrialRecord. The display gets it at once; `all_ended` gets all of a
         plan's records when its last trial has ended.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came. Trials that had begun have ended by then.
         """
 
     def close(self) -> None:
@@ -50,10 +53,11 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class Session:
-    """Studies, and all that running them needs.
+    """Studies, and everything that is needed to run them.
 
     `results` is a folder of this machine, which gets a folder for each study. `report` writes the
-    report of such a folder, and returns its summary.
+    report of such a folder, and returns its summary. `owns_executor` says whether the session
+    closes the executor.
     """
 
     studies: Sequence[ResolvedStudy]
@@ -64,12 +68,13 @@ class Session:
     report: Callable[[Path], Summary]
     limits: Limits = field(default_factory=Limits)
     inputs: Inputs = field(default_factory=Inputs)
+    owns_executor: bool = True
 
 
 class Judged(NamedTuple):
     """A study with its tables, report and verdict.
 
-    `rows` are those of the trials table; `notes` are lines to tell beside them.
+    `rows` are those of the trials table; `notes` are lines to show beside them.
     """
 
     resolved: ResolvedStudy
@@ -78,22 +83,25 @@ class Judged(NamedTuple):
     notes: tuple[str, ...]
 
 
+Early = Literal["failed", "interrupted"]
+"""Why a session ended early: because of an error, or of Ctrl-C."""
+
+
 class Ended(NamedTuple):
-    """How a session ended: its judged studies by name, those that had not begun, and whether
-    Ctrl-C or an error ended it early."""
+    """The judged studies of a session by name, those that had not begun, and why it ended early."""
 
     judged: dict[str, Judged]
     not_begun: list[str]
-    early: bool
+    early: Early | None
 
 
 def run_session(session: Session, tell: Callable[[Judged], object]) -> Ended:
-    """Run the session's studies, all at once, and judge each when its trials have ended.
+    """Run the session's studies together, and judge each when its trials have ended.
 
-    Tables and reports are made while other studies go on; `tell` is called with each judged study,
-    in the thread that wrote its report. Ctrl-C while trials run ends the session early: trials that
-    are not complete then are failed as interrupted, and studies of which no trial had begun are
-    left out. The display and the executor are closed before the last report is written.
+    Tables and reports are written while other studies go on. `tell` is called with each judged
+    study, in the thread that wrote its report. Ctrl-C while trials run ends the session early: all
+    trials that are not complete fail as interrupted, and studies without a started trial are left
+    out. The display and the executor are closed while the last report is written.
 
     Raises:
         TuneDistillError: the inputs cannot be read, the executor cannot run a trial, or the results
@@ -103,7 +111,7 @@ def run_session(session: Session, tell: Callable[[Judged], object]) -> Ended:
     with ThreadPoolExecutor(1) as beside:
 
         def conclude(course: Course) -> None:
-            # Asked now: the executor may be closed before the tables are written.
+            # Ask now, because the executor may be closed before the tables are written.
             nodes = session.executor.nodes() if course.ran else []
             name = course.resolved.study.name
             judged[name] = beside.submit(_judge, course, nodes, session, tell)
@@ -112,7 +120,8 @@ def run_session(session: Session, tell: Callable[[Judged], object]) -> Ended:
             early = conduct(session, conclude)
         finally:
             session.display.close()
-            session.executor.close()
+            if session.owns_executor:
+                session.executor.close()
     names = [resolved.study.name for resolved in session.studies]
     return Ended(
         {name: ended.result() for name, ended in judged.items()},
@@ -124,8 +133,9 @@ def run_session(session: Session, tell: Callable[[Judged], object]) -> Ended:
 class Course:
     """A study and its plans, which run one after the other.
 
-    `plan` is the one with trials left to run, None after the last; `ended` says whether its trials
-    have ended. `plans` are all so far; `ran` says whether any trial needed the executor.
+    `plan` is the current plan, which has trials left to run; None after the last one. `ended` says
+    whether its trials have ended. `plans` are all plans so far. `ran` says whether the executor
+    ran any trial.
     """
 
     def __init__(self, resolved: ResolvedStudy, session: Session) -> None:
@@ -155,14 +165,14 @@ class Course:
                 break
 
     def end(self, records: Iterable[TrialRecord]) -> None:
-        """Take the records of the plan's trials, which the executor has run."""
+        """Add the records of the plan's trials, which the executor has run."""
         self._add(records)
         self.ran = self.ended = True
         if self.plan is not None and self.plan.is_last:
             self.plan = None
 
     def interrupt(self) -> bool:
-        """Stop the study where it is; return whether it has any records."""
+        """End the study early; return whether it has any records."""
         if self.plan is not None and not self.ended:
             found = [_interrupted(trial, self._store) for trial in self.plan.pending]
             if self._records or any(record.state == "complete" for record in found):
@@ -171,11 +181,11 @@ class Course:
         return bool(self._records)
 
     def records(self) -> list[TrialRecord]:
-        """Return the records so far: settings in the study's order, and seeds within."""
+        """Return the records so far in the study's order of settings, then by seed."""
         return _in_order(self.resolved.study, self._records.values())
 
     def notes(self) -> tuple[str, ...]:
-        """Return the lines to tell beside the records."""
+        """Return the lines to show beside the records."""
         notes = (exhaustion(plan, self._store) for plan in self.plans)
         return tuple(note for note in notes if note)
 
@@ -183,8 +193,8 @@ class Course:
         self._records |= {record.trial.trial_id: record for record in records}
 
 
-def conduct(session: Session, conclude: Callable[[Course], None]) -> bool:
-    """Run the studies' plans; return whether that ended early.
+def conduct(session: Session, conclude: Callable[[Course], None]) -> Early | None:
+    """Run the studies' plans; return why that ended early, or None.
 
     `conclude` is called with each study as soon as it has a record for each of its trials.
     """
@@ -210,7 +220,7 @@ def conduct(session: Session, conclude: Callable[[Course], None]) -> bool:
 
     for course in courses.values():
         go_on(course)
-    early = False
+    early: Early | None = None
     while not early and any(course.plan for course in courses.values()):
         work = Work(
             [course.plan for course in courses.values() if course.plan],
@@ -222,9 +232,9 @@ def conduct(session: Session, conclude: Callable[[Course], None]) -> bool:
             all_ended,
         )
         try:
-            early = session.executor.run(work)
+            early = "failed" if session.executor.run(work) else None
         except KeyboardInterrupt:
-            early = True
+            early = "interrupted"
         for course in courses.values():
             if course.plan is not None and not early:
                 go_on(course)
@@ -236,7 +246,7 @@ def conduct(session: Session, conclude: Callable[[Course], None]) -> bool:
 def _judge(
     course: Course, nodes: Nodes, session: Session, tell: Callable[[Judged], object]
 ) -> Judged:
-    """Write the study's tables and its report; `nodes` are those that ran its trials."""
+    """Write the study's tables and its report; its trials ran on `nodes`."""
     study = course.resolved.study
     folder = session.results / study.name
     beside = {"study.yaml": dump_study(course.resolved)}
@@ -250,15 +260,15 @@ def _judge(
 
 
 def _interrupted(trial: Trial, store: Store) -> TrialRecord:
-    """Return the trial's record: complete if the store has it, else failed as interrupted."""
+    """Return a complete record if the store has the trial, and else one failed as interrupted."""
     if store.has_run(trial.run_key) and store.has_evaluation(trial.evaluation_key):
         return complete_record(trial, store, reused=False)
     return TrialRecord(trial, "failed", False, INTERRUPTED)
 
 
 def _in_order(study: Study, records: Iterable[TrialRecord]) -> list[TrialRecord]:
-    """Numbers ascending, names as the study lists them, then seeds."""
-    # Records come as trials ended, so only the study itself can say how it lists names.
+    """Sort the records: numbers ascending, names as the study lists them, then by seed."""
+    # Records are in the order in which trials ended, so take the order of names from the study.
     listed = {study.columns[name]: _names(domain) for name, domain in study.vary.items()}
 
     def rank(record: TrialRecord) -> list[tuple[int, float]]:

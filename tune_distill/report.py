@@ -1,6 +1,6 @@
-"""Front door: `python -m tune_distill.report results/`. Verdicts, figures and reports from tables.
+"""Front door: `python -m tune_distill.report results/` writes verdicts, figures and reports.
 
-Needs nothing but the tables: also those of a folder that was copied from a cluster.
+It needs only the tables, which may have been copied from a cluster.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tune_distill.cli.options import place_name
 from tune_distill.cli.terminal import (
     EXIT_COMPLETE,
     EXIT_SOME_FAILED,
     run_as_process,
     run_front_door,
 )
+from tune_distill.records.uris import local_path
 from tune_distill.spec.errors import StoreError
 
 _EXAMPLES = """\
@@ -28,13 +28,13 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 all reported, 1 some study's folder could not be read, 2 usage."""
+    """Return the exit code: 0 all reported, 1 a study's folder could not be read, 2 usage."""
     interrupted = "interrupted; reports that were not made yet are as they were"
     return run_front_door(lambda: _report(parse_arguments(arguments).results), interrupted)
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """What the command line asks for; ends the process with 2 where it is not right."""
+    """Return the arguments; if they are invalid, print a usage line and exit with code 2."""
     parser = argparse.ArgumentParser(
         prog="python -m tune_distill.report",
         description="Make the reports of a results folder: verdicts, figures, report.html and "
@@ -45,7 +45,6 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "results",
         nargs="?",
-        type=place_name,
         default="results",
         help="a results folder, or one study's folder in it (results)",
     )
@@ -53,11 +52,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _report(results: str) -> int:
-    # pandas and scipy cost a second that `--help` need not pay.
+    # Importing pandas and scipy takes a second, which `--help` does not need.
     from tune_distill.reports.reports import report_results, report_study
 
     # The folder's name is shown, so resolve '..'.
-    folder = Path(os.path.abspath(results))
+    folder = Path(os.path.abspath(local_path(results, "results")))
     if (folder / "trials.parquet").is_file():
         _show(folder, report_study(folder)["lines"])
         report_results(folder.parent)

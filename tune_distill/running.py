@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from tune_distill.analysis.tables import load
-from tune_distill.driver import Ended, Executor, Session, Summary, run_session
+from tune_distill.driver import Executor, Session, Summary, run_session
 from tune_distill.planning.event_lines import Displays, EventLines
 from tune_distill.planning.resources import ResourceRequest
 from tune_distill.records.event_log import EventLog
@@ -34,10 +34,10 @@ OnEvent = Callable[[Mapping[str, Any]], object]
 
 @dataclass(frozen=True)
 class Results:
-    """What a study's trials have shown.
+    """The results of a study.
 
-    `trials` is the trials table and `verdict` what the statistics say, both as results/README.md
-    documents them. `tune_distill.load` reads the other tables.
+    `trials` is the trials table and `verdict` the content of summary.json, both documented in
+    results/README.md. `tune_distill.load` reads the other tables.
     """
 
     study: str
@@ -55,22 +55,22 @@ def run(
     executor: ExecutorName | Executor = "ray",
     on_event: OnEvent | None = None,
 ) -> dict[str, Results]:
-    """Run shipped studies or study files; return what each has shown, by its name.
+    """Run shipped studies or study files; return their results by name.
 
         found = tune_distill.run("smoothing", set={"train.num_epochs": 2}, executor="inline")
         found["smoothing"].trials
 
-    As `python -m tune_distill.study` does: what the store has is not made again, and tables and
-    reports are written. `set` are fields of the profile by their dotted names, such as
-    `student.source` or `data.source`. `results` and `store` are folders, or URIs as text.
-    `executor` is "ray" (started here, and ended with the call), "inline" (this process), or an
-    executor with settings of its own. `on_event` gets the events `begin`, `started`, `progressed`,
-    `retried` and `ended`, as docs/studies.md documents them for --json; it should return at once.
+    Like `python -m tune_distill.study`, this reuses results in the store, and writes tables and
+    reports. `set` maps dotted names of profile fields, such as `student.source`, to their values.
+    `results` and `store` are folders, or URIs as text. `executor` is "ray" (started and ended by
+    this call), "inline" (this process), or an executor of the caller's, which is not closed.
+    `on_event` gets the events `begin`, `started`, `progressed`, `retried` and `ended`, which
+    docs/studies.md documents for --json; it should return at once.
 
     Raises:
-        StudyFileError: a study, the profile, a field or an argument is wrong; nothing has run.
+        StudyFileError: a study, the profile, a field or an argument is invalid; nothing has run.
         TuneDistillError: the inputs cannot be read, no trial can run, or nothing can be written.
-        KeyboardInterrupt: Ctrl-C came; tables and reports of what is complete are written.
+        KeyboardInterrupt: Ctrl-C came; tables and reports of complete trials have been written.
     """
     names = shipped_studies() if studies == ("all",) else list(map(str, studies))
     if not names:
@@ -84,24 +84,26 @@ def run(
         outputs.fetch()
         log = EventLines(EventLog(outputs.results).append)
         display = Displays(log, EventLines(_harmless(on_event))) if on_event else log
-        session = Session(resolved, outputs.results, outputs.store, chosen, display, report_study)
+        session = Session(
+            resolved,
+            outputs.results,
+            outputs.store,
+            chosen,
+            display,
+            report_study,
+            owns_executor=isinstance(executor, str),
+        )
         ended = run_session(session, lambda judged: outputs.publish())
         _, unread = report_results(outputs.results)
         outputs.publish()
         for reason in unread.values():
             logger.warning("not in the report: %s", reason)
-        if _was_interrupted(ended):
+        if ended.early == "interrupted":
             raise KeyboardInterrupt(INTERRUPTED)
         return {
             name: Results(name, load(name, results=outputs.results), judged.summary)
             for name, judged in ended.judged.items()
         }
-
-
-def _was_interrupted(ended: Ended) -> bool:
-    rows = (row for judged in ended.judged.values() for row in judged.rows)
-    interrupted = any(row["error"] == INTERRUPTED for row in rows)
-    return ended.early and (interrupted or bool(ended.not_begun))
 
 
 def _place(argument: str, place: str | Path) -> str:
@@ -111,7 +113,7 @@ def _place(argument: str, place: str | Path) -> str:
 
 
 def _harmless(on_event: OnEvent) -> OnEvent:
-    """The callback, which is not called again after it has raised an error."""
+    """Return a function that calls the callback until it raises an error."""
     failed = False
 
     def pass_on(event: Mapping[str, Any]) -> None:
@@ -128,7 +130,7 @@ def _harmless(on_event: OnEvent) -> OnEvent:
 
 
 def _executor(executor: ExecutorName | Executor) -> Executor:
-    # torch and Ray take seconds to import: only that of the two which is used.
+    # torch and Ray take seconds to import, so import only the one that is used.
     if executor == "ray":
         from tune_distill.tuning.ray_executor import RayExecutor
 

@@ -1,7 +1,7 @@
 """Front door: `python -m tune_distill.study NAME`.
 
-Options become resolved studies; `driver.run_session` runs and judges them, and what it tells is
-shown here. Everything heavy is imported on the way, so that `--help` and `--list` answer at once.
+It resolves the studies, has `driver.run_session` run and judge them, and shows the results. Heavy
+libraries are imported only when they are needed, so that `--help` and `--list` answer at once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: 0 all complete or pruned, 1 some failed, 2 usage or configuration."""
+    """Return the exit code: 0 all complete or pruned, 1 some failed, 2 usage or configuration."""
     interrupted = "interrupted; run the same command again to go on"
     return run_front_door(lambda: _run(parse_arguments(arguments)), interrupted)
 
@@ -53,10 +53,10 @@ def _run(options: Options) -> int:
 
 
 def resolve(name: str, options: Options) -> ResolvedStudy:
-    """Return the study as it will run: with its profile, the user's fields, and seeds.
+    """Return the study with its profile, the user's fields, and seeds.
 
     Raises:
-        StudyFileError: every fault of the study, the profile or the options, before anything runs.
+        StudyFileError: study, profile or options are invalid; it lists every fault.
     """
     faults = Collected()
     assigned = faults.attempt(lambda: parse_assignments(options.set)) or {}
@@ -69,8 +69,10 @@ def resolve(name: str, options: Options) -> ResolvedStudy:
 
 
 def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> tuple[Counts, bool]:
-    """Run the studies and show their tables and verdicts; return their counts, and whether an
-    error or Ctrl-C ended them early."""
+    """Run the studies, and show their tables and verdicts.
+
+    Return the counts of trials, and whether an error or Ctrl-C ended the studies early.
+    """
     from tune_distill.analysis.summary import Counts, count
     from tune_distill.cli.progress import choose_display
     from tune_distill.cli.tail import TailDisplay
@@ -98,18 +100,20 @@ def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> tuple[Cou
     ended = run_session(session, partial(_show, command))
     for name in ended.not_begun:
         command.say(f"{name}: not begun")
-    return sum((count(judged.rows) for judged in ended.judged.values()), Counts()), ended.early
+    return sum((count(judged.rows) for judged in ended.judged.values()), Counts()), bool(
+        ended.early
+    )
 
 
 def _report(folder: Path) -> Summary:
-    # pandas and scipy are imported while trials run.
+    # pandas and scipy have been imported by now, while trials ran.
     from tune_distill.reports.reports import report_study
 
     return report_study(folder)
 
 
 def _show(command: Command, judged: Judged) -> None:
-    """Show the study's table and verdict, and publish what was written."""
+    """Show the study's table and verdict, and publish its files."""
     from tune_distill.analysis.summary import failures, footnotes, summary_table
 
     study, rows = judged.resolved.study, judged.rows
@@ -127,7 +131,7 @@ def _show(command: Command, judged: Judged) -> None:
 
 
 def _get_ready_to_report() -> None:
-    """Import what a report is made with, which takes a second or two."""
+    """Import the libraries of reports, which takes a second or two."""
     from tune_distill.reports import reports  # noqa: F401
     from tune_distill.reports.drawing import draw  # noqa: F401
     from tune_distill.reports.drawing.charts import chart_library
@@ -166,7 +170,7 @@ def _run_all(options: Options) -> int:
 
 
 def _first_line(resolved: ResolvedStudy) -> str:
-    """A line that says which profile, student and data run, and how to run the real ones."""
+    """Return a line with profile, student and data, and with how to run the real ones."""
     profile = resolved.profile
     student, data = profile.student.source, profile.data.source
     line = f"profile {resolved.profile_name}: student {student}, data {data}"

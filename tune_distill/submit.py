@@ -1,7 +1,7 @@
-"""Front door: `python -m tune_distill.submit STUDY --address URL`. Studies as jobs on a cluster.
+"""Front door: `python -m tune_distill.submit STUDY --address URL` runs studies as cluster jobs.
 
-The study command itself runs on the cluster's head, with this package and the study's files as they
-are here. What it prints is shown while it runs; it goes on when nobody looks.
+The study command itself runs on the cluster's head, with a copy of this package and the study's
+files. Its output is shown while it runs; it goes on if this command is interrupted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tune_distill
@@ -34,12 +33,12 @@ if TYPE_CHECKING:
 
 _NO_SUCH_COMMAND = 127
 
-# What Ray prints before a job's own lines.
+# Matches the lines that Ray prints before a job's own.
 _PREAMBLE = re.compile(r"Running entrypoint for job |\S+ \S+\s+INFO job_manager\.py:\d+ -- ")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code: the study's own, if it was waited for; 2 usage, configuration, no cluster."""
+    """Return the exit code: the awaited study's, or 2 for usage, configuration or no cluster."""
     given = sys.argv[1:] if arguments is None else arguments
     return run_front_door(lambda: _run(parse_submit_arguments(given)), "interrupted")
 
@@ -56,7 +55,7 @@ def _submit(given: argparse.Namespace) -> int:
 
     options = study_options(given)
     names = shipped_studies() if options.studies == ["all"] else options.studies
-    # Here, so that a file with faults goes nowhere.
+    # Check the files here, before anything is submitted.
     studies = [resolve(name, options) for name in names]
     jobs = _jobs(given)
     bundle, there = study_bundle(options, studies)
@@ -114,15 +113,16 @@ def _stop(given: argparse.Namespace) -> int:
 def _fetch(given: argparse.Namespace) -> int:
     from tune_distill.cli.bundle import package_bundle
     from tune_distill.records.parcel import unpack
+    from tune_distill.records.uris import local_path
     from tune_distill.reports.reports import report_results
     from tune_distill.tuning.jobs import FETCH
 
+    results = local_path(given.to, "--to")
     jobs = _jobs(given)
     job = jobs.study(given.job)
     place, studies = job.purpose.results, job.purpose.studies
     command = ["python", "-m", "tune_distill.records.parcel", place, *studies]
     errand = jobs.submit(command, package_bundle(), replace(job.purpose, kind=FETCH))
-    results = Path(given.to).expanduser()
     try:
         parcel = unpack(jobs.follow(errand), results, studies)
     finally:
@@ -151,19 +151,19 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 
 
 def _jobs(given: argparse.Namespace) -> Jobs:
-    # Ray is imported only once the arguments are right.
+    # Import Ray only after the arguments have been checked.
     from tune_distill.tuning.jobs import Jobs
 
     return Jobs(given.url)
 
 
 def _watch(jobs: Jobs, job_id: str, given: argparse.Namespace) -> int:
-    """What the job prints is shown until it ends; its exit code."""
+    """Show the job's output until it ends; return its exit code."""
     try:
         for line in jobs.follow(job_id):
             _show(line, given)
             if output_is_gone():
-                # The job goes on; there is nobody to show it to.
+                # The job goes on, but the reader of our output has left.
                 return EXIT_OUTPUT_GONE
     except KeyboardInterrupt:
         print(f"\n{job_id} goes on\n{_ways_on(job_id, jobs.url)}", file=sys.stderr)
@@ -176,14 +176,14 @@ def _watch(jobs: Jobs, job_id: str, given: argparse.Namespace) -> int:
 
 
 def _show(line: str, given: argparse.Namespace) -> None:
-    """A line of the job, where it belongs."""
+    """Print a line of the job; with --json, only events go to the standard output."""
     if not _PREAMBLE.match(line):
         is_event = line.startswith("{") or not given.json
         print(line, file=sys.stdout if is_event else sys.stderr, flush=True)
 
 
 def _tell(text: str, given: argparse.Namespace) -> None:
-    """Our own words, apart from the study's where those are for programs."""
+    """Print our own message; with --json or --quiet, to the standard error."""
     apart = given.json or given.quiet
     print(text, file=sys.stderr if apart else sys.stdout, flush=True)
 
@@ -196,7 +196,7 @@ def _ways_on(job_id: str, url: str) -> str:
 
 
 def _ending(job: Job, url: str) -> str:
-    """How the job ended, and what to do next."""
+    """Return how the job ended, and what to do next."""
     fetch = f"tables: python -m tune_distill.submit fetch {job.id} --address {redacted(url)}"
     if job.state == "succeeded":
         return f"{job.id} succeeded\n{fetch}"

@@ -1,4 +1,4 @@
-"""What travels with a job, and what does not."""
+"""The files that are sent with a job, and those that are not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ STUDY = "name: {name}\nquestion: Why?\nvary: {{train.label_smoothing: [0.0, 0.1]
 
 @pytest.fixture(autouse=True)
 def laptop(tmp_path, monkeypatch):
-    """An empty working directory."""
+    """Enter an empty working directory."""
     folder = tmp_path / "laptop"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -41,14 +41,14 @@ def laptop(tmp_path, monkeypatch):
 
 
 def bundled(*arguments):
-    """The bundle of a study command, its notes, and its options there."""
+    """Return the bundle of a study command, and its options on the cluster."""
     options = parse_arguments(arguments)
     studies = [resolve(name, options) for name in options.studies]
     return study_bundle(options, studies)
 
 
 def unpacked(bundle, folder):
-    """The bundle as a job finds it."""
+    """Unpack the bundle as Ray does for a job; return the folder."""
     archive = folder / "bundle.zip"
     bundle.write(archive)
     with zipfile.ZipFile(archive) as packed:
@@ -64,7 +64,7 @@ def write_study(path, name="own", more=""):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A folder of e-SNLI files, and others."""
+    """Return a folder with e-SNLI files and other files."""
     folder = tmp_path_factory.mktemp("somewhere") / "esnli"
     write_csv(folder / "esnli_train_1.csv", mini_examples("train", 40))
     write_csv(folder / "esnli_dev.csv", mini_examples("validation", 20))
@@ -75,7 +75,7 @@ def data(tmp_path_factory):
 
 
 class TestPackage:
-    def test_only_the_package_and_its_studies_travel(self):
+    def test_only_the_package_and_its_studies_are_sent(self):
         places = set(package_bundle().files)
         assert {place.partition("/")[0] for place in places} == {"tune_distill"}
         assert {
@@ -90,7 +90,7 @@ class TestPackage:
         assert not parts & {"__pycache__", "tests", "results", ".git", ".venv", ".store"}
         assert not any(place.endswith(".pyc") for place in places)
 
-    def test_what_lies_in_the_package_by_chance_does_not_travel(self, monkeypatch, tmp_path):
+    def test_stray_files_in_the_package_are_not_sent(self, monkeypatch, tmp_path):
         package = Path(bundles.__file__).parent
         shutil.copytree(package, tmp_path / "tune_distill")
         for name in (".env", "auth_token", "id_rsa", "notes.txt", "study.py~", ".git/config"):
@@ -102,7 +102,7 @@ class TestPackage:
             path.relative_to(package) for path in bundles._sources(package)
         }
 
-    def test_every_file_of_the_package_travels(self):
+    def test_every_file_of_the_package_is_sent(self):
         tracked = subprocess.run(
             ["git", "ls-files", "tune_distill", "search_spaces"],
             cwd=ROOT,
@@ -118,13 +118,13 @@ class TestPackage:
         }
         assert names <= set(package_bundle().files)
 
-    def test_it_works_where_nothing_else_is(self, tmp_path):
+    def test_the_bundle_works_by_itself(self, tmp_path):
         there = unpacked(package_bundle(), tmp_path)
         script = (
             "import tune_distill, tune_distill.study as study\n"
             "print(tune_distill.__file__)\nstudy.main(['--list'])\n"
         )
-        # -P -S: neither the clone nor the editable install can be what is imported.
+        # With -P -S, Python imports neither the clone nor the editable install.
         packages = Path(pytest.__file__).parents[1]
         path = f"import sys; sys.path[:0] = [{str(there)!r}, {str(packages)!r}]\n"
         done = subprocess.run(
@@ -144,7 +144,7 @@ class TestPackage:
         )
         assert listing == here.stdout
 
-    def test_an_installed_package_travels_as_a_clone_does(self, tmp_path):
+    def test_an_installed_package_is_sent_like_a_clone(self, tmp_path):
         clone = package_bundle()
         there = unpacked(clone, tmp_path)
         packages = Path(pytest.__file__).parents[1]
@@ -164,7 +164,7 @@ class TestPackage:
         assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
         assert (tmp_path / "a.zip").stat().st_size < 2**20
 
-    def test_the_commit_travels(self):
+    def test_the_commit_is_sent(self):
         commit = environment()["git_commit"]
         if commit is None:
             pytest.skip("not a git checkout")
@@ -172,7 +172,7 @@ class TestPackage:
 
 
 class TestFiles:
-    def test_shipped_names_stay(self):
+    def test_shipped_names_are_not_changed(self):
         bundle, options = bundled("smoothing", "decoding", "--profile", "notebook", "--seeds", "2")
         assert options == parse_arguments(
             ["smoothing", "decoding", "--profile", "notebook", "--seeds", "2"]
@@ -180,11 +180,11 @@ class TestFiles:
         assert bundle.files.keys() == package_bundle().files.keys()
         assert bundle.notes == []
 
-    def test_all_stays(self):
+    def test_the_name_all_is_not_changed(self):
         options = parse_arguments(["all"])
         assert study_bundle(options, [resolve("smoothing", options)])[1] == options
 
-    def test_the_users_files_travel(self, laptop, tmp_path, monkeypatch):
+    def test_the_users_files_are_sent(self, laptop, tmp_path, monkeypatch):
         study = write_study(laptop / "a" / "my.yaml", "first")
         other = write_study(laptop / "b" / "my.yaml", "second")
         profile = laptop / "own.yml"
@@ -200,7 +200,7 @@ class TestFiles:
         assert resolve(there.studies[0], there) == here
         assert here.profile.data.num_train == 77
 
-    def test_what_lies_beside_them_does_not(self, laptop):
+    def test_neighbours_of_the_users_files_are_not_sent(self, laptop):
         write_study(laptop / "my.yaml")
         (laptop / "results" / "smoothing").mkdir(parents=True)
         (laptop / "results" / "smoothing" / "trials.parquet").write_text("mine")
@@ -256,7 +256,7 @@ class TestSources:
             bundled("smoothing", "--data", "own")
 
     def test_a_pipe_among_data_is_refused(self, data, laptop):
-        # Left out, the study would have other examples there than here.
+        # If it were left out, the study would have other examples on the cluster.
         shutil.copytree(data, laptop / "own")
         os.mkfifo(laptop / "own" / "more_train.csv")
         with pytest.raises(DataError, match=r"must hold files only .* got .*more_train\.csv"):
@@ -272,12 +272,12 @@ class TestSources:
         }
 
     @pytest.mark.parametrize("name", ["a\\b", "a\nb", "a\x1b"])
-    def test_a_name_that_leads_elsewhere_there_is_refused(self, data, laptop, name):
+    def test_a_name_that_leads_out_of_the_bundle_is_refused(self, data, laptop, name):
         shutil.copytree(data, laptop / name)
         with pytest.raises(StoreError, match="a file's name must"):
             bundled("smoothing", "--data", f"./{name}")
 
-    def test_links_travel_as_what_they_lead_to(self, data, laptop, tmp_path):
+    def test_the_targets_of_links_are_sent(self, data, laptop, tmp_path):
         (laptop / "linked").mkdir()
         for path in data.glob("*.csv"):
             (laptop / "linked" / path.name).symlink_to(path)
@@ -303,12 +303,12 @@ class TestSources:
         assert bundled("my.yaml")[1].data == "sources/data/esnli"
 
     @pytest.mark.parametrize("name", ["google/flan-t5-small", "/on/the/cluster", "~/on/the/head"])
-    def test_what_is_not_here_stays_as_it_is(self, name):
+    def test_a_source_that_is_not_here_is_not_changed(self, name):
         bundle, there = bundled("smoothing", "--student", name)
         assert there.student == name
         assert not any(place.startswith("sources/") for place in bundle.files)
 
-    def test_a_built_in_is_no_directory_of_its_name(self, laptop):
+    def test_a_built_in_takes_precedence_over_a_directory_of_its_name(self, laptop):
         (laptop / "mini").mkdir()
         (laptop / "mini-nli").mkdir()
         bundle, there = bundled("smoothing", "--student", "mini", "--data", "mini-nli")
@@ -316,11 +316,11 @@ class TestSources:
         assert not any(place.startswith("sources/") for place in bundle.files)
 
     @pytest.mark.parametrize("name", ["./gone", "../gone"])
-    def test_a_relative_path_must_be_here(self, name):
+    def test_a_relative_path_must_exist_here(self, name):
         with pytest.raises(StudyFileError, match=r"student\.source: no such directory here, got "):
             bundled("smoothing", "--student", name)
 
-    def test_a_directory_must_hold_what_it_is_named_for(self, laptop):
+    def test_a_directory_must_contain_what_it_is_named_for(self, laptop):
         (laptop / "empty").mkdir()
         with pytest.raises(StudentError, match=r"has no config\.json"):
             bundled("smoothing", "--student", "empty")
@@ -339,13 +339,13 @@ class TestSources:
             "{who: {type: cases, cases: {a: {student.source: flan}}}}",
         ],
     )
-    def test_a_directory_that_is_varied_does_not_travel(self, laptop, tiny_student, vary):
+    def test_a_varied_directory_is_refused(self, laptop, tiny_student, vary):
         shutil.copytree(tiny_student, laptop / "flan")
         (laptop / "my.yaml").write_text(f"name: own\nquestion: Who?\nvary: {vary}\n")
         with pytest.raises(StudyFileError, match="this directory does not travel, got flan"):
             bundled("my.yaml")
 
-    def test_an_encoder_does_not_travel(self, laptop):
+    def test_an_encoders_directory_is_refused(self, laptop):
         (laptop / "bert").mkdir()
         with pytest.raises(StudyFileError, match="this directory does not travel, got bert"):
             bundled("smoothing", "--set", "metrics.bertscore_model=bert")
@@ -354,40 +354,40 @@ class TestSources:
 class TestSize:
     @pytest.fixture(autouse=True)
     def small_limit(self, monkeypatch):
-        """A limit that the package is below."""
+        """Set a limit that is just above the size of the package."""
         monkeypatch.setattr(packing, "LIMIT_BYTES", 2**20)
 
     @pytest.fixture
     def large(self, laptop):
-        """Data that do not pack into the limit."""
+        """Return data whose archive exceeds the limit."""
         (laptop / "large").mkdir()
         for split in ("train", "validation"):
             noise = random.Random(split).randbytes(700_000).hex()
             (laptop / "large" / f"{split}.jsonl").write_text(noise)
         return laptop / "large"
 
-    def test_what_is_too_large_is_named(self, large):
+    def test_a_directory_that_is_too_large_is_refused(self, large):
         with pytest.raises(StudyFileError) as caught:
             bundled("smoothing", "--data", "large")
         assert str(caught.value).startswith(
             f"data.source: must pack into 1 MiB to travel, got {large} with 3 MiB; put it on"
         )
 
-    def test_named_absolutely_it_is_expected_there(self, large):
+    def test_a_place_on_the_cluster_avoids_the_limit(self, large):
         bundle, there = bundled("smoothing", "--data", str(large))
         assert there.data == str(large)
         assert not any(place.startswith("sources/") for place in bundle.files)
         [note] = bundle.notes
         assert note.startswith(f"{large} is too large to travel (3 MiB)")
 
-    def test_what_packs_well_travels(self, laptop, tmp_path):
+    def test_a_large_directory_that_compresses_well_is_sent(self, laptop, tmp_path):
         (laptop / "dull").mkdir()
         for split in ("train", "validation"):
             (laptop / "dull" / f"{split}.csv").write_text("the same words\n" * 200_000)
         bundle, there = bundled("smoothing", "--data", "dull")
         assert unpacked(bundle, tmp_path).joinpath(there.data, "train.csv").stat().st_size > 2**21
 
-    def test_what_is_too_large_together_is_named(self, laptop, tmp_path):
+    def test_files_that_are_too_large_together_are_refused(self, laptop, tmp_path):
         (laptop / "some").mkdir()
         noise = random.Random(0).randbytes(900_000)
         (laptop / "some" / "train.parquet").write_bytes(noise)

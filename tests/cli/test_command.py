@@ -1,4 +1,4 @@
-"""What a command says, and to whom."""
+"""The output of a command, as text, as JSON and with --quiet."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def told(folder: Path, *flags: str) -> None:
         command.tell(["\nown: why?", table], SUMMARY)
 
 
-def test_a_study_is_told_of_in_whole_lines(
+def test_a_studys_results_are_shown_in_whole_lines(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told(tmp_path)
@@ -31,19 +31,17 @@ def test_a_study_is_told_of_in_whole_lines(
     assert lines == ["", "own: why?", "heading", "cell", LONG.rstrip(), "[b]measured[/b]"]
 
 
-def test_programs_are_told_of_the_verdict_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_with_json_only_the_verdict_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     told(tmp_path, "--json")
     assert json.loads(capsys.readouterr().out) == {"event": "verdict", **SUMMARY}
 
 
-def test_the_quiet_are_told_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_with_quiet_nothing_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told(tmp_path, "--quiet")
     assert capsys.readouterr().out == ""
 
 
-def test_what_libraries_print_is_not_among_the_lines_for_programs(
+def test_output_of_libraries_is_not_among_the_lines_for_programs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Command.open(parse_arguments(["smoothing", f"--results={tmp_path}", "--json"])) as command:

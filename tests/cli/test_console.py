@@ -1,4 +1,4 @@
-"""Names with brackets and control characters: shown as they were written, wherever they stand."""
+"""Names with brackets are shown unchanged everywhere, and control characters as escapes."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_a_console_shows_strings_texts_and_cells_as_they_are(name: str, shown: s
 
 
 @pytest.mark.parametrize("console", [TextConsole, Console])
-def test_the_closing_table_tells_names_with_brackets_apart(console: type[Console]) -> None:
+def test_the_summary_table_keeps_brackets_in_names(console: type[Console]) -> None:
     rows = [row(way=name) for name in SHOWN]
     lines = printed(summary_table(["way"], rows, 200), console=console).splitlines()
     cells = [line[: line.index(" complete")].strip() for line in lines if " complete" in line]
     assert cells == list(SHOWN.values())
 
 
-def test_columns_and_reasons_are_texts_too() -> None:
+def test_columns_and_reasons_are_not_taken_for_markup() -> None:
     assert "[/b]" in printed(summary_table(["[/b]"], [row(**{"[/b]": 1})]))
     (line,) = failures([row("failed", trial_id="way=[/b]\x1b", error="no \x1b[2J\nsecond")])
     assert line == r"failed: way=[/b]\x1b: no \x1b[2J\nsecond"
@@ -78,7 +78,7 @@ PLAN = SimpleNamespace(
 @pytest.mark.parametrize(("name", "shown"), SHOWN.items())
 @pytest.mark.parametrize("console", [TextConsole, Console])
 @pytest.mark.parametrize("kind", [PlainDisplay, LiveDisplay, QuietDisplay])
-def test_displays_show_trials_as_they_are_named(
+def test_displays_show_the_names_of_trials_unchanged(
     kind: Any, console: type[Console], name: str, shown: str
 ) -> None:
     file = io.StringIO()
@@ -107,7 +107,7 @@ def test_events_are_valid_json(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "shown"), SHOWN.items())
-def test_a_plan_shows_them_too(name: str, shown: str) -> None:
+def test_a_plan_shows_names_unchanged(name: str, shown: str) -> None:
     text = Preview("own", 1, 1, 0, "soon", (f"way={name}: to run",)).text()
     assert f"  way={shown}: to run" in printed(text)
 

@@ -1,4 +1,4 @@
-"""What `--list` prints."""
+"""The output of `--list`."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from tune_distill.planning.resources import Limits, ResourceRequest
 
 
 def refused(capsys, *arguments):
-    """The last line that argparse prints before it exits with code 2."""
+    """Return the last line that argparse prints before it exits with code 2."""
     with pytest.raises(SystemExit) as caught:
         parse_arguments(arguments)
     assert caught.value.code == 2
@@ -88,7 +88,7 @@ def test_retries_are_counted_from_zero(capsys, value):
         ("7B", 7),
     ],
 )
-def test_sizes_that_are_taken(value, num_bytes):
+def test_valid_sizes(value, num_bytes):
     options = parse_arguments(["smoothing", "--memory-per-trial", value])
     assert options.memory_per_trial == num_bytes
 
@@ -110,7 +110,7 @@ def test_gpus_are_shared_or_whole(capsys, value):
 
 
 @pytest.mark.parametrize(("value", "gpus"), [("0", 0), ("0.5", 0.5), ("1", 1), ("2", 2)])
-def test_gpus_that_are_taken(value, gpus):
+def test_valid_numbers_of_gpus(value, gpus):
     assert parse_arguments(["smoothing", "--gpus-per-trial", value]).gpus_per_trial == gpus
 
 
@@ -141,7 +141,7 @@ def sources(student, data):
     return parse_arguments(["smoothing", "--student", student, "--data", data]).sources()
 
 
-def test_other_sources_stay_as_they_are(tmp_path, monkeypatch):
+def test_other_sources_are_not_changed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert sources("google/flan-t5-small", "./gone") == {
         "student": "google/flan-t5-small",

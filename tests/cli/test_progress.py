@@ -29,7 +29,7 @@ def report(step: int = 20, eval_loss: float = 2.5, resumed_step: int = 0) -> Rep
 
 
 class Clock:
-    """Time that passes when told to."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -88,21 +88,21 @@ def test_the_time_left_is_unknown_until_a_trial_has_ended(clock):
     assert progress.eta_s() is None
 
 
-def test_the_time_left_by_hand(clock):
+def test_the_time_left_equals_hand_computed_values(clock):
     progress = StudyProgress(clock, num_trials=4, num_workers=2)
     progress.start("a")
     progress.start("b")
     clock.now += 10
     progress.end("a", "complete")
-    # b is as old as a trial gets, c and d are to come: 2 x 10 s on two workers.
+    # b has run as long as a trial takes; c and d take 2 x 10 s on two workers.
     assert progress.eta_s() == 10.0
     progress.start("c")
     clock.now += 4
-    # b is overdue and counts as nothing; c has 6 s left and d 10.
+    # b is overdue and counts as 0 s; c has 6 s left and d 10.
     assert progress.eta_s() == 8.0
     clock.now += 2
     progress.end("b", "pruned")
-    # The mean is 13 s now: c has 7 left, d 13.
+    # The mean is now 13 s: c has 7 s left and d 13.
     assert progress.eta_s() == 10.0
     progress.end("c", "failed")
     progress.start("d")
@@ -129,7 +129,7 @@ def test_durations(seconds, text):
     assert duration_text(seconds) == text
 
 
-def test_plain_lines_tell_of_starts_and_ends(console, output, clock):
+def test_plain_lines_report_starts_and_ends(console, output, clock):
     display = PlainDisplay(console, clock)
     display.begin([PLAN], 2)
     display.started(FIRST)
@@ -158,7 +158,7 @@ def test_lines_of_several_studies_name_them(console, output, clock):
     display.started(FIRST)
     display.retried(FIRST, 1, "worker died")
     display.ended(complete(FIRST))
-    # Replicates of one of them come later: it keeps its name.
+    # When replicates of one study come later, lines still name it.
     display.begin([PLAN], 2)
     display.started(SECOND)
     assert output.getvalue().splitlines() == [
@@ -171,7 +171,7 @@ def test_lines_of_several_studies_name_them(console, output, clock):
     ]
 
 
-def test_programs_hear_of_each_study_that_begins(console, output):
+def test_json_lines_report_the_start_of_each_study(console, output):
     other = SimpleNamespace(num_to_run=5, resolved=SimpleNamespace(study=SimpleNamespace(name="x")))
     display = choose_display(console, quiet=False, as_json=True)
     ours = SimpleNamespace(
@@ -194,7 +194,7 @@ def test_programs_hear_of_each_study_that_begins(console, output):
     }
 
 
-def test_plain_lines_tell_of_lost_workers(console, output, clock):
+def test_plain_lines_report_lost_workers(console, output, clock):
     display = PlainDisplay(console, clock)
     display.begin([PLAN], 1)
     display.started(FIRST)
@@ -218,7 +218,7 @@ def test_a_retried_trial_keeps_its_step_and_its_time(clock):
     assert trial.state_text == "complete, retry 1"
 
 
-def test_plain_lines_tell_which_run_was_there_and_are_never_folded(output):
+def test_plain_lines_mark_reused_runs_and_are_never_folded(output):
     trial = trials_of(study_of({"data.source": ["/data/" + "long" * 50]}))[0]
     display = PlainDisplay(Console(file=output, width=40))
     display.begin([PLAN], 1)
@@ -230,7 +230,7 @@ def test_plain_lines_tell_which_run_was_there_and_are_never_folded(output):
     assert "(accuracy 0.750, reused its run)" in last
 
 
-def test_quiet_says_nothing(console, output, clock):
+def test_the_quiet_display_prints_nothing(console, output, clock):
     display = QuietDisplay(console, clock)
     display.begin([PLAN], 2)
     display.started(FIRST)
@@ -257,7 +257,7 @@ def test_the_live_table_shows_trial_state_step_and_loss(console, output, clock):
     head, headings, *rows = [line.strip() for line in lines if line.strip()]
     assert head == "1 of 3 trials, about 4 s left"
     assert headings.split() == ["trial", "state", "progress", "step", "eval", "loss"]
-    # The running one first.
+    # Running trials come first.
     assert rows[0].split()[:2] == ["label_smoothing=0.0,seed=0", "training"]
     assert rows[0].split()[-2:] == ["20/189", "2.5432"]
     assert rows[1].split() == ["label_smoothing=0.1,seed=0", "complete,", "retry", "3"]
@@ -274,7 +274,7 @@ def test_the_live_table_keeps_brackets_in_names(console, output, clock):
     assert "strategy=x [/y],seed=0" in text
 
 
-def test_the_live_table_shows_those_at_work_and_the_last_that_ended(console, output, clock):
+def test_the_live_table_shows_running_and_recently_ended_trials(console, output, clock):
     display = LiveDisplay(console, clock)
     for number in range(30):
         display.progress.start(f"trial-{number:02}")
@@ -286,7 +286,7 @@ def test_the_live_table_shows_those_at_work_and_the_last_that_ended(console, out
     assert names == ["trial-03", *(f"trial-{number}" for number in range(29, 18, -1))]
 
 
-def test_the_display_fits_the_output(output):
+def test_the_display_depends_on_the_output(output):
     pipe = Console(file=output)
     terminal = Console(file=output, force_terminal=True)
     chosen = [
@@ -304,7 +304,7 @@ def test_the_display_fits_the_output(output):
 
 
 def shown(display: LiveDisplay, console: Console, output: io.StringIO) -> str:
-    """What the display shows now, and only that."""
+    """Return only the display's present output."""
     start = len(output.getvalue())
     console.print(display.render())
     return output.getvalue()[start:]

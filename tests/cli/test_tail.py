@@ -1,4 +1,4 @@
-"""What follows a study is prepared once, when its last trials leave a worker idle."""
+"""The report is prepared once, when a study's last trials leave a worker idle."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ended(number: int) -> Any:
     return SimpleNamespace(trial=trial(number))
 
 
-def test_it_begins_once_when_no_trial_waits_and_a_worker_idles() -> None:
+def test_preparation_begins_once_when_no_trial_waits_and_a_worker_is_idle() -> None:
     ready, shown = Event(), Recorder()
     calls: list[int] = []
 
@@ -54,7 +54,7 @@ def test_it_begins_once_when_no_trial_waits_and_a_worker_idles() -> None:
     ]  # fmt: skip
 
 
-def test_it_does_not_begin_when_the_last_trial_has_ended() -> None:
+def test_preparation_does_not_begin_after_the_last_trial() -> None:
     calls: list[int] = []
     display = TailDisplay(Recorder(), lambda: calls.append(1))
     display.begin([SimpleNamespace(num_to_run=1)], 1)  # type: ignore[list-item]
@@ -64,13 +64,13 @@ def test_it_does_not_begin_when_the_last_trial_has_ended() -> None:
     assert not calls
 
 
-def test_it_begins_with_the_last_trial_if_that_leaves_a_worker_without_one() -> None:
+def test_preparation_begins_with_the_last_trial_if_it_leaves_a_worker_idle() -> None:
     ready = Event()
     display = TailDisplay(Recorder(), ready.set)
     display.begin([SimpleNamespace(num_to_run=3)], 2)  # type: ignore[list-item]
     for number in (0, 1):
         display.started(trial(number))
-    # Both end before the last one begins.
+    # Both trials end before the last one begins.
     for number in (0, 1):
         display.ended(ended(number))
     assert not ready.is_set()

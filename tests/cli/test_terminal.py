@@ -1,4 +1,4 @@
-"""Output that is closed, full, gone or lacks letters: commands go on, without a traceback."""
+"""Commands go on without a traceback if their output is closed, full, or lacks characters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.analysis.made_studies import Studies
-from tune_distill import study
+from tune_distill.__main__ import main
 from tune_distill.cli.terminal import Escaping, Tolerant, output_is_gone, run_front_door
 from tune_distill.spec.errors import StoreError
 
@@ -22,7 +22,7 @@ WARNING = "warning: standard output: must take what is shown, got {}\n"
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study with its report, which need not be made again."""
+    """Return the folder of a study with an up-to-date report."""
     folder = Studies(tmp_path_factory.mktemp("results")).folder("one seed")
     done = shell(f"{sys.executable} -m {REPORT} '{folder}'")
     assert done.returncode == 0, done.stderr
@@ -44,7 +44,7 @@ SLOWER = ("--help", "--dry-run", "--json", "report", "usage")
 
 @pytest.fixture(params=["--list", *(pytest.param(n, marks=pytest.mark.slow) for n in SLOWER)])
 def command(request: pytest.FixtureRequest, results: Path, tmp_path: Path) -> str:
-    """A command that shows something and does nothing else."""
+    """Return a shell command that only shows something."""
     kinds = {
         "--dry-run": f"{STUDY} all --dry-run --results {tmp_path}",
         "--json": f"{STUDY} all --dry-run --json --results {tmp_path}",
@@ -55,8 +55,8 @@ def command(request: pytest.FixtureRequest, results: Path, tmp_path: Path) -> st
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_reader_that_leaves_ends_it_quietly(command: str, unbuffered: str) -> None:
-    # The reader is gone before anything is written.
+def test_a_command_ends_quietly_if_its_reader_leaves(command: str, unbuffered: str) -> None:
+    # The reader leaves before anything is written.
     done = shell(f"{command} | exec 0<&-", PYTHONUNBUFFERED=unbuffered)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -66,14 +66,14 @@ def test_a_reader_that_leaves_ends_it_quietly(command: str, unbuffered: str) -> 
     ("output", "reason"),
     [("> /dev/full", "No space left on device"), (">&-", "it is closed")],
 )
-def test_output_that_takes_nothing_is_told_once(
+def test_refused_output_is_reported_once(
     command: str, output: str, reason: str, unbuffered: str
 ) -> None:
     done = shell(f"{command} {output}", PYTHONUNBUFFERED=unbuffered)
     assert (done.returncode, done.stderr) == (0, WARNING.format(reason))
 
 
-def test_nothing_can_be_told_to_nobody(command: str) -> None:
+def test_a_command_without_any_stream_succeeds(command: str) -> None:
     assert shell(f"{command} >&- 2>&- <&-").returncode == 0
     assert shell(f"{command} > /dev/full 2>&1").returncode == 0
 
@@ -82,7 +82,7 @@ def test_nothing_can_be_told_to_nobody(command: str) -> None:
     "environment",
     [{"LC_ALL": "C", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "POSIX"}],
 )
-def test_letters_that_the_output_lacks_are_escapes(
+def test_characters_that_the_output_lacks_are_escaped(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     path = tmp_path / "own.yaml"
@@ -99,7 +99,7 @@ def test_letters_that_the_output_lacks_are_escapes(
 
 
 @pytest.mark.parametrize("module", [STUDY, REPORT, SUBMIT])
-def test_control_characters_in_errors_are_shown(module: str) -> None:
+def test_control_characters_in_errors_are_escaped(module: str) -> None:
     done = shell(f"{sys.executable} -m {module} $'./\\x1b[31m\\x07' --address http://127.0.0.1:1")
     done = done if module != REPORT else shell(f"{sys.executable} -m {module} $'./\\x1b[31m\\x07'")
     assert done.returncode == 2
@@ -108,7 +108,7 @@ def test_control_characters_in_errors_are_shown(module: str) -> None:
 
 
 def test_the_next_file_is_not_taken_for_the_output(tmp_path: Path) -> None:
-    """A process that lacks an output would else give its number to the next file it opens."""
+    """A process without an output would give its number to the next file that it opens."""
     program = (
         "import subprocess, sys\n"
         "from tune_distill.cli.terminal import run_as_process\n"
@@ -128,7 +128,7 @@ class Closed(io.StringIO):
         raise BrokenPipeError
 
 
-def test_a_command_knows_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_knows_that_its_output_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", Closed())
     seen = []
 
@@ -144,7 +144,7 @@ def test_a_command_knows_that_nobody_reads(monkeypatch: pytest.MonkeyPatch) -> N
     assert isinstance(sys.stdout, Closed)
 
 
-def test_progress_bars_of_libraries_are_drawn_and_no_other_moves() -> None:
+def test_only_progress_bars_may_move_the_cursor() -> None:
     file = io.StringIO()
     stream = Escaping(Tolerant(file, print), bars=True)
     for part in ("\r 10%|#", "\n", "\x1b[A\x1b[A", "error: \r\x1b[A\n", "\x1b[Ax"):
@@ -163,7 +163,7 @@ def test_nothing_is_written_after_a_refusal() -> None:
     assert heard == ["I/O operation on closed file"]
 
 
-def test_messages_and_logs_are_shown_without_controls(
+def test_control_characters_in_messages_and_logs_are_escaped(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
@@ -180,12 +180,26 @@ def test_messages_and_logs_are_shown_without_controls(
     assert logging.getLogger().level == level
 
 
-@pytest.mark.parametrize("flag", ["--results", "--store"])
 @pytest.mark.parametrize("place", ["", "  "])
+@pytest.mark.parametrize(
+    ("command", "where"),
+    [
+        (["study", "smoothing", "--dry-run", "--results"], "--results"),
+        (["study", "smoothing", "--dry-run", "--store"], "--store"),
+        (["report"], "results"),
+        (["submit", "fetch", "--address", "http://127.0.0.1:1", "--to"], "--to"),
+    ],
+)
 def test_a_place_without_a_name_is_refused(
-    flag: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: list[str],
+    where: str,
+    place: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
-        study.main(["smoothing", "--dry-run", "--results", str(tmp_path), flag, place])
-    assert ended.value.code == 2
-    assert f"{flag}: must name a folder or a URI, got {place!r}" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, place]) == 2
+    message = f"error: {where}: must name a folder or a URI, got {place!r}"
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -45,3 +45,11 @@ def started_with(command: str) -> list[str]:
     """The arguments of `ray start` in a shell command; shell variables stand as they are."""
     found = re.search(r"\bray start\b(.*)", command)
     return shlex.split(found.group(1)) if found else []
+
+
+def ray_starts(config: Config) -> list[str]:
+    """Return the commands that start Ray on the head and on a worker."""
+    commands = config["head_start_ray_commands"] + config["worker_start_ray_commands"]
+    found = [command for command in commands if "ray start" in command]
+    assert len(found) == 2
+    return found

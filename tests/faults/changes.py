@@ -1,4 +1,4 @@
-"""Single changes to a store's files, each made from a seed: what disks, copies and editors do."""
+"""Seeded single changes to a store's files, such as disks, copies and editors make."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-# One of each kind is as likely as one of another, however many files there are of it.
+# Each kind is equally likely, whatever its number of files.
 KINDS = (
     "runs/*/run.json",
     "runs/*/identity.json",
@@ -25,7 +25,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Change:
-    """What was done to which file. `deletes`: it is not there any more, and nothing else is."""
+    """A change of a file. `deletes` says whether it removed the file without a replacement."""
 
     what: str
     file: str
@@ -36,7 +36,7 @@ class Change:
 
 
 def change(store: Path, seed: int) -> Change:
-    """Change one file of the store, or exchange two, so that it holds something else."""
+    """Change the content of one file of the store, or exchange two files."""
     chosen = random.Random(seed)
     while True:
         path = chosen.choice(sorted(store.glob(chosen.choice(KINDS))))
@@ -55,7 +55,7 @@ def _zero(path: Path, chosen: random.Random) -> bool:
 
 def _at(path: Path, chosen: random.Random, new: Callable[[int], int]) -> bool:
     content = bytearray(path.read_bytes())
-    # Half of them in the first kilobyte, where headers are.
+    # Half of the changes are in the first kilobyte, where headers are.
     limit = len(content) if chosen.random() < 0.5 else min(1024, len(content))
     position = chosen.randrange(limit)
     old, content[position] = content[position], new(content[position])
@@ -80,7 +80,7 @@ def _delete(path: Path, chosen: random.Random) -> bool:
 
 
 def _edit(path: Path, chosen: random.Random) -> bool:
-    """Another digit in one of the numbers of a JSON file."""
+    """Change a digit of a number in a JSON file."""
     if path.suffix != ".json":
         return False
     text = path.read_text()
@@ -91,7 +91,7 @@ def _edit(path: Path, chosen: random.Random) -> bool:
 
 
 def _exchange(path: Path, chosen: random.Random) -> bool:
-    """Two files of a kind, which belong to different entries, have changed places."""
+    """Exchange two files of the same kind that belong to different entries."""
     entry = path.parents[1] if path.parent.name.startswith("student-") else path.parent
     others = [each for each in entry.parent.glob(f"*/**/{path.name}") if each != path]
     different = [each for each in others if each.read_bytes() != path.read_bytes()]
@@ -106,7 +106,7 @@ def _exchange(path: Path, chosen: random.Random) -> bool:
 
 
 def _exchange_entries(path: Path, chosen: random.Random) -> bool:
-    """Two runs or two evaluations have changed places, as a whole."""
+    """Exchange two whole runs or two whole evaluations."""
     entry = path.parents[1] if path.parent.name.startswith("student-") else path.parent
     others = sorted(each for each in entry.parent.iterdir() if each.is_dir() and each != entry)
     if entry.name == "simulators" or not others:

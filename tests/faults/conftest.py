@@ -1,7 +1,7 @@
-"""A cluster of three nodes that see nothing of the driver's, and the moments of kills.
+"""A cluster of three nodes that cannot see the driver's files, and random moments for kills.
 
-`TUNE_DISTILL_KILLS` is how many moments each kill is tried at, 1 unless set. A moment is made from
-a random seed that a failing test prints; `TUNE_DISTILL_KILL_SEED` sets it.
+`TUNE_DISTILL_KILLS` is the number of moments at which each kill is tried, by default 1. A moment
+follows from a random seed, which a failing test prints; `TUNE_DISTILL_KILL_SEED` sets it.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ NUM_KILLS = int(os.environ.get("TUNE_DISTILL_KILLS", "1"))
 
 @dataclass(frozen=True)
 class Moment:
-    """Some time in the middle of a study's training: a report, and a while after it."""
+    """A moment in the middle of a study's training: some time after a report."""
 
     num_reports: int
     delay_s: float
 
     def wait(self, study: StudyProcess) -> Event:
-        """The moment has come; the last report of a trial that goes on for a while yet."""
+        """Wait for the moment; return the last report of a trial that will go on for a while."""
         for _ in range(self.num_reports - 1):
             study.wait_for(lambda event: event["event"] == "progressed")
         event = study.wait_for(_is_early)
-        # No waiting for anything: the moment itself, somewhere between two checkpoints.
+        # This waits for no condition: the moment lies somewhere between two checkpoints.
         time.sleep(self.delay_s)
         return event
 
@@ -48,7 +48,7 @@ def _is_early(event: Event) -> bool:
 
 @pytest.fixture(params=range(NUM_KILLS))
 def moment(request: pytest.FixtureRequest) -> Moment:
-    """A random moment, another for each of the `TUNE_DISTILL_KILLS`."""
+    """Return a random moment, a different one for each of the `TUNE_DISTILL_KILLS`."""
     seed = int(os.environ.get("TUNE_DISTILL_KILL_SEED", secrets.randbits(32)))
     print(f"TUNE_DISTILL_KILL_SEED={seed} makes this moment again")
     chosen = random.Random(seed + request.param)
@@ -57,13 +57,13 @@ def moment(request: pytest.FixtureRequest) -> Moment:
 
 @pytest.fixture(scope="session")
 def drivers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where all drivers have their folders. Without root the nodes see it too."""
+    """Return the parent of all drivers' folders. Without root, nodes can see it too."""
     return tmp_path_factory.mktemp("drivers")
 
 
 @pytest.fixture
 def folder(drivers: Path) -> Path:
-    """A driver's own folder, that no node but the head's sees."""
+    """Return a driver's folder, which only the head's node can see."""
     path = drivers / secrets.token_hex(4)
     path.mkdir()
     return path
@@ -71,7 +71,7 @@ def folder(drivers: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def hidden(drivers: Path) -> list[Path]:
-    """What nodes shall not see."""
+    """Return the folders to hide from nodes."""
     return [drivers] if os.geteuid() == 0 else []
 
 
@@ -85,7 +85,7 @@ def three_nodes(hidden: list[Path]) -> Iterator[Cluster]:
 
 @pytest.fixture
 def cluster(three_nodes: Cluster) -> Cluster:
-    """A head without CPUs and three nodes of one, all up and idle."""
+    """Return a cluster of a head without CPUs and three idle nodes with one CPU each."""
     for node in three_nodes.nodes[1:]:
         if node.process.poll() is not None:
             node.restart()
@@ -96,7 +96,7 @@ def cluster(three_nodes: Cluster) -> Cluster:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results folder of the same studies, run in peace in one process without Ray."""
+    """Return the results of the same studies, run undisturbed in one process without Ray."""
     folder = tmp_path_factory.mktemp("undisturbed")
     with StudyProcess(folder, "smoothing", "temperature", *LONG, "--executor", "inline") as study:
         assert study.wait() == 0, study.report()

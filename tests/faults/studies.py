@@ -1,4 +1,4 @@
-"""The studies that are disturbed, and what must hold of them in the end."""
+"""The studies that tests disturb, and assertions about their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from tests.study_process import Event
 NUM_STEPS, INTERVAL = 189, 15
 NUM_REPORTS = NUM_STEPS // INTERVAL + 1
 
-# Some six seconds of training a trial, three at once on two cores; a checkpoint twice a second.
+# About six seconds of training per trial with three at once on two cores, and two checkpoints per
+# second.
 LONG = [
     f"--set={field}"
     for field in (
@@ -27,13 +28,13 @@ LONG = [
 
 ALL_COMPLETE = {f"label_smoothing={value},seed=0": "complete" for value in (0.0, 0.1, 0.2)}
 
-# What a table says of how it was made, and not of what came out.
+# Columns about how a table was made, not about results.
 _TIMES = {"training_time_s", "decode_time_s", "examples_per_s", "elapsed_s"}
 _WAYS = {"reused", "num_retries"}
 
 
 def assert_same_tables(results: Path, undisturbed: Path, study: str = "smoothing") -> None:
-    """Every metric, history and answer equals the undisturbed study's, to the last bit."""
+    """Check that metrics, histories and answers equal the undisturbed study's to the last bit."""
     for table in ("trials", "history", "predictions", "examples"):
         ours, theirs = (
             tune_distill.load(study, results=folder, table=table).drop(
@@ -45,7 +46,7 @@ def assert_same_tables(results: Path, undisturbed: Path, study: str = "smoothing
 
 
 def attempts(events: Iterable[Event], trial_id: str) -> list[list[Event]]:
-    """The reports of each attempt at a trial; an attempt may have none."""
+    """Return the reports of each attempt at a trial; an attempt may have none."""
     found: list[list[Event]] = []
     for event in events:
         if event.get("trial_id") == trial_id:
@@ -57,8 +58,10 @@ def attempts(events: Iterable[Event], trial_id: str) -> list[list[Event]]:
 
 
 def assert_little_trained_twice(events: Sequence[Event]) -> None:
-    """Each attempt goes on from the last checkpoint reported, or a later one: what the attempt
-    before had trained beyond it is less than an interval."""
+    """Check that each attempt resumes from the last reported checkpoint or a later one.
+
+    So the former attempt trained less than one interval in vain.
+    """
     for trial_id in {event["trial_id"] for event in events if event["event"] == "started"}:
         reached = 0
         for reports in attempts(events, trial_id):
@@ -70,19 +73,19 @@ def assert_little_trained_twice(events: Sequence[Event]) -> None:
 
 
 def _first_step(report: Event) -> int:
-    """Where an attempt began to train: at the end, if its run was complete."""
+    """Return the step at which an attempt began to train: the last one if its run was complete."""
     trained: bool = report["step"] < report["num_steps"]
     step: int = report["resumed_step"] if trained else report["step"]
     return step
 
 
 def retries(events: Iterable[Event]) -> list[str]:
-    """The trials that were tried again, once for each time."""
+    """Return the ids of retried trials, once for each retry."""
     return [event["trial_id"] for event in events if event["event"] == "retried"]
 
 
 def ends(events: Iterable[Event]) -> dict[str, str]:
-    """The state in which each trial ended; none ends twice."""
+    """Return the state in which each trial ended, after checking that none ended twice."""
     ended = [event for event in events if event["event"] == "ended"]
     states = {event["trial_id"]: event["state"] for event in ended}
     assert len(states) == len(ended), "a trial ended twice"
@@ -90,13 +93,13 @@ def ends(events: Iterable[Event]) -> dict[str, str]:
 
 
 def finished_runs(results: Path) -> dict[str, int]:
-    """When each finished run in the results' store was finished, by key."""
+    """Return the time at which each run in the results' store was finished, by key."""
     records = (results / ".store" / "runs").glob("*/run.json")
     return {path.parent.name: path.stat().st_mtime_ns for path in records}
 
 
 def assert_store_is_clean(results: Path) -> None:
-    """Every run is whole, and nothing lies about that an interrupted writer left."""
+    """Check that every run is complete, and that no interrupted writer left files."""
     store = results / ".store"
     runs = list((store / "runs").iterdir())
     assert runs

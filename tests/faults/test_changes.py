@@ -1,7 +1,7 @@
-"""One stored file is changed, and the same study runs again: the same numbers, and nothing lost.
+"""A study that runs again after a change of a stored file gives the same numbers.
 
-`TUNE_DISTILL_CHANGES` is how many changes are tried, 30 unless set. All but a few go through
-planning, trials and tables in this process; those few through the command.
+`TUNE_DISTILL_CHANGES` is the number of changes to try, by default 30. Most go through planning,
+trials and tables in this process, and a few through the command.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ STUDY = resolved("smoothing", **{name.replace(".", "__"): each for name, each in
 
 
 class Study:
-    """A study whose last trial was interrupted, with what it reads, and its undisturbed tables."""
+    """A study whose last trial was interrupted, with its inputs and its undisturbed tables."""
 
     def __init__(self, folder: Path) -> None:
         self.begun, self.undisturbed = folder / "begun", folder / "undisturbed"
@@ -58,7 +58,7 @@ class Study:
         assert self.run(self.undisturbed) == 1
 
     def run(self, results: Path) -> int:
-        """Do what the command does, but here and without Ray; how many trials were not found."""
+        """Run the study in this process; return how many trials were not in the store."""
         store, inputs = LocalStore(results / ".store"), replace(self._inputs, simulators={})
         plan = next(plans(STUDY, inputs, store))
         inputs.prepare([trial.profile for trial in plan.pending], store)
@@ -77,7 +77,7 @@ class Study:
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
     num_threads = torch.get_num_threads()
-    # So small a student is many times slower on the threads of a shared machine.
+    # Training such a small student is many times slower with threads on a shared machine.
     torch.set_num_threads(1)
     with torch.random.fork_rng(devices=[]):
         yield Study(tmp_path_factory.mktemp("study"))
@@ -86,7 +86,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
 
 @pytest.fixture
 def results(study: Study, tmp_path: Path) -> Iterator[Path]:
-    """A copy of the interrupted study. Three hundred of them would fill a disk."""
+    """Yield a copy of the interrupted study, and remove it, because many would fill a disk."""
     yield shutil.copytree(study.begun, tmp_path / "results")
     shutil.rmtree(tmp_path / "results")
 
@@ -96,7 +96,7 @@ def set_aside(results: Path) -> list[str]:
 
 
 def assert_was_found(done: Change, results: Path, told: list[str]) -> None:
-    """What was changed is set aside, and told of; what was deleted may just be missed."""
+    """Check that a changed file was set aside and reported; a deleted one may just be missing."""
     found = set_aside(results)
     assert found or done.deletes, done
     for name in found:
@@ -111,7 +111,7 @@ def test_a_changed_file_changes_no_number(
     assert study.run(results) > 0
     assert_same_tables(results, study.undisturbed)
     assert_was_found(done, results, caplog.messages)
-    # All of it is made again: there is nothing left to do, or to find.
+    # Everything has been made again, so a further run finds no damage and trains nothing.
     before = set_aside(results)
     assert study.run(results) == 0, done
     assert_same_tables(results, study.undisturbed)
@@ -120,7 +120,7 @@ def test_a_changed_file_changes_no_number(
 
 @pytest.mark.proof
 @pytest.mark.parametrize("seed", range(1000, 1000 + NUM_COMMANDS))
-def test_the_command_ends_well_on_a_changed_file(
+def test_the_command_succeeds_with_a_changed_file(
     study: Study,
     results: Path,
     seed: int,

@@ -1,4 +1,4 @@
-"""A study is ended by hand, and a finished one is widened."""
+"""Ending a study with signals, and widening a finished study."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tune_distill.records.trials import INTERRUPTED
 pytestmark = pytest.mark.proof
 
 
-def test_signals_end_it_cleanly(cluster: Cluster, folder: Path, undisturbed: Path) -> None:
+def test_signals_end_a_study_cleanly(cluster: Cluster, folder: Path, undisturbed: Path) -> None:
     command = ["smoothing", *LONG, "--max-concurrent", "2"]
     with cluster.study(folder, *command) as terminated:
         terminated.wait_for(lambda event: event["event"] == "progressed")
@@ -43,7 +43,7 @@ def test_signals_end_it_cleanly(cluster: Cluster, folder: Path, undisturbed: Pat
 
     with cluster.study(folder, *command) as again:
         assert again.wait() == 0, again.report()
-    # A trial may have come to its end while the command did.
+    # A trial may have ended while the command was ending.
     assert ends(again.events).keys() <= {name for name in states if states[name] == "failed"}
     assert_little_trained_twice(terminated.events + interrupted.events + again.events)
     assert_same_tables(folder / "results", undisturbed)
@@ -58,14 +58,14 @@ def _assert_ended_cleanly(study: StudyProcess, cluster: Cluster) -> None:
 
 
 def _assert_tables_hold(folder: Path, states: dict[str, str]) -> None:
-    """Complete trials with their metrics, and the others as interrupted."""
+    """Check that complete trials have metrics, and that the others are marked as interrupted."""
     frame = tune_distill.load("smoothing", results=folder / "results").set_index("trial_id")
     assert frame["state"].to_dict() == states
     assert frame["label_accuracy"].notna().tolist() == (frame["state"] == "complete").tolist()
     assert set(frame["error"].dropna()) == {INTERRUPTED}
 
 
-def test_a_wider_study_trains_only_what_is_new(folder: Path) -> None:
+def test_a_widened_study_trains_only_new_trials(folder: Path) -> None:
     narrow = {"label_smoothing=0.0,seed=0", "label_smoothing=0.1,seed=0"}
     assert _trained(folder, "[0.0, 0.1]") == narrow
     wide = {f"label_smoothing={value},seed={seed}" for value in (0.0, 0.1, 0.2) for seed in (0, 1)}
@@ -76,7 +76,7 @@ def test_a_wider_study_trains_only_what_is_new(folder: Path) -> None:
 
 
 def _trained(folder: Path, values: str, *more: str) -> set[str]:
-    """The trials that were started for a study of these values; all complete."""
+    """Run a study of these values to its end; return the trials that were started."""
     (folder / "wider.yaml").write_text(
         f"name: wider\nquestion: Does it help?\nvary: {{train.label_smoothing: {values}}}\n"
     )

@@ -1,4 +1,4 @@
-"""SIGKILL in the middle of training, at random moments: nothing is lost and nothing changes."""
+"""SIGKILL at random moments in the middle of training loses nothing and changes no number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.proof
 
 
 def assert_one_retried(events: list[Event], trial_id: str, results: Path) -> None:
-    """That trial was tried twice, the others once, and the table says so."""
+    """Check that this trial was retried once, and the others never, also in the table."""
     assert ends(events) == ALL_COMPLETE
     assert retries(events) == [trial_id]
     assert_little_trained_twice(events)
@@ -37,7 +37,7 @@ def assert_one_retried(events: list[Event], trial_id: str, results: Path) -> Non
 
 
 @pytest.mark.parametrize("where", ["here", "cluster"])
-def test_a_worker(
+def test_a_killed_worker(
     where: str, moment: Moment, request: pytest.FixtureRequest, folder: Path, undisturbed: Path
 ) -> None:
     with _study(where, request, folder) as study:
@@ -56,7 +56,7 @@ def _study(where: str, request: pytest.FixtureRequest, folder: Path) -> StudyPro
     return cluster.study(folder, "smoothing", *LONG)
 
 
-def test_a_nodes_raylet(cluster: Cluster, moment: Moment, folder: Path, undisturbed: Path) -> None:
+def test_a_killed_raylet(cluster: Cluster, moment: Moment, folder: Path, undisturbed: Path) -> None:
     with cluster.study(folder, "smoothing", *LONG) as study:
         event = moment.wait(study)
         (node,) = [node for node in cluster.nodes[1:] if node.node_id == event["node"]]
@@ -71,17 +71,17 @@ def test_a_nodes_raylet(cluster: Cluster, moment: Moment, folder: Path, undistur
     assert_store_is_clean(folder / "results")
 
 
-def test_the_driver(cluster: Cluster, moment: Moment, folder: Path, undisturbed: Path) -> None:
+def test_a_killed_driver(cluster: Cluster, moment: Moment, folder: Path, undisturbed: Path) -> None:
     command = ["smoothing", *LONG, "--max-concurrent", "2"]
     with cluster.study(folder, *command) as study:
         moment.wait(study)
         study.signal(signal.SIGKILL)
         study.wait()
         finished = finished_runs(folder / "results")
-        # At once, while workers of the dead driver may not yet have noticed.
+        # Start again at once, while the dead driver's workers may still run.
         with cluster.study(folder, *command) as again:
             assert again.wait() == 0, again.report()
-    # A trial whose run was finished but not decoded yet is started again, and not trained.
+    # A trial whose run was finished but not decoded starts again without training.
     assert not ends(study.events).keys() & ends(again.events).keys()
     assert finished.items() <= finished_runs(folder / "results").items()
     assert_little_trained_twice(study.events + again.events)

@@ -1,4 +1,4 @@
-"""What ends a trial for good: it hangs, it dies again and again, or its result cannot be stored."""
+"""Limits of retrying: trials that hang, that die again and again, or that cannot be stored."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.study_process import Event, StudyProcess
 pytestmark = pytest.mark.proof
 
 
-def test_the_plan_says_how_trials_fit_and_what_never_can(cluster: Cluster, folder: Path) -> None:
+def test_the_plan_shows_resources_and_refuses_large_trials(cluster: Cluster, folder: Path) -> None:
     with cluster.study(folder, "smoothing", "--dry-run") as fits:
         assert fits.wait() == 0, fits.report()
     assert fits.events[0]["estimate"].startswith("3 at once, each with 1 CPU and 0 GPUs; about ")
@@ -38,10 +38,10 @@ def test_the_plan_says_how_trials_fit_and_what_never_can(cluster: Cluster, folde
     assert not (folder / "results").exists()
 
 
-def test_a_trial_that_hangs_is_taken_from_its_worker(
+def test_a_hanging_trial_is_retried_in_another_worker(
     cluster: Cluster, folder: Path, undisturbed: Path
 ) -> None:
-    # An attempt takes some ten seconds of it; on a slow machine others may be out of time too.
+    # An attempt takes about ten of these seconds; on a slow machine others may exceed them too.
     with cluster.study(folder, "smoothing", *LONG, "--trial-time-limit", "25") as study:
         event = study.wait_for(lambda event: event["event"] == "progressed")
         os.kill(event["pid"], signal.SIGSTOP)
@@ -58,10 +58,10 @@ def _is_retry(event: Event, trial_id: str) -> bool:
     return event["event"] == "retried" and event["trial_id"] == trial_id
 
 
-def test_a_trial_whose_workers_die_is_failed_and_made_by_the_same_command(
+def test_a_trial_whose_workers_all_die_fails_and_completes_when_run_again(
     cluster: Cluster, folder: Path, undisturbed: Path
 ) -> None:
-    # One at a time, so that the first trial has all the dying workers.
+    # Trials run one at a time, so that the first one gets all the dying workers.
     command = ["smoothing", *LONG, "--max-retries", "2", "--max-concurrent", "1"]
     with cluster.study(folder, *command) as study:
         victim = study.wait_for(lambda event: event["event"] == "started")["trial_id"]
@@ -81,12 +81,12 @@ def test_a_trial_whose_workers_die_is_failed_and_made_by_the_same_command(
 
 
 def _kill_workers_until(study: StudyProcess, cluster: Cluster, kind: str) -> None:
-    """Every worker that gets a trial is killed before its first checkpoint, until the event."""
+    """Kill every worker that gets a trial before its first checkpoint, until the event comes."""
 
     def over() -> bool:
         for node in cluster.nodes[1:]:
             for pid in node.busy_workers():
-                # Looked for before each kill: the next trial's worker is to live.
+                # Check before each kill, because the next trial's worker must survive.
                 if any(event["event"] == kind for event in study.arrived()):
                     return True
                 with suppress(ProcessLookupError):
@@ -102,8 +102,8 @@ def test_a_full_disk_fails_trials_and_space_completes_them(
 ) -> None:
     store = folder / "store"
     command = ["smoothing", *LONG, "--store", str(store), "--max-concurrent", "1"]
-    # Two checkpoints of 6 MiB at once, the old and the new, fit only until 2 MiB of the first
-    # student lie beside them.
+    # The old and the new checkpoint of 6 MiB each fit only until the first student's 2 MiB are
+    # stored too.
     with _disk(store, 13) as resize:
         with cluster.study(folder, *command, "--max-retries", "1") as study:
             assert study.wait() == 1, study.report()
@@ -121,7 +121,7 @@ def test_a_full_disk_fails_trials_and_space_completes_them(
 
 @contextmanager
 def _disk(folder: Path, size_mib: int) -> Iterator[Callable[[int], None]]:
-    """`folder` is a disk of that size; yields what changes the size."""
+    """Mount a disk of this size at `folder`; yield a function that changes the size."""
     folder.mkdir()
 
     def mount(size_mib: int, *more: str) -> None:

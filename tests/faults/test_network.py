@@ -1,4 +1,4 @@
-"""A node is cut off for longer than Ray waits, and comes back."""
+"""A node that is cut off for longer than Ray waits, and then comes back."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.proof, needs_namespaces]
 
 @pytest.fixture
 def network(hidden: list[Path]) -> Iterator[Cluster]:
-    """Two nodes, each in a network namespace of its own."""
+    """Start a cluster of two nodes, each in its own network namespace."""
     with Cluster(network=True) as cluster:
         for _ in range(2):
             cluster.add_node(num_cpus=1, hidden=hidden)
@@ -34,7 +34,7 @@ def test_a_node_is_cut_off_and_comes_back(
         node.cut_off()
         network.wait_until_dead(event["node"])
         node.bring_back()
-        # Ray's raylet ends itself when it hears that it was given up; a supervisor starts it anew.
+        # A raylet ends when it learns that it was given up; a supervisor would restart it.
         wait_until(lambda: node.process.poll() is not None, "the node to learn of its death", 60)
         node.restart()
         assert study.wait() == 0, study.report()

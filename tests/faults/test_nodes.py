@@ -1,4 +1,4 @@
-"""Nodes that share no folder with the driver, nor with each other."""
+"""Nodes that share no folder with the driver or with each other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.proof
 
 
 @needs_root
-def test_all_nodes_work_and_everything_ends_with_the_driver(
+def test_all_nodes_run_trials_and_nothing_outlives_the_driver(
     cluster: Cluster, drivers: Path, folder: Path, undisturbed: Path
 ) -> None:
     store = folder / "results" / ".store"
@@ -31,7 +31,7 @@ def test_all_nodes_work_and_everything_ends_with_the_driver(
                 run_keys[event["trial_id"]] = event["run_key"]
             if event["event"] == "progressed":
                 run = store / "runs" / run_keys[event["trial_id"]]
-                # What is reported is with the driver already.
+                # A reported checkpoint has already been stored with the driver.
                 stored = {path.name for path in run.iterdir()}
                 assert stored & {"checkpoint.safetensors", "run.json"}
             if event["event"] == "end":
@@ -46,7 +46,7 @@ def test_all_nodes_work_and_everything_ends_with_the_driver(
     reports = [event for event in events if event["event"] == "progressed"]
     assert {event["node"] for event in reports} == {node.node_id for node in cluster.nodes[1:]}
     for node in cluster.nodes[1:]:
-        # The nodes have no file of the study's: what they made has left them.
+        # No file of the study remains on the nodes.
         seen = Path(f"/proc/{node.raylet.pid}/root{drivers}")
         assert not any(seen.iterdir())
         assert not list(node.folder.rglob("*.safetensors"))

@@ -14,8 +14,8 @@ from tests.study_process import Event, StudyProcess
 pytestmark = pytest.mark.proof
 
 
-def test_two_studies_that_share_a_run(cluster: Cluster, folder: Path, undisturbed: Path) -> None:
-    # Temperature decodes the student that smoothing trains at 0.1: both want that run at once.
+def test_two_commands_share_a_run(cluster: Cluster, folder: Path, undisturbed: Path) -> None:
+    # Temperature decodes the student that smoothing trains at 0.1, so both need this run at once.
     with (
         cluster.study(folder, "smoothing", *LONG) as smoothing,
         cluster.study(folder, "temperature", *LONG) as temperature,
@@ -27,11 +27,11 @@ def test_two_studies_that_share_a_run(cluster: Cluster, folder: Path, undisturbe
     assert_store_is_clean(folder / "results")
 
 
-def test_one_study_twice(cluster: Cluster, folder: Path, undisturbed: Path) -> None:
+def test_two_commands_share_one_study(cluster: Cluster, folder: Path, undisturbed: Path) -> None:
     store = folder / "results" / ".store"
     command = ["smoothing", *LONG, "--store", str(store), "--max-concurrent", "1"]
     with cluster.study(folder, *command) as first:
-        # The second begins when the first has finished a run and trains the next.
+        # The second command starts when the first has finished a run and trains the next one.
         first.wait_for(lambda event: event["event"] == "ended")
         first.wait_for(lambda event: event["event"] == "progressed")
         with cluster.study(folder, *command, "--results", "second") as second:
@@ -47,13 +47,13 @@ def test_one_study_twice(cluster: Cluster, folder: Path, undisturbed: Path) -> N
 
 
 def _trained(results: Path) -> set[str]:
-    """The trials that the command with these results trained itself."""
+    """Return the trials that the command with these results trained itself."""
     frame = tune_distill.load("smoothing", results=results)
     return set(frame[~frame["reused"]]["trial_id"])
 
 
 def _overlap(first: StudyProcess, second: StudyProcess, trial_id: str) -> bool:
-    """Whether both commands had the trial in flight at some moment."""
+    """Return whether both commands ran the trial at the same time."""
     (begin, end), (other_begin, other_end) = (
         (_time(study.events, "started", trial_id), _time(study.events, "ended", trial_id))
         for study in (first, second)

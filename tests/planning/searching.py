@@ -1,4 +1,4 @@
-"""Queues that are driven by hand: what an executor would tell them is told by tests."""
+"""Queues driven by hand: tests make the calls that an executor would make."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LEARNING_RATE = study_of(
 
 
 class Driven:
-    """A queue whose trials a test starts and ends, under names of its own."""
+    """A queue whose trials a test starts and ends under names of its choice."""
 
     def __init__(self, queue: TrialQueue) -> None:
         self.queue = queue
         self.trials: dict[str, Trial] = {}
 
     def start(self, name: str) -> Any:
-        """The next trial, or why there is none."""
+        """Start and return the next trial, or return why there is none."""
         trial = self.queue.next()
         if isinstance(trial, Trial):
             self.trials[name] = trial
@@ -42,7 +42,7 @@ class Driven:
 
 
 class Listed:
-    """A queue of what a list says."""
+    """A queue that returns the items of a list."""
 
     def __init__(self, *turns: Any) -> None:
         self.turns = list(turns)
@@ -63,7 +63,7 @@ def small(vary: dict[str, Any], num_samples: int = 50, **more: Any) -> Study:
 
 
 def searching(store: LocalStore, study: Study, num_seeds: int = 1) -> Driven:
-    """The search of a driver that plans the study now."""
+    """Return the queue of a driver that plans the study now."""
     plan = next(plans(resolved(study, num_seeds), INPUTS, store))
     answered = [
         stored_record(trial, plan, store)
@@ -75,7 +75,7 @@ def searching(store: LocalStore, study: Study, num_seeds: int = 1) -> Driven:
 
 
 def asked(search: Driven) -> list[dict[str, Any]]:
-    """All that a search hands out when each trial ends before the next one starts."""
+    """Return all points of a search in which each trial ends before the next one starts."""
     values = []
     while (trial := search.start(name := str(len(values)))) != "finished":
         search.end(name)
@@ -95,5 +95,5 @@ def points(store: LocalStore, study: Study) -> list[Any]:
 
 
 def replanned(store: LocalStore) -> Plan:
-    """The learning rates' search as a command that begins now plans it."""
+    """Return the plan of the learning-rate search in a new command."""
     return next(plans(resolved(LEARNING_RATE), INPUTS, store))

@@ -1,4 +1,4 @@
-"""Stored runs of a student say how long the next ones take; without them its size does."""
+"""Estimates of training time from a student's stored runs, or from its size."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def test_measured_speed_gives_the_time(tmp_path: Path, examples: list[Example]) 
     store = LocalStore(tmp_path)
     trials = [mini_trial(), mini_trial(num_epochs=3)]
     add_run(store, trials[0].run_identity["student"], 0, 50.0)
-    # 300 examples at 50 a second: 6 seconds an epoch.
+    # 300 examples at 50 per second take 6 seconds per epoch.
     assert training_estimate_s(trials, store, examples) == pytest.approx(2 * 6 + 3 * 6)
     assert training_estimate_s([], store, examples) == 0
 
 
-def test_without_a_run_it_grows_with_student_and_work(
+def test_without_a_run_the_estimate_grows_with_student_and_work(
     tmp_path: Path, tiny_t5: Path, examples: list[Example]
 ) -> None:
     store = LocalStore(tmp_path)
@@ -70,7 +70,7 @@ def test_without_a_run_it_grows_with_student_and_work(
         return training_estimate_s([mini_trial(**changes)], store, examples)
 
     mini = estimate()
-    # Measured on one core: about 3 seconds.
+    # It takes about 3 seconds on one core.
     assert 0.3 < mini < 30
     assert estimate(num_epochs=4) == pytest.approx(2 * mini)
     assert estimate(num_train=600) == pytest.approx(2 * mini, rel=0.05)

@@ -1,4 +1,4 @@
-"""What happens to trials, as JSON objects."""
+"""Events of trials as JSON objects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def report(step: int = 20, eval_loss: float = 2.5, resumed_step: int = 0) -> Rep
     return Report(step, 189, eval_loss, resumed_step, "node1", 7)
 
 
-def test_json_lines_parse_and_hold_the_events() -> None:
+def test_json_lines_contain_the_events() -> None:
     output = io.StringIO()
     display = EventLines(lambda event: print(json_line(event), file=output), lambda: "t")
     trial = trials_of(study_of({"data.source": ["/data/[bold]" + "long" * 50 + "\n"]}))[0]
@@ -72,7 +72,7 @@ def test_json_lines_parse_and_hold_the_events() -> None:
     ]
 
 
-def test_several_displays_are_told_of_everything() -> None:
+def test_each_display_gets_every_event() -> None:
     heard: list[list[Any]] = [[], []]
     display = Displays(*(EventLines(events.append, lambda: "t") for events in heard))
     trial = trials_of("smoothing")[0]

@@ -1,4 +1,4 @@
-"""Which trials ASHA stops, with Ray's own scheduler as the oracle."""
+"""ASHA's decisions, with Ray's own scheduler as the oracle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ GOOD = (2.0, 1.5, 1.0, 0.9)
 
 
 def halving_after(*losses: tuple[float | None, ...]) -> Halving:
-    """Over 20 steps, with rungs at 5, 10 and 20, after runs with these losses at 5, 10, 15, 20."""
+    """Return a Halving that has judged runs with these losses at steps 5, 10, 15 and 20.
+
+    It has rungs at 5, 10 and 20.
+    """
     halving = Halving(ASHA, "min", 20)
     for number, row in enumerate(losses):
         halving.know(f"earlier {number}", history(*row, step=5))
@@ -41,9 +44,9 @@ def test_without_earlier_trials_the_first_goes_on():
     assert not halving_after().stops("new", 5, 9.0)
 
 
-def test_rows_between_evaluations_are_passed_over():
+def test_rows_between_evaluations_are_skipped():
     halving = halving_after((None, 1.5, None, 0.9))
-    # Nothing was known at step 5, but at step 10.
+    # Other runs are known at step 10, but not at step 5.
     assert not halving.stops("new", 5, 9.0)
     assert halving.stops("new", 10, 9.0)
 
@@ -70,11 +73,11 @@ def test_the_baseline_is_judged_and_spared():
     halving.know("earlier", history(*GOOD, step=5))
     assert not halving.stops("baseline", 5, 9.0)
     assert halving.stops("other", 5, 9.5)
-    # Its loss stands at the rung all the same, and what is better than the median passes.
+    # The baseline's loss counts at the rung, so a run that is better than the median goes on.
     assert not halving.stops("third", 5, 5.0)
 
 
-def test_where_more_is_better_the_low_ones_are_pruned():
+def test_low_values_are_pruned_if_larger_is_better():
     halving = Halving(ASHA, "max", 20)
     for name, value in (("a", 0.8), ("b", 0.9)):
         halving.stops(name, 5, value)
@@ -82,11 +85,11 @@ def test_where_more_is_better_the_low_ones_are_pruned():
     assert not halving.stops("d", 5, 0.95)
 
 
-def test_another_trial_of_a_pruned_run_is_stopped_where_the_first_was():
+def test_another_trial_of_a_pruned_run_is_stopped_at_the_same_rung():
     halving = halving_after(GOOD)
     assert halving.stops("new", 5, 9.0)
     assert halving.stops("new", 6, 9.0)
-    # One of a run that went on goes on too.
+    # Another trial of a run that went on goes on too.
     assert not halving.stops("good", 5, 0.5)
     assert not halving.stops("good", 6, 9.0)
 
@@ -104,7 +107,7 @@ REPORTS = st.lists(
     st.integers(1, 40),
     st.sampled_from(["min", "max"]),
 )
-def test_it_decides_as_rays_own_scheduler(reports, factor, share, num_steps, mode):
+def test_it_decides_like_rays_own_scheduler(reports, factor, share, num_steps, mode):
     asha = Asha(type="asha", grace_fraction=share, reduction_factor=factor)
     halving = Halving(asha, mode, num_steps)
     oracle = ASHAScheduler(
@@ -119,7 +122,7 @@ def test_it_decides_as_rays_own_scheduler(reports, factor, share, num_steps, mod
     trials, stopped = {}, set()
     for name, step, value in reports:
         if name in stopped:
-            # A stopped trial reports no more.
+            # A stopped trial makes no further reports.
             continue
         if name not in trials:
             trials[name] = SimpleNamespace(trial_id=name)

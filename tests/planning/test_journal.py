@@ -1,4 +1,4 @@
-"""Optuna's journal: an entry for each ended trial, compared with the store and made again."""
+"""Optuna's journal: it has an entry for each ended trial, and is made again if damaged."""
 
 import errno
 import json
@@ -79,12 +79,12 @@ def written(place: Place) -> SearchJournal:
 
 
 def fault(place: Place) -> str | None:
-    """What whoever opens the journal next finds wrong with it."""
+    """Return the fault that the next reader of the journal finds."""
     return journal_of(place).fault(TRIALS, POINTS)
 
 
 class TestSearchJournal:
-    def test_what_was_appended_is_there_for_whoever_opens_it_next(self, place):
+    def test_an_appended_entry_is_found_when_the_journal_is_opened_again(self, place):
         assert journal_of(place).fault([], []) is None
         assert fault(place) == "got none"
         written(place)
@@ -96,19 +96,19 @@ class TestSearchJournal:
             (first, second)[number % 2].append(each)
         assert fault(place) is None
 
-    def test_one_that_was_made_again_is_right(self, place):
+    def test_a_journal_that_was_made_again_has_no_fault(self, place):
         written(place)
         done = journal_of(place).make_again(TRIALS[:3])
         assert ".damaged-1, and made again from the store" in done
         assert fault(place) == "got 3 of them"
         assert journal_of(place).fault(TRIALS[:3], POINTS) is None
 
-    def test_a_trial_with_other_numbers_is_not_it(self, place):
+    def test_a_trial_with_other_numbers_is_a_fault(self, place):
         written(place)
         others = [trial(number, value=0.75) for number in range(6)]
         assert journal_of(place).fault(others, POINTS) == "got 0 of them"
 
-    def test_trials_of_another_search_are_told(self, place):
+    def test_trials_of_another_search_are_a_fault(self, place):
         written(place)
         assert journal_of(place).fault([], POINTS[1:]) == "got 1 of another search"
         (other := SearchJournal(place, SEARCH, "max")).append(TRIALS[0])
@@ -131,7 +131,7 @@ class TestFolder:
         return place.path(SEARCH) / "optuna.journal"
 
     @pytest.mark.parametrize("kind", ["a pipe", "a folder"])
-    def test_what_is_no_file_is_set_aside(self, place, path, kind):
+    def test_an_irregular_file_is_set_aside(self, place, path, kind):
         path.unlink()
         os.mkfifo(path) if kind == "a pipe" else path.mkdir()
         journal = journal_of(place)
@@ -147,17 +147,17 @@ class TestFolder:
         journal_of(place).append(trial(7))
         assert not lock.is_symlink()
 
-    def test_the_journal_is_the_file_that_other_tools_of_optuna_open(self, path):
+    def test_optunas_other_tools_open_the_journal(self, path):
         storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
         study = optuna.load_study(study_name="tune_distill", storage=storage)
         assert study.best_params == POINTS[5]
         assert [each.value for each in study.trials] == [each.value for each in TRIALS]
 
-    def test_looking_at_a_journal_makes_nothing(self, place):
+    def test_checking_an_absent_journal_does_not_create_it(self, place):
         assert journal_of(place).fault([], []) is None
         assert not place.names(SEARCH)
 
-    def test_a_line_that_a_full_disk_has_cut_is_left_out(self, place, path):
+    def test_a_line_truncated_by_a_full_disk_is_removed(self, place, path):
         with path.open("ab") as stream:
             stream.write(b'{"op_code": 4, "worker_i')
         assert fault(place) is None
@@ -171,7 +171,7 @@ class TestFolder:
         path.write_bytes(b"".join(lines[: round(kept * len(lines))]) if kept != 1 else lines[0])
         assert fault(place) is not None
 
-    def test_a_line_lost_amid_the_others_is_noticed(self, place, path):
+    def test_a_lost_line_between_others_is_noticed(self, place, path):
         lines = path.read_bytes().splitlines(keepends=True)
         for lost in range(len(lines)):
             path.write_bytes(b"".join(lines[:lost] + lines[lost + 1 :]))
@@ -188,7 +188,7 @@ class TestFolder:
                 noticed += 1
                 continue
             seen += 1
-            # Only what no entry is compared by: times, and the names of writers.
+            # Only bits in times and writers' names, which are not compared, go unnoticed.
             storage = optuna.storages.JournalStorage(JournalFileBackend(str(path)))
             study = optuna.load_study(study_name="tune_distill", storage=storage)
             assert [(e.params, e.value, e.state) for e in study.trials] == [
@@ -197,7 +197,7 @@ class TestFolder:
         assert noticed > seen
 
     @pytest.mark.parametrize("line", [b"no json\n", b"[]\n", b'{"op_code": 4}\n', b"{}\n"])
-    def test_what_optuna_has_not_written_is_noticed(self, place, path, line):
+    def test_a_line_that_optuna_did_not_write_is_noticed(self, place, path, line):
         path.write_bytes(path.read_bytes() + line * 2)
         found = fault(place)
         assert found is not None
@@ -208,10 +208,10 @@ class TestFolder:
         journal_of(place).make_again(TRIALS[:2])
         for each in TRIALS[2:]:
             first.append(each)
-        # It may have to be made once more; no trial fails for it.
+        # The journal may have to be made once more, but no trial fails because of it.
         assert journal_of(place).fault(TRIALS[:2], POINTS) in (None, "got 2 of them")
 
-    def test_a_disk_that_takes_no_more_is_told_as_such(self, place, monkeypatch):
+    def test_a_full_disk_is_reported(self, place, monkeypatch):
         journal = written(place)
 
         def full(descriptor: int) -> None:
@@ -239,7 +239,7 @@ class TestSegmentedJournal:
         assert [log["n"] for log in again.read_logs(2)] == [2]
         assert list(again.read_logs(3)) == []
 
-    def test_writers_at_once_lose_nothing_and_readers_agree(self, place):
+    def test_simultaneous_writers_lose_no_entry_and_readers_agree(self, place):
         journals = [SegmentedJournal(place, SEARCH) for _ in range(6)]
         barrier = Barrier(6)
 
@@ -257,14 +257,14 @@ class TestSegmentedJournal:
         for journal in (*journals, SegmentedJournal(place, SEARCH)):
             assert list(journal.read_logs(0)) == logs
 
-    def test_an_entry_whose_answer_was_lost_is_written_once(self, place):
+    def test_an_entry_is_written_once_if_its_answer_was_lost(self, place):
         journal = SegmentedJournal(LosesAnswers(place), SEARCH)
         journal.append_logs([{"worker_id": "a", "n": 0}])
         journal.append_logs([{"worker_id": "a", "n": 1}])
         assert [log["n"] for log in SegmentedJournal(place, SEARCH).read_logs(0)] == [0, 1]
         assert [log["n"] for log in journal.read_logs(0)] == [0, 1]
 
-    def test_a_pickled_journal_goes_on(self, place):
+    def test_an_unpickled_journal_goes_on(self, place):
         journal = SegmentedJournal(place, SEARCH)
         journal.append_logs([{"worker_id": "a", "n": 0}])
         again = pickle.loads(pickle.dumps(journal))
@@ -272,7 +272,7 @@ class TestSegmentedJournal:
         assert [log["n"] for log in journal.read_logs(0)] == [0, 1]
 
     @pytest.mark.parametrize("name", ["00000001", "00000002"])
-    def test_a_damaged_or_missing_entry_is_no_end_of_the_journal(self, place, name):
+    def test_a_damaged_or_missing_entry_is_an_error(self, place, name):
         SegmentedJournal(place, SEARCH).append_logs([{"worker_id": "a"}])
         place.create(f"{SEARCH}/journal/{name}.jsonl", b'{"half')
         with pytest.raises(ValueError, match=r"00000002\.jsonl in place of 00000001|Unterminated"):
@@ -280,7 +280,7 @@ class TestSegmentedJournal:
 
 
 class LosesAnswers:
-    """A place where each creation succeeds and is refused, as when a request was repeated."""
+    """A place where each `create` succeeds but reports a conflict, as after a repeated request."""
 
     def __init__(self, place: Place) -> None:
         self._place = place

@@ -1,7 +1,6 @@
-"""Which points an Optuna search asks for."""
+"""The points that an Optuna search chooses, and the results that Optuna gets."""
 
 import optuna
-import pytest
 from optuna.trial import TrialState
 
 from tests.planning.searching import (
@@ -17,11 +16,6 @@ from tests.records.made import LocalStore, finish, history, study_of
 from tune_distill.planning.optuna_queue import OptunaQueue
 
 
-@pytest.fixture
-def store(tmp_path) -> LocalStore:
-    return LocalStore(tmp_path)
-
-
 class TestNewPoints:
     def test_the_baseline_is_asked_first(self, store):
         search = searching(store, LEARNING_RATE)
@@ -31,7 +25,7 @@ class TestNewPoints:
     def test_a_config_has_a_value_of_each_domain(self, store):
         study = study_of(
             {
-                # 30 is not on the grid 4, 12, 20, 28.
+                # The points are 4, 12, 20 and 28: 30 is not among them.
                 "train.batch_size": {"type": "int", "low": 4, "high": 30, "step": 8},
                 "decode.strategy": ["greedy", "beam"],
                 "data.num_train": [100, None],
@@ -84,7 +78,7 @@ class TestNewPoints:
         drawn = [rate_of(first.start(str(number))) for number in range(3)]
         again = searching(store, LEARNING_RATE)
         more = [rate_of(again.start(str(number))) for number in range(6)]
-        # What was left running is asked for again, and once.
+        # The points that were left running come first, each once.
         assert more[:3] == drawn
         assert len(set(more)) == 6
         assert [point["train.learning_rate"] for point in points(store, LEARNING_RATE)] == more
@@ -95,14 +89,14 @@ class TestNewPoints:
         for number in range(40):
             rates.append(rate_of(search.start(str(number))))
             search.end(str(number), value=rates[-1])
-        # The loss is the rate itself here: low ones are best.
+        # The loss is the rate itself here, so low rates are best.
         assert sum(rate < 1e-4 for rate in rates[20:]) > 12
 
-    def test_a_run_is_never_with_two_workers(self, store):
+    def test_two_workers_never_train_the_same_run(self, store):
         hot = {"decode.temperature": {"type": "uniform", "low": 0.5, "high": 1.5}}
         search = searching(store, small(hot, 4, overrides={"decode.strategy": "sample"}))
         first = search.start("a")
-        # All decode the one run.
+        # All trials decode the same run.
         assert search.start("b") == "wait"
         search.end("a")
         assert search.start("c").setting.values != first.setting.values
@@ -117,14 +111,14 @@ class TestNewPoints:
 
 
 class TestResults:
-    """What Optuna is told."""
+    """The results that Optuna gets."""
 
     def told(self, search: Driven) -> list[optuna.trial.FrozenTrial]:
-        # The one place where a test looks inside: nobody but Optuna is told.
+        # Only Optuna gets these results, so the test has to look inside the queue.
         assert isinstance(search.queue, OptunaQueue)
         return search.queue._study.trials
 
-    def test_results_are_told_at_training_steps_and_ends_as_what_they_are(self, store):
+    def test_optuna_gets_losses_at_steps_and_the_state_at_the_end(self, store):
         search = searching(store, LEARNING_RATE)
         for name in ("complete", "pruned", "failed", "lost", "running"):
             search.start(name)
@@ -146,7 +140,7 @@ class TestResults:
         assert lost.state == TrialState.FAIL
         assert running.state == TrialState.RUNNING
 
-    def test_a_trial_that_ends_once_more_ends_nothing_else(self, store):
+    def test_a_second_end_of_a_trial_is_ignored(self, store):
         search = searching(store, LEARNING_RATE)
         search.start("a")
         for _ in range(2):
@@ -154,14 +148,14 @@ class TestResults:
         (trial,) = self.told(search)
         assert trial.value == 1.25
 
-    def test_a_trial_that_says_why_it_failed_has_failed(self, store):
+    def test_a_failed_trial_has_failed_for_optuna(self, store):
         search = searching(store, LEARNING_RATE)
         search.start("a")
         search.end("a", "failed")
         (failed,) = self.told(search)
         assert failed.state == TrialState.FAIL
 
-    def test_a_metric_without_a_value_is_no_result(self, store):
+    def test_a_complete_trial_without_a_value_has_failed_for_optuna(self, store):
         search = searching(store, small({"train.batch_size": [4]}, metric={"name": "grounding"}))
         search.start("a")
         search.end("a", value=None)
@@ -177,7 +171,7 @@ class TestResults:
         assert trial.intermediate_values == {5: 3.0, 10: 2.0, 15: 1.0}
         assert not recwarn
 
-    def test_losses_are_no_reports_of_a_metric_that_comes_last(self, store):
+    def test_losses_are_not_reported_for_a_metric_computed_at_the_end(self, store):
         study = LEARNING_RATE.model_copy(
             update={
                 "metric": LEARNING_RATE.metric.model_copy(
@@ -192,7 +186,7 @@ class TestResults:
         (trial,) = self.told(search)
         assert (trial.value, trial.intermediate_values) == (0.75, {})
 
-    def test_trials_that_the_store_has_are_known_and_not_asked_for(self, store):
+    def test_trials_in_the_store_are_known_and_not_chosen_again(self, store):
         first = searching(store, LEARNING_RATE)
         rates = [rate_of(first.start(name)) for name in "abc"]
         plan = replanned(store)

@@ -6,7 +6,6 @@ import pytest
 
 from tests.records.made import (
     INPUTS,
-    LocalStore,
     finish,
     finish_run,
     history,
@@ -33,11 +32,6 @@ SEARCH = study_of(
 )
 
 
-@pytest.fixture
-def store(tmp_path) -> LocalStore:
-    return LocalStore(tmp_path / "store")
-
-
 class TestGrid:
     def test_one_plan_has_every_setting_with_every_seed(self, store):
         (plan,) = plans(resolved("smoothing", num_seeds=2), INPUTS, store)
@@ -48,7 +42,7 @@ class TestGrid:
         assert (plan.asks_optuna, plan.prunes) == (False, True)
         assert not store.root.exists()
 
-    def test_what_the_store_has_is_finished(self, store):
+    def test_trials_in_the_store_are_finished(self, store):
         study = resolved("temperature", num_seeds=2)
         (plan,) = plans(study, INPUTS, store)
         finish(store, plan.trials[0])
@@ -89,7 +83,7 @@ class TestOptuna:
         (plan,) = plans(resolved(study), INPUTS, store)
         assert (ids(plan.trials), plan.num_new) == (["learning_rate=0.05,seed=0"], 3)
 
-    def test_without_a_baseline_all_is_yet_to_be_chosen(self, store):
+    def test_without_a_baseline_every_trial_is_yet_to_be_chosen(self, store):
         elsewhere = SEARCH.model_copy(update={"overrides": {"train.learning_rate": 1.0}})
         (plan,) = plans(resolved(elsewhere), INPUTS, store)
         assert (plan.trials, plan.num_new, plan.num_to_run) == ((), 4, 4)
@@ -104,7 +98,7 @@ class TestOptuna:
     def test_a_search_that_goes_on_knows_its_points(self, store):
         study = resolved(SEARCH)
         points = choose(study, store, 3)
-        # Begun without its baseline, it keeps what it has.
+        # A search that began without its baseline keeps its points.
         (plan,) = plans(study, INPUTS, store)
         rates = [trial.setting.values["learning_rate"] for trial in plan.trials]
         assert rates == [point["train.learning_rate"] for point in points]
@@ -127,7 +121,7 @@ class TestOptuna:
         study = resolved(SEARCH, num_seeds=3)
         steps = plans(study, INPUTS, store)
         search = next(steps)
-        # The search runs here, and the next plan follows from how it ended.
+        # The search runs here, and the next plan depends on its results.
         choose(study, store, 3)
         explored = next(plans(study, INPUTS, store)).trials
         assert {trial.seed for trial in explored} == {0}
@@ -139,7 +133,7 @@ class TestOptuna:
         assert pairs == [
             (trial.setting, seed) for trial in (explored[0], explored[2]) for seed in (1, 2)
         ]
-        # A replicate that were pruned would leave its setting with fewer seeds than planned.
+        # Replicates are not pruned, so that each setting has all planned seeds.
         assert (replicates.prunes, replicates.asks_optuna, replicates.num_new) == (False, False, 0)
         assert replicates.search_key == search.search_key
 
@@ -170,11 +164,11 @@ class TestSmallSpaces:
                 },
                 6,
             ),
-            # Greedy answers do not depend on the temperature: three trials.
+            # Greedy answers do not depend on the temperature, so there are three trials.
             ({"decode.temperature": [0.5, 0.7], "decode.strategy": ["sample", "greedy"]}, 3),
         ],
     )
-    def test_its_points_are_planned_and_it_is_said(self, store, vary, num_points):
+    def test_its_points_are_planned_with_a_note(self, store, vary, num_points):
         study = study_of(
             vary,
             search={"method": "optuna", "num_samples": 50},
@@ -185,7 +179,7 @@ class TestSmallSpaces:
         line = exhaustion(plan, store)
         assert f"it has {num_points} points, fewer than the 50 samples asked for" in line
 
-    def test_a_search_for_as_many_samples_as_points_says_nothing(self, store):
+    def test_a_search_for_as_many_samples_as_points_has_no_note(self, store):
         study = study_of(
             {"train.batch_size": [8, 16]}, search={"method": "optuna", "num_samples": 2}
         )
@@ -210,14 +204,14 @@ class TestEnds:
         [trial] = plan.trials
         store.mark_pruned(plan.search_key, trial.run_key, history(3.0))
         SearchLog(store, plan.search_key).set_end(trial.evaluation_key, End(0, point, "pruned"))
-        # Another study may finish its run: the search's table does not change for that.
+        # Another study may finish the run, but the search's table does not change.
         finish(store, trial)
         (plan,) = plans(study, INPUTS, store)
         assert list(plan.finished.values()) == ["pruned"]
 
 
 class TestExplanations:
-    def test_an_empty_store_has_nothing_near(self, store):
+    def test_an_empty_store_has_no_near_run(self, store):
         assert explained("smoothing", store)[0] == (
             "label_smoothing=0.0,seed=0: no hit, the store has no run"
         )
@@ -231,7 +225,7 @@ class TestExplanations:
             "label_smoothing=0.1,seed=0: hit, pruned in the store",
         ]
 
-    def test_a_run_is_there_and_yet_to_be_decoded_so(self, store):
+    def test_a_stored_run_may_still_have_to_be_decoded(self, store):
         trial = only_plan("temperature", store).trials[0]
         finish_run(store, trial)
         line = f"run {trial.run_key[:12]} is a hit; it is yet to be decoded so"
@@ -296,7 +290,7 @@ class TestExplanations:
 
 
 class TestStartOver:
-    def test_nothing_of_a_grid_is_found_any_more(self, store):
+    def test_no_trial_of_a_grid_is_found_any_more(self, store):
         study = resolved("smoothing", num_seeds=2)
         (plan,) = plans(study, INPUTS, store)
         for trial in plan.trials[:3]:
@@ -314,7 +308,7 @@ class TestStartOver:
         start_over(resolved("smoothing"), INPUTS, store)
         assert store.has_run(other.run_key)
 
-    def test_a_search_and_its_replicates_start_from_nothing(self, store):
+    def test_a_search_and_its_replicates_start_over(self, store):
         study = resolved(SEARCH, num_seeds=2)
         choose(study, store, 4)
         for plan in plans(study, INPUTS, store):
@@ -348,7 +342,7 @@ def with_samples(num_samples: int) -> ResolvedStudy:
 
 
 def choose(study: ResolvedStudy, store: Store, count: int) -> list[dict[str, Any]]:
-    """So many points that a search without its baseline has claimed."""
+    """Claim `count` points of a search without its baseline, and return them."""
     space = domains(study.study, study.profile)
     rng = random.Random(count)
     points = [{name: space[name].draw(rng) for name in space} for _ in range(count)]

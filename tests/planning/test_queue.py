@@ -1,4 +1,4 @@
-"""Which planned trial comes next, and which ones wait."""
+"""The order of planned trials, and which of them wait."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def planned(trials: Iterable[Trial], trainings: Trainings) -> Driven:
     return Driven(PlannedQueue(trials, trainings))
 
 
-def test_trainings_come_first_and_decodings_wait_for_theirs():
+def test_trainings_come_first_and_decodings_wait_for_their_run():
     trials = trials_of("temperature", num_seeds=2)
     stored: set[str] = set()
     search = planned(trials, Trainings(stored.__contains__))
@@ -27,7 +27,7 @@ def test_trainings_come_first_and_decodings_wait_for_theirs():
     assert search.start("c") == "wait"
     stored.add(trials[1].run_key)
     search.end("b")
-    # Only the second seed's student is there.
+    # Only the second seed's student is trained.
     assert [named(search.start(name)) for name in "cde"] == [(0.7, 1), (1.0, 1), (1.2, 1)]
     assert search.start("f") == "wait"
     stored.add(trials[0].run_key)
@@ -45,7 +45,7 @@ def test_stored_runs_are_decoded_at_once():
     assert search.start("f") == "wait"
 
 
-def test_what_waits_for_a_failed_training_is_left_out():
+def test_trials_that_wait_for_a_failed_training_are_left_out():
     trials = trials_of("temperature", num_seeds=2)
     stored: set[str] = set()
     search = planned(trials, Trainings(stored.__contains__))
@@ -60,7 +60,7 @@ def test_what_waits_for_a_failed_training_is_left_out():
     assert search.start("f") == "finished"
 
 
-def test_what_waits_for_a_pruned_training_is_left_out():
+def test_trials_that_wait_for_a_pruned_training_are_left_out():
     search = planned(trials_of("temperature"), nothing_stored())
     search.start("a")
     search.report("a", 10, 3.0)
@@ -68,7 +68,7 @@ def test_what_waits_for_a_pruned_training_is_left_out():
     assert search.start("b") == "finished"
 
 
-def test_a_failed_decoding_takes_no_other_with_it():
+def test_a_failed_decoding_does_not_fail_others():
     trials = trials_of("temperature")
     search = planned(trials, with_run(trials[0]))
     assert named(search.start("a")) == (0.5, 0)
@@ -101,12 +101,12 @@ def test_a_store_that_fails_once_may_be_asked_again():
     with pytest.raises(StoreError):
         search.end("t1", "failed")
     search.end("t1", "failed")
-    # And once more, should what follows have failed.
+    # The trial may end once more if a later step failed.
     search.end("t1", "failed")
     assert search.start("t2") == "finished"
 
 
-def test_without_trials_it_is_finished():
+def test_a_queue_without_trials_is_finished():
     assert planned([], nothing_stored()).start("a") == "finished"
 
 
@@ -123,7 +123,7 @@ def test_the_longest_trainings_come_first_and_seeds_stay_in_order():
     assert [value["max_source_length"] for value in values] == [128, 32, 16]
 
 
-def test_a_run_that_another_study_trains_is_waited_for_and_then_decoded_by_many():
+def test_trials_wait_for_a_run_that_another_study_trains():
     stored: set[str] = set()
     trainings = Trainings(stored.__contains__)
     smoothing, temperature = trials_of("smoothing"), trials_of("temperature")
@@ -139,7 +139,7 @@ def test_a_run_that_another_study_trains_is_waited_for_and_then_decoded_by_many(
     ]
 
 
-def test_a_run_that_another_study_failed_to_train_is_tried_once_more():
+def test_a_run_that_another_study_failed_to_train_is_tried_again():
     trainings = nothing_stored()
     temperature = trials_of("temperature")
     first = planned([trials_of("smoothing")[1]], trainings)
@@ -157,7 +157,7 @@ def nothing_stored() -> Trainings:
 
 
 def with_run(trial: Trial) -> Trainings:
-    """The store has this trial's run, and no other."""
+    """Return Trainings in which only this trial's run is stored."""
     return Trainings(trial.run_key.__eq__, [trial.run_key])
 
 
@@ -167,7 +167,7 @@ def left_out(search: Driven) -> list[Trial]:
 
 
 def named(trial: Trial) -> tuple[Any, int]:
-    """The temperature and the seed of a trial."""
+    """Return the temperature and the seed of a trial."""
     return trial.setting.values["temperature"], trial.seed
 
 
@@ -175,11 +175,11 @@ def test_the_first_study_goes_first_and_the_next_ones_fill_its_gaps():
     a1, a2, *_ = trials_of("smoothing")
     b1, b2, *_ = trials_of("temperature")
     queues = Queues([Listed(a1, "wait", a2), Listed(b1, "wait", b2)])
-    # The fourth time the first has nothing more, and the second waits.
+    # At the fourth call the first study is finished, and the second one waits.
     assert [queues.next() for _ in range(6)] == [a1, b1, a2, "wait", b2, "finished"]
 
 
-def test_each_study_hears_of_its_own_trials():
+def test_each_queue_gets_the_events_of_its_own_trials():
     first, second = Listed(trials_of("smoothing")[0]), Listed(trials_of("temperature")[0])
     queues = Queues([first, second])
     a, b = queues.next(), queues.next()
@@ -190,5 +190,5 @@ def test_each_study_hears_of_its_own_trials():
     assert second.told == [(b.trial_id, 1, 2.0), (b.trial_id, "complete", 0.5)]
 
 
-def test_without_studies_it_is_finished():
+def test_no_queues_are_finished():
     assert Queues([]).next() == "finished"

@@ -23,20 +23,20 @@ NODES = st.lists(
 @pytest.mark.parametrize(
     ("nodes", "num_runs", "parameters", "request_", "expected"),
     [
-        # A small student gets one CPU, however few runs there are.
+        # A small student gets one CPU, even if there are few runs.
         ([{"CPU": 8.0}], 1, SMALL, {}, TrialResources(1.0, 0.0, 8)),
-        # A large one shares the machine evenly: 3 runs on 8 CPUs.
+        # Runs of a large student share the CPUs evenly: 3 runs on 8 CPUs.
         ([{"CPU": 8.0}], 3, LARGE, {}, TrialResources(2.0, 0.0, 4)),
         ([{"CPU": 8.0}], 1, LARGE, {}, TrialResources(8.0, 0.0, 1)),
         ([{"CPU": 8.0}], 100, LARGE, {}, TrialResources(1.0, 0.0, 8)),
-        # Two nodes: a trial never spans them.
+        # A trial never spans two nodes.
         ([{"CPU": 4.0}, {"CPU": 8.0}], 3, LARGE, {}, TrialResources(4.0, 0.0, 3)),
-        # What is asked for is given.
+        # A request is granted as it is.
         ([{"CPU": 8.0}], 3, LARGE, {"cpus_per_trial": 3.0}, TrialResources(3.0, 0.0, 2)),
         ([{"CPU": 8.0}], 3, SMALL, {"cpus_per_trial": 0.5}, TrialResources(0.5, 0.0, 16)),
         ([{"CPU": 8.0}], 9, LARGE, {"max_concurrent": 2}, TrialResources(4.0, 0.0, 2)),
         ([{"CPU": 8.0}], 9, SMALL, {"max_concurrent": 99}, TrialResources(1.0, 0.0, 8)),
-        # A GPU where there is one, and CPUs for no more trials than GPUs allow.
+        # Each trial gets a GPU, and CPUs are shared among as many trials as there are GPUs.
         ([{"CPU": 16.0, "GPU": 2.0}], 9, LARGE, {}, TrialResources(8.0, 1.0, 2)),
         ([{"CPU": 4.0, "GPU": 1.0}], 9, SMALL, {}, TrialResources(1.0, 1.0, 1)),
         (
@@ -53,10 +53,10 @@ NODES = st.lists(
             {"gpus_per_trial": 0.25},
             TrialResources(1, 0.25, 4),
         ),
-        # Shares of a GPU do not add up across several: each takes one trial of 0.7.
+        # A trial's share must be on one GPU: each GPU takes one trial of 0.7.
         ([{"CPU": 8.0, "GPU": 3.0}], 9, SMALL, {"gpus_per_trial": 0.7}, TrialResources(1, 0.7, 3)),
         ([{"CPU": 8.0, "GPU": 3.0}], 9, SMALL, {"gpus_per_trial": 2.0}, TrialResources(1, 2.0, 1)),
-        # Memory that is asked for limits each node by itself: one trial and three.
+        # Requested memory limits each node separately: to one trial and to three.
         (
             [{"CPU": 8.0, "memory": 7 * GIB}, {"CPU": 8.0, "memory": 12.5 * GIB}],
             9,
@@ -64,7 +64,7 @@ NODES = st.lists(
             {"memory_per_trial": 4 * GIB},
             TrialResources(1.0, 0.0, 4, 4 * GIB),
         ),
-        # And leaves CPUs for the trials that it lets in.
+        # The CPUs are shared among the trials that fit into memory.
         (
             [{"CPU": 8.0, "memory": 9.0 * GIB}],
             9,
@@ -72,11 +72,11 @@ NODES = st.lists(
             {"memory_per_trial": 4 * GIB},
             TrialResources(4.0, 0.0, 2, 4 * GIB),
         ),
-        # Elsewhere it is of no account.
+        # Without a request, memory does not matter.
         ([{"CPU": 8.0, "memory": 1.0}], 9, SMALL, {}, TrialResources(1.0, 0.0, 8, 0)),
     ],
 )
-def test_examples(nodes, num_runs, parameters, request_, expected):
+def test_resources_of_example_machines(nodes, num_runs, parameters, request_, expected):
     assert fit(nodes, num_runs, parameters, ResourceRequest(**request_)) == expected
 
 
@@ -114,7 +114,7 @@ def test_sharing_cpus_makes_no_run_wait(nodes, num_runs, most):
     given_ = fit(nodes, num_runs, LARGE, request)
     possible = min(num_runs, placed(nodes, 1.0, given_.gpus), most or num_runs)
     assert given_.max_concurrent >= possible
-    # One CPU more a trial and some run would wait, or no node would hold it.
+    # With one more CPU per trial a run would wait, or no node could hold it.
     assert placed(nodes, given_.cpus + 1, given_.gpus) < possible
 
 
@@ -135,7 +135,7 @@ BIG, GPU = {"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0}
             {"gpus_per_trial": 0.5},
             "1 CPU and 0.5 GPUs where .* nodes with 8 CPUs and 0 GPUs",
         ),
-        # Each is there, but not on one node.
+        # Both resources exist, but not on the same node.
         (
             [BIG, GPU, GPU],
             {"cpus_per_trial": 4.0, "gpus_per_trial": 1.0},
@@ -149,7 +149,7 @@ BIG, GPU = {"CPU": 8.0}, {"CPU": 2.0, "GPU": 1.0}
         ([], {}, "1 CPU and 0 GPUs where the cluster has no node"),
     ],
 )
-def test_a_trial_that_never_fits_is_told_so(nodes, request_, got):
+def test_a_trial_that_never_fits_is_refused(nodes, request_, got):
     pattern = f"^--cpus-per-trial, --gpus-per-trial: .*, got {got}; ask for less, or join more"
     with pytest.raises(ClusterError, match=pattern):
         fit(nodes, 3, SMALL, ResourceRequest(**request_))
@@ -165,7 +165,7 @@ def test_a_trial_that_never_fits_is_told_so(nodes, request_, got):
         ([BIG], "8 CPUs, 0 GPUs and 0 bytes of memory"),
     ],
 )
-def test_memory_that_no_node_has_is_told_so(nodes, have):
+def test_memory_that_no_node_has_is_refused(nodes, have):
     pattern = (
         "^--cpus-per-trial, --gpus-per-trial, --memory-per-trial: a trial must fit on one node, "
         "got 1 CPU, 0 GPUs and 4 GiB of memory where the cluster has nodes with "
@@ -175,7 +175,7 @@ def test_memory_that_no_node_has_is_told_so(nodes, have):
         fit(nodes, 3, SMALL, ResourceRequest(memory_per_trial=4 * GIB))
 
 
-def test_what_trials_get_is_told():
+def test_resources_are_shown_as_text():
     assert TrialResources(1.0, 0.0, 2).text() == "2 at once, each with 1 CPU and 0 GPUs"
     text = "4 at once, each with 2 CPUs, 0.25 GPUs and 4 GiB of memory"
     assert TrialResources(2.0, 0.25, 4, 4 * GIB).text() == text
@@ -196,13 +196,13 @@ def test_memory_is_named_readably(num_bytes, text):
     assert memory_text(num_bytes) == text
 
 
-def test_no_node_at_all_is_told_for_a_large_student_too():
+def test_a_cluster_without_nodes_is_refused():
     with pytest.raises(ClusterError, match="a trial must fit on one node"):
         fit([], 3, LARGE, ResourceRequest())
 
 
 def placed(nodes, cpus: float, gpus: float) -> int:
-    """How many trials fit, by placing one after the other as Ray does, in exact numbers."""
+    """Return how many trials fit, placing one after the other like Ray, in exact arithmetic."""
     cpus_of_trial, gpus_of_trial = (Fraction(str(share)) for share in (cpus, gpus))
     count = 0
     for node in nodes:
@@ -215,7 +215,7 @@ def placed(nodes, cpus: float, gpus: float) -> int:
 
 
 def take(devices: list[Fraction], share: Fraction) -> bool:
-    """Whether `devices` had the share, which they have no more."""
+    """Take the share from one of `devices`; return whether one had it."""
     if share >= 1:
         whole = [index for index, left in enumerate(devices) if left == 1][: int(share)]
         if len(whole) < share:

@@ -1,4 +1,4 @@
-"""How a search's trials end, whoever ends them, and that a damaged journal is made again."""
+"""The ends of a search's trials with several drivers, and the repair of a damaged journal."""
 
 from __future__ import annotations
 
@@ -25,17 +25,12 @@ SEARCH = LEARNING_RATE.model_copy(
 )
 
 
-@pytest.fixture
-def store(tmp_path) -> LocalStore:
-    return LocalStore(tmp_path)
-
-
 def planned(store: LocalStore, study: Study = SEARCH) -> Plan:
     return next(plans(resolved(study), INPUTS, store))
 
 
 def mended(store: LocalStore) -> list[str]:
-    """The states of the trials that a command finds when it begins."""
+    """Repair the search as a new command does; return the states of the trials that it finds."""
     plan = planned(store)
     found = [stored_record(t, plan, store) for t in plan.trials if t.trial_id in plan.finished]
     SearchEnds(plan, store).mend(found, plan.trials)
@@ -49,7 +44,7 @@ def ended(store: LocalStore, trial: Trial) -> TrialRecord:
 
 @pytest.fixture
 def searched(store) -> LocalStore:
-    """A store with a search of six trials, of which five are complete and one is pruned."""
+    """Return a store with a search of six trials: five complete and one pruned."""
     asked(searching(store, SEARCH))
     plan = planned(store)
     for trial in plan.trials[:5]:
@@ -78,7 +73,7 @@ class TestSettle:
         assert mended(searched) == ["complete"] * 5 + ["pruned"]
         assert caplog.messages == []
 
-    def test_what_one_driver_has_pruned_another_does_not_complete(self, store):
+    def test_a_trial_that_one_driver_pruned_is_not_completed_by_another(self, store):
         searching(store, SEARCH)
         plan = planned(store)
         [trial] = plan.trials
@@ -90,7 +85,7 @@ class TestSettle:
         assert (told.state, told.history, told.run, told.evaluation) == ("pruned", rows, None, None)
         assert list(planned(store).finished.values()) == ["pruned"]
 
-    def test_what_one_driver_has_completed_another_does_not_prune(self, store):
+    def test_a_trial_that_one_driver_completed_is_not_pruned_by_another(self, store):
         searching(store, SEARCH)
         plan = planned(store)
         [trial] = plan.trials
@@ -133,13 +128,13 @@ class TestSettle:
 
 
 class TestMend:
-    def test_a_baseline_that_another_study_has_made_is_one_of_the_search(self, store):
+    def test_a_baseline_that_another_study_ran_is_added_to_the_search(self, store):
         finish(store, planned(store).trials[0])
         assert mended(store) == ["complete"]
         [trial] = in_journal(store)
         assert (trial.params, trial.value) == ({"train.learning_rate": 2e-3}, 1.25)
 
-    def test_what_a_killed_driver_had_not_written_yet_is_written_silently(self, searched, caplog):
+    def test_entries_that_a_killed_driver_did_not_write_are_added_silently(self, searched, caplog):
         plan = planned(searched)
         SearchLog(searched, plan.search_key).forget_end(plan.trials[0].evaluation_key)
         assert mended(searched) == ["complete"] * 5 + ["pruned"]
@@ -172,7 +167,7 @@ class TestMend:
             shutil.copy(journal(other), path)
         trials = planned(searched).trials
         assert mended(searched) == ["complete"] * 5 + ["pruned"]
-        # The same trials, and none to train.
+        # The plan has the same trials, and none is left to train.
         plan = planned(searched)
         assert (plan.trials, plan.num_to_run) == (trials, 0)
         [message] = caplog.messages
@@ -185,7 +180,7 @@ class TestMend:
         mended(searched)
         assert caplog.messages == []
 
-    def test_a_journal_that_knows_trials_the_search_never_had_is_foreign(self, store, caplog):
+    def test_a_journal_with_trials_of_another_search_is_set_aside(self, store, caplog):
         search = searching(store, SEARCH)
         rate = rate_of(search.start("a"))
         path = journal(store)
@@ -210,7 +205,7 @@ def test_a_search_that_lost_a_run_keeps_its_points(searched, caplog):
     again = planned(searched)
     assert again.trials == plan.trials
     assert [trial.trial_id for trial in again.pending] == [plan.trials[2].trial_id]
-    # It ends as before, and the journal is right.
+    # The trial ends as before, and the journal is correct.
     assert ended(searched, plan.trials[2]).state == "complete"
     assert mended(searched) == ["complete"] * 5 + ["pruned"]
     assert len(in_journal(searched)) == 6

@@ -1,4 +1,4 @@
-"""Searches over few points, and searches that several drivers share, with the real Optuna."""
+"""Searches of small spaces, and searches that several drivers share, with the real Optuna."""
 
 from __future__ import annotations
 
@@ -13,19 +13,14 @@ from tests.planning.searching import (
     searching,
     small,
 )
-from tests.records.made import INPUTS, LocalStore, finish, resolved
+from tests.records.made import INPUTS, finish, resolved
 from tune_distill.planning.plans import plans
 from tune_distill.planning.search_ends import SearchEnds
 from tune_distill.records.trials import stored_record
 
 
-@pytest.fixture
-def store(tmp_path) -> LocalStore:
-    return LocalStore(tmp_path)
-
-
 class TestSmallSpaces:
-    """Each point of a finite space is asked for once, and then the search is over."""
+    """A search of a finite space tries each point once and then ends."""
 
     @pytest.mark.parametrize(
         ("vary", "num_points"),
@@ -40,7 +35,7 @@ class TestSmallSpaces:
         ],
     )
     @pytest.mark.parametrize("metric", ["label_accuracy", "eval_loss"])
-    def test_each_point_once(self, store, vary, num_points, metric):
+    def test_each_point_is_tried_once(self, store, vary, num_points, metric):
         mode = "min" if metric == "eval_loss" else "max"
         study = small(
             vary,
@@ -49,11 +44,11 @@ class TestSmallSpaces:
         )
         values = asked(searching(store, study))
         assert len(values) == len({tuple(value.items()) for value in values}) == num_points
-        # Another driver has the same points to tell of.
+        # Another driver hands out the same points.
         assert asked(searching(store, study)) == values
 
     @pytest.mark.parametrize("state", ["failed", "pruned", "running"])
-    def test_whatever_becomes_of_its_trials(self, store, state):
+    def test_each_point_is_tried_once_however_its_trial_ends(self, store, state):
         study = small({"train.batch_size": [4, 8, 16]})
         search, values = searching(store, study), []
         while (trial := search.start(name := str(len(values)))) != "finished":
@@ -65,7 +60,7 @@ class TestSmallSpaces:
         assert sorted(values) == [4, 8, 16]
 
     def test_points_that_round_to_the_same_trial_are_one(self, store):
-        # 10 examples: few fractions differ, and nobody can list them beforehand.
+        # With 10 examples few fractions differ, and they cannot be listed in advance.
         study = small(
             {"data.train_fraction": {"type": "uniform", "low": 0.1, "high": 1.0}},
             overrides={"data.num_train": 10},
@@ -74,7 +69,7 @@ class TestSmallSpaces:
         rounded = [round(10 * value["train_fraction"]) for value in values]
         assert sorted(rounded) == list(range(1, 11))
         assert points(store, study)[-1] is None
-        # The next command knows that there is no other.
+        # The next command knows that there are no other points.
         (plan,) = plans(resolved(study), INPUTS, store)
         assert (len(plan.trials), plan.num_new) == (10, 0)
 
@@ -85,17 +80,17 @@ class TestSmallSpaces:
         values = []
         for number in range(100):
             values.append(search.start(str(number)).setting.values)
-            # The smallest is best, so TPE asks for it again and again.
+            # The smallest point is best, so TPE proposes it again and again.
             loss = values[-1]["batch_size"] + values[-1]["num_epochs"]
             search.end(str(number), value=-loss)
         assert len({tuple(value.items()) for value in values}) == 100
 
 
 class TestTwoDrivers:
-    """Drivers that share a search have the same points in the end, and choose each once."""
+    """Drivers that share a search end with the same points, each chosen once."""
 
     @pytest.mark.parametrize("num_samples", [1, 2, 7, 12])
-    def test_they_take_turns_and_have_the_same_points(self, store, num_samples):
+    def test_drivers_take_turns_and_have_the_same_points(self, store, num_samples):
         study = LEARNING_RATE.model_copy(
             update={"search": LEARNING_RATE.search.model_copy(update={"num_samples": num_samples})}
         )
@@ -113,20 +108,20 @@ class TestTwoDrivers:
         assert len(set(rates[0])) == len(rates[0]) == num_samples
         assert len(points(store, study)) == num_samples
 
-    def test_one_that_comes_late_first_takes_what_was_begun(self, store):
+    def test_a_late_driver_first_takes_points_that_were_begun(self, store):
         first = searching(store, LEARNING_RATE)
         begun = [rate_of(first.start(name)) for name in "abc"]
         second = searching(store, LEARNING_RATE)
         assert [rate_of(second.start(name)) for name in "abc"] == begun
         assert rate_of(second.start("d")) not in begun
 
-    def test_what_another_has_ended_meanwhile_comes_at_once(self, store):
+    def test_points_that_another_driver_ended_come_first(self, store):
         first, second = searching(store, LEARNING_RATE), searching(store, LEARNING_RATE)
         own = [rate_of(second.start(name)) for name in "ab"]
         theirs = [rate_of(first.start(name)) for name in "abc"]
         assert theirs[0] == own[0]
         assert theirs[1] not in own
-        # The first driver has met what the second one chose, and ends none of it.
+        # While the second driver's other point runs, the first driver gets new points.
         plan = next(plans(resolved(LEARNING_RATE), INPUTS, store))
         trial = next(t for t in plan.trials if t.setting.values["learning_rate"] == own[1])
         assert rate_of(first.start("d")) != own[1]
@@ -140,7 +135,7 @@ class TestTwoDrivers:
         sizes = [sorted(value["batch_size"] for value in asked(driver)) for driver in drivers]
         assert sizes == [[1, 2, 4, 8, 16]] * 2
 
-    def test_one_that_asks_for_fewer_has_the_first_points(self, store):
+    def test_a_driver_that_asks_for_fewer_has_the_first_points(self, store):
         narrow = LEARNING_RATE.model_copy(
             update={"search": LEARNING_RATE.search.model_copy(update={"num_samples": 3})}
         )

@@ -1,4 +1,4 @@
-"""Places for the tests of records: every kind of them, and a store on it."""
+"""Fixtures: a place of every kind, and a store in it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def server() -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def s3(server, monkeypatch) -> str:
-    """A URI under which nothing is."""
+    """Return the URI of an empty folder in a bucket."""
     for name, value in server.items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/{uuid.uuid4().hex}"

@@ -34,7 +34,7 @@ METRICS = {
 
 
 class LocalStore(Store):
-    """A store in a folder, and the paths of what lies in it."""
+    """A store in a folder, with the paths of its files."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(Folder(root))
@@ -44,7 +44,7 @@ class LocalStore(Store):
         return self.root / "runs" / run_key
 
     def student_dir(self, run_key: str) -> Path:
-        """The finished run's; of one that is not, a folder that is not there."""
+        """Return the folder of the finished run's student; an absent path if it is unfinished."""
         return next(self.run_dir(run_key).glob("student-*"), self.run_dir(run_key) / "student-")
 
     def checkpoint_path(self, run_key: str) -> Path:
@@ -64,7 +64,7 @@ class LocalStore(Store):
 
 
 class FakeInputs:
-    """Names students and data by what their section says; the pool has 500 examples."""
+    """Inputs whose identities are the sources in the profile; the pool has 500 examples."""
 
     def __init__(self) -> None:
         self.prepared: list[Any] = []
@@ -111,7 +111,7 @@ INPUTS = FakeInputs()
 
 
 def resolved(study: str | Study = "smoothing", num_seeds: int = 1, **chosen: Any) -> ResolvedStudy:
-    """The study over the mini profile, with dotted fields `chosen` as `train__num_epochs=1`."""
+    """Return the study on the mini profile with fields set, such as `train__num_epochs=1`."""
     if isinstance(study, str):
         study = load_study(study)
     fields = {name.replace("__", "."): value for name, value in chosen.items()}
@@ -120,17 +120,17 @@ def resolved(study: str | Study = "smoothing", num_seeds: int = 1, **chosen: Any
 
 
 def study_of(vary: Mapping[str, Any], **more: Any) -> Study:
-    """A study that varies these."""
+    """Return a study that varies these parameters."""
     return Study.model_validate({"name": "own", "question": "What if?", "vary": vary, **more})
 
 
 def trials_of(study: str | Study = "smoothing", num_seeds: int = 1, **chosen: Any) -> list[Trial]:
-    """The trials that a grid or random study plans."""
+    """Return the trials of a grid or random study."""
     return planned_trials(resolved(study, num_seeds, **chosen), INPUTS)
 
 
 def history(*eval_losses: float | None, step: int = 10) -> tuple[HistoryRow, ...]:
-    """Rows at step, 2 step, ... with these losses."""
+    """Return history rows at step, 2 step, ... with these eval losses."""
     return tuple(
         HistoryRow(
             step=number * step,
@@ -146,7 +146,7 @@ def history(*eval_losses: float | None, step: int = 10) -> tuple[HistoryRow, ...
 
 
 def run_record(trial: Trial, **changes: Any) -> RunRecord:
-    """A finished run of the trial."""
+    """Return the record of a finished run of the trial."""
     record = RunRecord(
         num_train=trial.run_identity["data"]["num_train"],
         num_steps=20,
@@ -170,7 +170,7 @@ def evaluation_record(**changes: Any) -> EvaluationRecord:
 
 
 CONTENT_IDS = content_ids([example()] * 200)
-"""What the store calls the examples that FakeInputs gives, e0 and so on; their texts are alike."""
+"""The content ids of FakeInputs' examples e0, e1, ..., whose texts are equal."""
 
 
 def prediction(example_id: str = CONTENT_IDS[0], **changes: Any) -> PredictionRow:
@@ -194,7 +194,7 @@ def prediction(example_id: str = CONTENT_IDS[0], **changes: Any) -> PredictionRo
 
 
 def finish_run(store: Store, trial: Trial, **changes: Any) -> None:
-    """The trial's run is complete."""
+    """Store a complete run of the trial."""
     store.begin_run(trial.run_key, trial.run_identity)
     store.finish_run(
         trial.run_key,
@@ -205,7 +205,7 @@ def finish_run(store: Store, trial: Trial, **changes: Any) -> None:
 
 
 def finish(store: Store, trial: Trial, num_predictions: int = 1) -> None:
-    """The trial's run and evaluation are complete."""
+    """Store a complete run and evaluation of the trial."""
     finish_run(store, trial)
     rows = [prediction(CONTENT_IDS[number]) for number in range(num_predictions)]
     store.save_evaluation(

@@ -25,7 +25,7 @@ OTHERS = ("report.html", "summary.json", "notes.txt", "trials (copy).csv", ".tri
 
 
 def trials_of_study(study: str, seed: int = 0) -> pa.Table:
-    """Trials with the columns that tell them apart."""
+    """Return a trials table with the columns that every version wrote."""
     rows = [
         {
             "study": study,
@@ -54,7 +54,10 @@ def noise(path: Path, num_rows: int, row_bytes: int, seed: int = 0) -> None:
 
 
 def make_study(results: Path, name: str, size: int = 1000, seed: int = 0) -> Path:
-    """A study's folder with every table, one of about this size, and files that stay there."""
+    """Make a study's folder with all tables, and with files that are not sent.
+
+    `size` is the approximate size in bytes of the predictions.
+    """
     folder = results / name
     (folder / "figures").mkdir(parents=True)
     trials = trials_of_study(name, seed)
@@ -72,12 +75,12 @@ def make_study(results: Path, name: str, size: int = 1000, seed: int = 0) -> Pat
 
 
 def lines_of(results: Path, *studies: str) -> list[str]:
-    """The parcel of these studies."""
+    """Return the lines of a parcel of these studies."""
     lines: list[str] = []
     pack(Folder(results), studies, lines.append)
     return lines
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """The files directly in the folder."""
+    """Return the content of each file directly in the folder."""
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}

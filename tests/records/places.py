@@ -1,4 +1,4 @@
-"""Every kind of place, empty, and what tests write there."""
+"""An empty place of every kind, and helpers that write to one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def memory(request) -> Place:
 
 
 def renamed(request) -> Place:
-    """A file system that renames: uploads get their names once they are whole."""
+    """Return a place whose file system renames complete uploads."""
     return ObjectStore.open(f"local://{request.getfixturevalue('tmp_path')}/place", "--store")
 
 
@@ -31,7 +31,7 @@ def bucket(request) -> Place:
 
 
 def whole_bucket(request) -> Place:
-    """One whose files lie at the bucket's root, beside nothing else's."""
+    """Return a place that is a whole bucket, with files at its root."""
     request.getfixturevalue("s3")
     name = f"b{uuid.uuid4().hex}"
     make_bucket(request.getfixturevalue("server"), name)
@@ -39,7 +39,7 @@ def whole_bucket(request) -> Place:
 
 
 def relayed(request) -> Place:
-    """The driver's folder as workers on other nodes see it."""
+    """Return the driver's folder as workers on other nodes reach it."""
     request.getfixturevalue("ray_here")
     root = request.getfixturevalue("tmp_path") / "store"
     with ExitStack() as ends:

@@ -1,4 +1,4 @@
-"""Answers of another kind than tables that were asked for: one error, and nothing is changed."""
+"""Fetched answers that are not the requested tables: one error, and no table is changed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tune_distill.spec.errors import ClusterError
 
 
 def parcel_of(begin, content=b"", told=None):
-    """The lines of a parcel that announces `begin` and carries this content."""
+    """Return the lines of a parcel with the announcement `begin` and this content."""
     packed = zlib.compress(content, 9)
     parts = [packed[at : at + LINE_BYTES] for at in range(0, len(packed), LINE_BYTES)]
     first = begin if isinstance(begin, str) else json.dumps(begin)
@@ -35,7 +35,7 @@ def parcel_of(begin, content=b"", told=None):
 
 
 def parcel_with(files, studies=("smoothing",), missing=()):
-    """A whole parcel of these files, by name."""
+    """Return a valid parcel of these files, which map names to contents."""
     sizes = [[name, len(content)] for name, content in files.items()]
     begin = {"studies": list(studies), "missing": list(missing), "files": sizes}
     return parcel_of(begin, b"".join(files.values()))
@@ -43,7 +43,7 @@ def parcel_with(files, studies=("smoothing",), missing=()):
 
 @pytest.fixture
 def good(tmp_path):
-    """A study's files as they are sent."""
+    """Return a study's files as they are sent."""
     folder = make_study(tmp_path / "good", "smoothing")
     names = [name for name in arrived.FILES if (folder / name).is_file()]
     return {f"smoothing/{name}": (folder / name).read_bytes() for name in names}
@@ -51,7 +51,7 @@ def good(tmp_path):
 
 @pytest.fixture
 def refused(tmp_path):
-    """Unpacks lines that are to be refused; older tables of two studies must stay as they are."""
+    """Check that unpacking lines is refused and leaves older tables of two studies unchanged."""
     here = tmp_path / "here"
     studies = [make_study(here, name, seed=7) for name in ("smoothing", "decoding")]
     before = [contents(folder) for folder in studies]
@@ -78,7 +78,7 @@ def without(lines, number):
 
 
 def changed(line):
-    """The line with one byte of what it carries changed."""
+    """Return the line with one byte of its content changed."""
     head, _, text = line.rpartition(" ")
     content = bytearray(base64.b64decode(text))
     content[len(content) // 2] ^= 1
@@ -157,7 +157,7 @@ BEGINS = {
 
 
 @pytest.mark.parametrize("begin", BEGINS)
-def test_a_first_line_must_announce_what_was_asked_for(refused, begin):
+def test_a_first_line_must_announce_the_requested_studies(refused, begin):
     lines = parcel_of(BEGINS[begin], b"123456789")
     assert refused(lines).startswith("fetch: the tables must arrive whole, got ")
 
@@ -178,7 +178,7 @@ def test_a_first_line_must_announce_what_was_asked_for(refused, begin):
         "smoothing\\trials.csv",
     ],
 )
-def test_only_tables_are_let_in(refused, good, name):
+def test_only_tables_are_accepted(refused, good, name):
     assert "which is no table of these studies" in refused(parcel_with({**good, name: b"x"}))
 
 
@@ -200,7 +200,7 @@ def test_no_more_is_unpacked_than_was_announced(refused, announced):
     assert peak < 12 * 2**20
 
 
-def test_bytes_that_unpack_to_nothing_end_too(refused):
+def test_endless_bytes_that_unpack_to_nothing_are_refused(refused):
     empty = zlib.compressobj()
     nothing = DATA + base64.b64encode(empty.flush(zlib.Z_FULL_FLUSH) * 1000).decode()
 
@@ -262,7 +262,7 @@ def test_every_file_is_checked_before_the_first_is_replaced(refused, good, kind)
     assert told in refused(parcel_with({**good, f"smoothing/{name}": content}))
 
 
-def test_a_few_bytes_that_stand_for_many_rows_are_refused(refused, good, monkeypatch):
+def test_few_bytes_that_decode_to_many_rows_are_refused(refused, good, monkeypatch):
     monkeypatch.setattr(arrived, "_MOST_ROWS", 1000)
     rows = table({"trial_id": ["a"] * 1001, "example_id": ["b"] * 1001})
     told = refused(parcel_with({**good, "smoothing/predictions.parquet": rows}))
@@ -270,7 +270,7 @@ def test_a_few_bytes_that_stand_for_many_rows_are_refused(refused, good, monkeyp
 
 
 def mutated(lines, made):
-    """The lines with one or two changes of any kind."""
+    """Return the lines after one or two random changes."""
     lines = list(lines)
     for _ in range(made.randint(1, 2)):
         at = made.randrange(len(lines))
@@ -299,8 +299,8 @@ def mutated(lines, made):
     return lines
 
 
-def test_any_change_leaves_all_tables_right_or_all_as_they_were(tmp_path):
-    """200 seeded mutations of a whole answer."""
+def test_a_mutated_parcel_replaces_all_tables_or_none(tmp_path):
+    """Unpack 200 seeded mutations of a valid answer."""
     make_study(tmp_path / "there", "smoothing", 4 * LINE_BYTES)
     lines = lines_of(tmp_path / "there", "smoothing")
     old, here = tmp_path / "old", tmp_path / "here"

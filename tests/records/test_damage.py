@@ -1,4 +1,4 @@
-"""Whatever happens to a stored file: it is set aside when it is asked for, and nothing else is."""
+"""Damage to a stored file: its entry is set aside when it is read, and other entries are not."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def pipe(path: Path, other: Path) -> None:
     "damage", [flip, cut, empty, replace, brackets, folder, link, device, pipe]
 )
 @pytest.mark.parametrize("file", FILES)
-def test_a_changed_file_takes_its_own_entry_away_and_no_other(
+def test_a_changed_file_sets_only_its_own_entry_aside(
     store: LocalStore,
     caplog: pytest.LogCaptureFixture,
     file: str,
@@ -97,19 +97,19 @@ def test_a_changed_file_takes_its_own_entry_away_and_no_other(
     assert message.endswith(f"set aside as {entry}.damaged-1")
     assert store.has_run(OTHER.run_key)
     assert store.has_evaluation(OTHER.evaluation_key)
-    # Once it is made again, it is as good as ever.
+    # The entry can be made again.
     finish(store, TRIAL)
     assert store.has_run(KEY)
     assert store.has_evaluation(EVALUATION)
 
 
 @pytest.mark.parametrize("file", ["identity.json", "student", "predictions"])
-def test_a_missing_file_takes_its_entry_away(store: LocalStore, file: str) -> None:
+def test_an_entry_with_a_missing_file_is_not_found(store: LocalStore, file: str) -> None:
     FILES[file](store, TRIAL).unlink()
     assert [store.has_run(KEY), store.has_evaluation(EVALUATION)].count(False) == 1
 
 
-def test_entries_that_changed_places_are_both_set_aside(store: LocalStore) -> None:
+def test_swapped_entries_are_both_set_aside(store: LocalStore) -> None:
     for first, second in (
         (store.run_dir(KEY), store.run_dir(OTHER.run_key)),
         (store.evaluation_dir(EVALUATION), store.evaluation_dir(OTHER.evaluation_key)),
@@ -123,7 +123,7 @@ def test_entries_that_changed_places_are_both_set_aside(store: LocalStore) -> No
 
 
 @pytest.mark.parametrize("made", ["file", "link"])
-def test_an_entry_that_is_no_folder_is_made_again(store: LocalStore, made: str) -> None:
+def test_an_entry_that_is_not_a_folder_is_made_again(store: LocalStore, made: str) -> None:
     path = store.run_dir(KEY)
     shutil.rmtree(path)
     if made == "file":

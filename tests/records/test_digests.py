@@ -1,4 +1,4 @@
-"""A stored file is what its digest says, or it is damage; what is no file is never waited for."""
+"""Digests: a changed file is reported as damage, and reading never waits for a pipe or device."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SOME = FileDigest(3, hashlib.sha256(b"abc").hexdigest())
 @settings(
     deadline=None, max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_the_digest_is_that_of_the_content(tmp_path: Path, content: bytes) -> None:
+def test_the_digest_is_the_sha256_of_the_content(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     expected = FileDigest(len(content), hashlib.sha256(content).hexdigest())
@@ -69,7 +69,7 @@ def test_a_large_file_is_hashed_once_until_it_changes(
     status = path.stat()
     with path.open("r+b") as stream:
         stream.write(b"\1")
-    # Whoever copies a file over another may set its time back.
+    # Tools that copy a file over another may restore its old time of change.
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert digest_of(path) != before
     assert len(hashed) == 2
@@ -87,7 +87,7 @@ def test_a_change_while_a_file_is_read_is_damage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "kind", ["folder", "link", "dangling", "pipe", "socket", "device", "below"]
 )
-def test_what_is_no_regular_file_is_damage_and_does_not_block(tmp_path: Path, kind: str) -> None:
+def test_an_irregular_file_is_damage_and_does_not_block(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "file"
     (tmp_path / "real").write_bytes(b"abc")
     if kind == "folder":

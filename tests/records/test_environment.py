@@ -43,7 +43,7 @@ def test_the_file_holds_it_all_and_what_the_caller_adds(tmp_path):
     assert content == environment() | {"nodes": [{"CPU": 2.0}]}
 
 
-def test_a_file_of_ours_is_read_back_and_none_is_no_damage(tmp_path):
+def test_our_file_is_read_back_and_an_absent_one_is_not_damaged(tmp_path):
     path = tmp_path / "environment.json"
     assert not is_damaged(path)
     write_text(tmp_path / "environment.json", environment_text({"nodes": []}))

@@ -1,4 +1,4 @@
-"""The event log: whole lines whatever happened to its writers, and never in the study's way."""
+"""The event log: lines stay whole when writers die, and errors in it do not stop a study."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_events_are_appended_to_their_studies(tmp_path: Path) -> None:
     assert events(tmp_path / "results", "other") == [{"study": "other", "n": 2}]
 
 
-def test_a_line_that_was_cut_does_not_spoil_the_next(tmp_path: Path) -> None:
+def test_a_truncated_line_does_not_damage_the_next(tmp_path: Path) -> None:
     log = EventLog(tmp_path)
     log.append({"study": "own", "n": 1})
     path = tmp_path / "own" / "events.jsonl"
@@ -62,7 +62,7 @@ def test_lines_of_several_commands_stay_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("obstacle", ["a folder", "a link", "no folder", "a full disk"])
-def test_a_log_that_cannot_be_written_is_told_once(
+def test_a_log_that_cannot_be_written_is_reported_once(
     tmp_path: Path, obstacle: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "own" / "events.jsonl"
@@ -84,7 +84,7 @@ def test_a_log_that_cannot_be_written_is_told_once(
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_no_name_of_a_study_leads_out_of_the_results(
+def test_a_studys_name_cannot_lead_out_of_the_results(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     EventLog(tmp_path / "results").append({"study": "../other", "n": 1})

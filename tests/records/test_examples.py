@@ -1,4 +1,4 @@
-"""An example's digest stands for its texts and label, and for nothing else."""
+"""An example's digest depends on its texts and label only."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tune_distill.records.examples import LABELS, Example
 EXAMPLE = Example("7", "A dog runs.", "Ein Hund läuft.", "neutral", ("One.", "Two."))
 
 
-def test_labels_stand_where_the_hub_numbers_them() -> None:
+def test_labels_are_in_the_order_of_the_hubs_numbers() -> None:
     assert dict(enumerate(LABELS)) == {0: "entailment", 1: "neutral", 2: "contradiction"}
 
 
 def test_the_digest_is_the_same_in_every_version() -> None:
-    # Stored runs are found by it: whoever changes it strands them.
+    # Keys of stored runs contain this digest, so a change of it would lose them.
     text = "11:A dog runs.15:Ein Hund läuft.7:neutral4:One.4:Two."
     assert EXAMPLE.digest() == hashlib.sha256(text.encode()).digest()
 
 
-def test_the_digest_leaves_the_id_out() -> None:
+def test_the_digest_does_not_depend_on_the_id() -> None:
     assert replace(EXAMPLE, example_id="8").digest() == EXAMPLE.digest()
 
 
@@ -38,5 +38,5 @@ def test_the_digest_leaves_the_id_out() -> None:
         {"premise": "A dog runs.E", "hypothesis": "in Hund läuft."},
     ],
 )
-def test_the_digest_tells_texts_apart(change: dict[str, object]) -> None:
+def test_the_digest_depends_on_every_text_and_the_label(change: dict[str, object]) -> None:
     assert replace(EXAMPLE, **change).digest() != EXAMPLE.digest()

@@ -56,7 +56,7 @@ def fill_the_disk(path: Path) -> None:
 WRITERS = [write_below, make_below, require_writable]
 
 
-def test_text_is_written_whole_below_folders_that_are_made(tmp_path):
+def test_missing_folders_are_made_for_a_text(tmp_path):
     path = tmp_path / "a" / "b" / "table"
     write_text(path, "café")
     assert path.read_bytes() == "café".encode()
@@ -97,7 +97,7 @@ def test_a_writer_that_raises_changes_no_directory(tmp_path, before):
     assert before is None or (path / "part").read_text() == before
 
 
-def test_a_writer_removes_nothing_of_another_that_is_at_work(tmp_path):
+def test_a_writer_does_not_remove_the_files_of_a_living_one(tmp_path):
     path = tmp_path / "student"
     write_directory(path, "old")
     with atomic_directory(path) as slow:
@@ -156,7 +156,7 @@ def test_proc_is_refused(write: Callable[[Path], None]):
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_a_disk_that_takes_no_more_leaves_nothing_behind(tmp_path, write: Callable[[Path], None]):
+def test_a_full_disk_leaves_no_temporary_files(tmp_path, write: Callable[[Path], None]):
     with files_at_most(2), pytest.raises(StoreError, match="must be writable, got File too large"):
         write(tmp_path)
     assert names(tmp_path) == []
@@ -181,7 +181,7 @@ def test_a_full_disk_keeps_the_old_table(tmp_path):
         (errno.EIO, "choose another folder"),
     ],
 )
-def test_what_the_file_system_refuses_comes_with_a_remedy(number, remedy):
+def test_refusals_of_the_file_system_have_a_remedy(number, remedy):
     cause = OSError(number, os.strerror(number))
     with pytest.raises(StoreError) as caught, explained(Path("/r/trials.csv")):
         raise cause
@@ -208,7 +208,7 @@ def names(folder: Path) -> list[str]:
 
 @contextmanager
 def files_at_most(size: int) -> Iterator[None]:
-    """No file can grow beyond so many bytes in the block."""
+    """Limit the size of every file to `size` bytes in the block."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
     try:
@@ -217,7 +217,7 @@ def files_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_files_are_for_all_whom_the_umask_lets_in(tmp_path):
+def test_files_get_the_permissions_of_the_umask(tmp_path):
     path = tmp_path / "weights"
     with atomic_file(path) as temporary:
         temporary.touch(mode=0o600)
@@ -227,7 +227,7 @@ def test_files_are_for_all_whom_the_umask_lets_in(tmp_path):
 
 
 def test_the_umask_is_never_set(tmp_path, monkeypatch):
-    """Another thread's file would get whatever permissions it is set to."""
+    """Setting the umask would change the permissions of files that other threads write."""
     monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("the umask was set"))
     write_text(tmp_path / "a" / "table", "x")
     write_directory(tmp_path / "b", "x")

@@ -1,4 +1,4 @@
-"""What killed writers leave behind is known as such, and what living ones are writing is not."""
+"""Leftovers of killed writers are removed; files of living writers are not."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WRITERS = {
 
 @contextmanager
 def writer(kind: str, path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process in the middle of writing."""
+    """Start a process that stops in the middle of writing."""
     code = (
         "from pathlib import Path\n"
         "from tune_distill.records.files import atomic_directory, atomic_file\n"
@@ -61,7 +61,7 @@ def clear(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_killed_writers_is_removed_and_a_living_ones_stays(kind, tmp_path, monkeypatch):
+def test_files_of_killed_writers_are_removed_and_of_living_ones_stay(kind, tmp_path, monkeypatch):
     with writer(kind, tmp_path / "target") as living:
         with writer(kind, tmp_path / "target") as dying:
             assert len(list(tmp_path.iterdir())) == 2
@@ -74,7 +74,7 @@ def test_a_killed_writers_is_removed_and_a_living_ones_stays(kind, tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ([] if kind == "scratch" else ["target"])
 
 
-def test_a_finished_run_has_nothing_of_killed_writers(tmp_path):
+def test_finishing_a_run_removes_leftovers_of_killed_writers(tmp_path):
     store = LocalStore(tmp_path)
     (trial, *_) = trials_of()
     folder = store.run_dir(trial.run_key)
@@ -88,7 +88,7 @@ def test_a_finished_run_has_nothing_of_killed_writers(tmp_path):
     assert {path.name for path in folder.iterdir()} == {"identity.json", "run.json", student.name}
 
 
-def test_a_finished_evaluation_has_nothing_of_killed_writers(tmp_path):
+def test_finishing_an_evaluation_removes_leftovers_of_killed_writers(tmp_path):
     store = LocalStore(tmp_path)
     (trial, *_) = trials_of()
     with writer("file", store.predictions_path(trial.evaluation_key)) as process:
@@ -99,15 +99,15 @@ def test_a_finished_evaluation_has_nothing_of_killed_writers(tmp_path):
     assert names == {"evaluation.json", "predictions.parquet"}
 
 
-def test_without_room_for_scratch_the_way_out_is_told(tmp_path, monkeypatch):
+def test_a_full_scratch_disk_is_refused_with_a_remedy(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
     with pytest.raises(StoreError, match=r"must be writable, got .* with TMPDIR"), scratch():
         pass
 
 
-def test_many_writers_of_one_directory_are_each_whole(tmp_path):
-    """None fails, and what is there in the end is one of theirs."""
+def test_many_writers_of_one_directory_all_succeed(tmp_path):
+    """No writer fails, and the directory at the end is that of one of them."""
 
     def write(text: str) -> None:
         for _ in range(40):
@@ -121,7 +121,7 @@ def test_many_writers_of_one_directory_are_each_whole(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
 
-def test_writers_and_whoever_clears_up_do_not_disturb_each_other(tmp_path):
+def test_writing_and_clearing_up_do_not_disturb_each_other(tmp_path):
     def write(number: int) -> None:
         for _ in range(50):
             with atomic_directory(tmp_path / f"d{number}") as temporary:
@@ -139,7 +139,7 @@ def test_writers_and_whoever_clears_up_do_not_disturb_each_other(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["d0", "d1"]
 
 
-def test_one_is_alone(tmp_path):
+def test_a_lock_admits_one_thread_at_a_time(tmp_path):
     inside, most = 0, 0
 
     def enter(_: int) -> None:
@@ -154,8 +154,8 @@ def test_one_is_alone(tmp_path):
     assert most == 1
 
 
-def test_a_link_is_not_taken_for_what_a_killed_writer_left(tmp_path):
-    """In a folder that others share, it may lead to what is nobody's to remove."""
+def test_a_link_is_not_taken_for_a_leftover(tmp_path):
+    """In a shared folder, another user's link may lead to files that must not be removed."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "file").touch()
     for target in ("mine", "mine/file"):

@@ -1,4 +1,4 @@
-"""A results folder elsewhere, as this machine sees it."""
+"""The local copy of a remote results folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def place():
     return ObjectStore.open(f"memory://{uuid.uuid4().hex}", "--results")
 
 
-def test_tables_and_reports_come_and_nothing_else_does(place):
+def test_only_tables_and_reports_are_fetched(place):
     names = ["smoothing/trials.parquet", "smoothing/figures/loss.svg"]
     for name in (*names, "store/runs/k/run.json", "letters/a.txt", "other.bin", ".store/x"):
         write(place, name)
@@ -28,7 +28,7 @@ def test_tables_and_reports_come_and_nothing_else_does(place):
     assert not mirror.folder.exists()
 
 
-def test_only_what_was_written_since_goes_back(place, monkeypatch):
+def test_only_files_written_since_the_last_time_are_published(place, monkeypatch):
     write(place, "smoothing/trials.parquet")
     sent = []
     with mirrored(place) as mirror:

@@ -1,4 +1,4 @@
-"""Names from outside: joined inside a folder, or refused with nothing written."""
+"""Untrusted names: joined inside a folder, or refused before anything is written."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ UNSAFE = [
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_a_name_that_is_not_plainly_inside_is_refused(tmp_path, name):
+def test_a_name_that_could_lead_outside_is_refused(tmp_path, name):
     for join in (joined, entry, read_file):
         with pytest.raises(StoreError, match=r"a file's name must .*, got "):
             join(tmp_path, name)
@@ -71,7 +71,7 @@ def test_a_message_shows_a_long_name_in_part(tmp_path):
 
 
 @given(st.text(alphabet="ab./\\:\0\n ", max_size=12) | st.text(max_size=300))
-def test_no_text_leads_out_of_the_folder(name):
+def test_random_names_never_lead_out_of_the_folder(name):
     folder = Path("/base/folder")
     try:
         path = joined(folder, name)
@@ -85,7 +85,7 @@ def test_no_text_leads_out_of_the_folder(name):
 class TestLinks:
     @pytest.fixture
     def folder(self, tmp_path):
-        """A folder in which every kind of link leads outside."""
+        """Return a folder with links of every kind that lead outside."""
         outside = tmp_path / "outside"
         (outside / "deep").mkdir(parents=True)
         (outside / "file").write_text("secret")
@@ -116,7 +116,7 @@ class TestLinks:
         with pytest.raises(StoreError, match="must be no symbolic link"):
             entry(folder, "linked/file")
 
-    def test_a_folder_with_links_is_told_apart(self, folder, tmp_path):
+    def test_a_folder_with_links_is_refused(self, folder, tmp_path):
         (tmp_path / "plain" / "deep").mkdir(parents=True)
         (tmp_path / "plain" / "deep" / "file").touch()
         require_no_links(tmp_path / "plain")
@@ -158,7 +158,7 @@ def test_a_listing_has_no_file_that_is_a_folder_too():
         require_tree(["a", "../b"], "s3://bucket")
 
 
-def test_a_name_says_where_it_was_found():
+def test_the_error_of_a_name_says_where_it_was_found():
     assert require_name("a/b", "s3://bucket") == "a/b"
     with pytest.raises(StoreError, match=r"^s3://bucket: a file's name must be relative, got '/x'"):
         require_name("/x", "s3://bucket")

@@ -1,4 +1,4 @@
-"""Tables as lines: what arrives is what was sent, or nothing is changed."""
+"""Parcels: tables arrive as they were sent, or no table is changed."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ def test_older_tables_are_replaced_and_other_files_stay(tmp_path):
     assert here["report.html"] == b"mine"
 
 
-def test_no_tables_is_said(tmp_path):
+def test_a_study_without_tables_is_refused(tmp_path):
     with pytest.raises(StoreError, match="must hold the tables of smoothing, decoding, got none"):
         lines_of(tmp_path, "smoothing", "decoding")
 
 
-def test_lines_of_others_may_stand_between(tmp_path):
+def test_other_lines_may_come_between(tmp_path):
     make_study(tmp_path / "there", "smoothing", LINE_BYTES)
     lines = [
         text
@@ -74,7 +74,7 @@ def test_lines_of_others_may_stand_between(tmp_path):
     assert arrived.studies == ("smoothing",)
 
 
-def test_nothing_after_the_end_is_waited_for(tmp_path):
+def test_lines_after_the_end_are_not_read(tmp_path):
     make_study(tmp_path / "there", "smoothing")
 
     def stream():
@@ -183,7 +183,7 @@ def test_the_command_prints_a_parcel(tmp_path):
     assert (arrived.studies, arrived.missing) == (("smoothing",), ("decoding",))
 
 
-def test_why_there_is_no_parcel_comes_with_its_lines(tmp_path):
+def test_the_packers_error_is_raised_where_it_is_unpacked(tmp_path):
     done = run(str(tmp_path / "there"), "smoothing")
     assert (done.returncode, done.stdout) == (2, "")
     with pytest.raises(ClusterError) as caught:

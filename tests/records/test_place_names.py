@@ -1,4 +1,4 @@
-"""Names and links that lead out of a place: refused by every kind of place."""
+"""Every kind of place refuses names and links that lead out of it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UNSAFE = ["../x", "a/../../x", "/x", "a//b", "a/./b", "a\\b", "a\0b", "a\nb", "x
 
 
 def attempts(place: Place, name: str) -> list:
-    """Everything that may be done with a name."""
+    """Return a call of every method of the place with the name."""
 
     def reading(block) -> None:
         with block:
@@ -46,7 +46,7 @@ def paths_below(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("name", UNSAFE)
-def test_a_name_that_leads_out_is_refused_whatever_is_done(place, name, tmp_path):
+def test_every_method_refuses_a_name_that_leads_out(place, name, tmp_path):
     before = paths_below(tmp_path)
     for attempt in attempts(place, name):
         with pytest.raises(StoreError, match="a file's name must"):
@@ -55,7 +55,7 @@ def test_a_name_that_leads_out_is_refused_whatever_is_done(place, name, tmp_path
 
 
 class TestKeysOfABucket:
-    """What others have written to a bucket, where any text is a key."""
+    """Keys that others have written to a bucket, where any text is a key."""
 
     @pytest.fixture
     def root(self) -> str:
@@ -63,13 +63,13 @@ class TestKeysOfABucket:
 
     @pytest.fixture
     def place(self, root, tmp_path, monkeypatch) -> ObjectStore:
-        # Scratch is deep enough that a key can lead out of it and still be seen.
+        # Scratch lies so deep that keys that lead out of it still end in tmp_path.
         (tmp_path / "tmp").mkdir()
         monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
         return ObjectStore.open(f"memory:/{root}", "--store")
 
     def plant(self, key: str) -> None:
-        """A key as a server keeps it, also one that a client would tidy up."""
+        """Write an object under exactly this key, which a client might normalise."""
         system = fsspec.filesystem("memory")
         system.pipe_file("/planted", b"planted")
         system.store[key] = system.store.pop("/planted")
@@ -88,7 +88,7 @@ class TestKeysOfABucket:
             "./x",
         ],
     )
-    def test_one_that_leads_out_is_refused_by_name(self, place, root, tmp_path, inside):
+    def test_a_key_that_leads_out_is_refused_by_name(self, place, root, tmp_path, inside):
         write(place, "runs/k/student/weights")
         self.plant(f"{root}/runs/k/student/{inside}")
         with (
@@ -115,14 +115,14 @@ class TestKeysOfABucket:
             pytest.fail("it was let in")
         assert paths_below(tmp_path) <= {"tmp"}
 
-    def test_a_pattern_is_no_name(self, place):
+    def test_a_pattern_is_refused_as_a_name(self, place):
         write(place, "runs/k/run.json")
         for name in ("runs/*", "runs/?", "runs/[k]"):
             with pytest.raises(StoreError, match=r"must be without \*"):
                 place.set_aside(name, "old")
         assert place.read("runs/k/run.json") == b"content"
 
-    def test_results_elsewhere_are_not_written_outside_their_copy(self, place, root, tmp_path):
+    def test_remote_results_are_not_written_outside_their_copy(self, place, root, tmp_path):
         write(place, "smoothing/trials.parquet")
         self.plant(f"{root}/smoothing/../../../../PWNED")
         with mirrored(place) as mirror, pytest.raises(StoreError, match="a file's name must"):
@@ -141,7 +141,7 @@ class TestKeysOfABucket:
 
 
 class TestLinks:
-    """A store in a folder that others may write to."""
+    """Links in a store's folder that others may write to."""
 
     @pytest.fixture
     def outside(self, tmp_path) -> Path:
@@ -151,7 +151,7 @@ class TestLinks:
 
     @pytest.fixture(params=["folder", "local"])
     def linked(self, request, tmp_path, outside) -> Place:
-        """A place in whose folder `file` and `below` lead outside."""
+        """Return a place in whose folder `file` and `below` are links that lead outside."""
         root = tmp_path / "place"
         root.mkdir()
         (root / "file").symlink_to(outside / "file")
@@ -161,7 +161,7 @@ class TestLinks:
         return ObjectStore.open(f"local://{root}", "--store")
 
     @pytest.mark.parametrize("name", ["file", "below/file", "below/new"])
-    def test_none_is_followed(self, linked, outside, name):
+    def test_links_are_not_followed(self, linked, outside, name):
         writes = [
             lambda: linked.read(name),
             lambda: write(linked, name),
@@ -175,7 +175,7 @@ class TestLinks:
         assert paths_below(outside) == {"file"}
         assert (outside / "file").read_text() == "outside"
 
-    def test_a_folder_with_one_is_not_handed_over(self, linked, outside, tmp_path):
+    def test_a_folder_with_a_link_is_refused(self, linked, outside, tmp_path):
         write_folder(linked, "runs/k/student", config=b"{}")
         (tmp_path / "place/runs/k/student/weights").symlink_to(outside / "file")
         with (
@@ -196,7 +196,7 @@ class TestLinks:
             assert not (root / name).is_symlink()
         assert (outside / "file").read_text() == "outside"
 
-    def test_a_store_root_may_be_one(self, tmp_path):
+    def test_the_root_of_a_store_may_be_a_link(self, tmp_path):
         (tmp_path / "disk").mkdir()
         (tmp_path / "store").symlink_to(tmp_path / "disk")
         place = Folder(tmp_path / "store")

@@ -1,4 +1,4 @@
-"""Every kind of place keeps the same promises."""
+"""The contract of places, for every kind of place."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TestFiles:
         place.remove("a/b")
         place.remove("no/such")
 
-    def test_files_written_at_once_are_all_there(self, place):
+    def test_files_may_be_written_by_several_threads(self, place):
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(lambda n: write(place, f"a/{n}", str(n).encode()), range(24)))
             read = list(pool.map(lambda n: place.read(f"a/{n}"), range(24)))
@@ -139,19 +139,19 @@ class TestSetAside:
         assert place.read("c/file.old-2") == b"f2"
         assert folder_of(place, "runs/a.damaged-1") == {"student/weights": b"w1", "run.json": b"r1"}
 
-    def test_what_lies_beside_stays(self, place):
+    def test_neighbours_of_a_file_set_aside_stay(self, place):
         write(place, "runs/a/run.json")
         write(place, "runs/ab/run.json")
         place.set_aside("runs/a", "damaged")
         assert place.names("runs") == ["a.damaged-1", "ab"]
 
-    def test_an_absent_one_is_no_error(self, place):
+    def test_setting_an_absent_file_aside_is_no_error(self, place):
         place.set_aside("runs/a", "damaged")
         assert not place.exists("runs/a")
 
 
 class TestPlace:
-    def test_a_pickled_one_is_the_same_place(self, place):
+    def test_an_unpickled_place_is_the_same_place(self, place):
         write(place, "a/b", b"content")
         again = pickle.loads(pickle.dumps(place))
         assert again.read("a/b") == b"content"

@@ -55,7 +55,7 @@ def test_varied_parameters_stand_where_the_page_says():
 
 @pytest.fixture
 def study_folder(tmp_path) -> Path:
-    """A study with a trial of each state, as few values there as may be."""
+    """Return a study's folder with a trial of each state and as many nulls as possible."""
     store = LocalStore(tmp_path / ".store")
     trial, pruned, failed = trials_of("smoothing")
     finish(store, trial)
@@ -156,7 +156,7 @@ def rows_of(heading: str, first_column: str) -> list[list[str]]:
 
 
 def table_rows(text: str, first_column: str) -> list[list[str]]:
-    """The cells of every table whose heading starts with `first_column`."""
+    """Return the rows of cells of every table whose heading starts with `first_column`."""
     rows: list[list[str]] = []
     inside = False
     for line in text.splitlines():

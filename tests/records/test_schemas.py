@@ -32,11 +32,11 @@ INT, REAL, TEXT = pa.int64(), pa.float64(), pa.string()
 def test_a_varied_column_takes_the_type_of_its_values(values, type_):
     (column,) = varied([{"x": value} for value in values])
     assert (column.name, column.type) == ("x", type_)
-    # And pyarrow agrees that they fit, each as it was.
+    # pyarrow stores each value in this type without changing it.
     assert pa.array(values, column.type).to_pylist() == values
 
 
-def test_varied_columns_stand_in_the_middle_in_the_settings_order():
+def test_varied_columns_are_in_the_middle_in_the_order_of_the_settings():
     columns = trials_columns([{"b": 1, "a": "x"}, {"b": 2, "a": "y"}])
     names = [column.name for column in columns]
     before = [column.name for column in TRIALS_BEFORE_SETTING]
@@ -55,13 +55,13 @@ def test_a_study_without_trials_has_the_fixed_columns():
 
 
 @pytest.mark.parametrize("columns", [trials_columns([]), HISTORY, PREDICTIONS, EXAMPLES])
-def test_names_differ_and_everything_is_explained(columns):
+def test_column_names_differ_and_each_has_a_meaning(columns):
     assert len({column.name for column in columns}) == len(columns)
     assert all(column.meaning for column in columns)
     assert schema(columns).names == [column.name for column in columns]
 
 
-def test_predictions_are_what_the_store_keeps_with_the_trial_before():
+def test_predictions_are_the_stored_columns_after_the_trial_id():
     assert PREDICTIONS[1:] == SCORED
     assert PREDICTIONS[0].name == "trial_id"
 

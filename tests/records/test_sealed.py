@@ -1,4 +1,4 @@
-"""A record is read back as it was sealed, or it is damage: never another content, never a crash."""
+"""A sealed record is read back unchanged, or DamagedError is raised, whatever its bytes are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def unsealed(raw: bytes, **keys: str) -> Sealed[EvaluationRecord]:
 
 
 def resealed(body: Any) -> bytes:
-    """Any JSON with the digest that it ought to have, as somebody who knows the rule would."""
+    """Return any JSON with a correct digest, as a forger could write it."""
     text = body if isinstance(body, str) else json.dumps(body, sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()
     return f'{text[:-1]},"sha256":"{digest}"}}'.encode()
@@ -79,7 +79,7 @@ def test_what_seal_did_not_write_is_damage(raw: bytes) -> None:
     )
 )
 @settings(deadline=None)
-def test_any_json_with_a_right_digest_is_damage_too(content: Any) -> None:
+def test_other_json_with_a_correct_digest_is_damage(content: Any) -> None:
     with pytest.raises(DamagedError):
         unsealed(resealed(body(content=content)))
 
@@ -95,7 +95,7 @@ def test_any_json_with_a_right_digest_is_damage_too(content: Any) -> None:
         resealed('{"format":1}'),
     ],
 )
-def test_depth_and_size_are_damage(raw: bytes) -> None:
+def test_deep_or_large_json_is_damage(raw: bytes) -> None:
     with pytest.raises(DamagedError) as told:
         unsealed(raw)
     assert len(str(told.value)) < 300
@@ -158,11 +158,11 @@ def test_fields_of_a_later_version_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("content", [CONTENT, {"other": "meaning"}])
-def test_a_later_format_is_refused_and_no_damage(content: dict[str, Any]) -> None:
+def test_a_later_format_is_refused_but_is_not_damage(content: dict[str, Any]) -> None:
     rule = r"^must be a record of format 1, got 2, which a newer version .*; update "
     with pytest.raises(NewerRecordError, match=rule):
         unsealed(resealed(body(content=content, format=2)))
-    # One that is damaged besides is damage.
+    # A damaged record of a later format is reported as damage.
     with pytest.raises(DamagedError):
         unsealed(resealed(body(format=2)).replace(b'"rouge1"', b'"rouge9"'))
 
@@ -173,6 +173,6 @@ def test_a_pruned_run_may_have_reported_nothing() -> None:
         assert unseal(raw, "pruned", {"run": "r"}, PrunedRun).content.history == rows
 
 
-def test_what_is_not_finite_is_never_sealed() -> None:
+def test_a_number_that_is_not_finite_cannot_be_sealed() -> None:
     with pytest.raises(ValueError, match="JSON"):
         seal("evaluation", KEYS, CONTENT | {"eval_loss": float("nan")})

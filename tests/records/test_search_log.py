@@ -1,4 +1,4 @@
-"""What a search is known by: its points and how they ended."""
+"""The log of a search: its points and how they ended."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_points_keep_their_numbers_and_types(place):
     assert log_of(place, "b" * 64).points() == {}
 
 
-def test_a_number_has_one_point_whoever_claims_it(place):
+def test_simultaneous_claims_give_a_number_one_point(place):
     barrier = Barrier(4)
 
     def claim(driver: int) -> bool:
@@ -54,14 +54,14 @@ def test_a_number_has_one_point_whoever_claims_it(place):
     assert log_of(place).point(0) == {"train.batch_size": won.index(True)}
 
 
-def test_a_claim_whose_answer_was_lost_is_ones_own(place):
+def test_a_repeated_claim_of_the_same_driver_succeeds(place):
     log = log_of(place)
     assert log.claim(0, POINT)
     assert log.claim(0, POINT)
     assert not log_of(place).claim(0, POINT)
 
 
-def test_planned_points_get_the_free_numbers_and_none_gets_two(place):
+def test_planned_points_each_get_one_free_number(place):
     first, second = {"n": 1}, {"n": 2}
     log_of(place).claim(1, first)
     for _ in range(2):
@@ -69,7 +69,7 @@ def test_planned_points_get_the_free_numbers_and_none_gets_two(place):
     assert log_of(place).points() == {0: second, 1: first}
 
 
-def test_the_first_end_holds(place):
+def test_the_first_end_of_a_trial_is_kept(place):
     log = log_of(place)
     assert log.end(EVALUATION) is None
     assert log.set_end(EVALUATION, End(0, POINT, "pruned"))
@@ -81,7 +81,7 @@ def test_the_first_end_holds(place):
 
 
 @pytest.mark.parametrize("lost", ["points/00000000.json", f"ends/{EVALUATION}.json"])
-def test_an_ended_trials_point_outlives_either_record(place, lost):
+def test_a_point_survives_the_loss_of_either_record(place, lost):
     log = log_of(place)
     log.claim(0, POINT)
     log.set_end(EVALUATION, End(0, POINT, "complete"))
@@ -113,7 +113,7 @@ def test_no_single_flipped_bit_goes_unnoticed(place, caplog):
 
 
 @pytest.mark.parametrize("change", ["another search", "another number", "no record", "cut"])
-def test_what_is_of_another_search_or_number_is_set_aside(place, caplog, change):
+def test_a_record_of_another_search_or_number_is_set_aside(place, caplog, change):
     log_of(place).claim(0, POINT)
     log_of(place, "b" * 64).claim(1, {"train.batch_size": 1})
     foreign, name = place.read(f"searches/{'b' * 64}/points/00000001.json"), "00000001"

@@ -71,8 +71,8 @@ def test_a_run_whose_student_cannot_be_saved_is_not_found(store):
 
 
 @pytest.mark.parametrize("where", ["folder", "memory"])
-def test_of_two_that_finish_a_run_one_has_student_and_record(tmp_path, where):
-    """The second comes to its end while the first one's student is on its way."""
+def test_of_two_writers_of_a_run_one_provides_both_student_and_record(tmp_path, where):
+    """The second writer finishes while the first one's student is being uploaded."""
     place = Folder(tmp_path) if where == "folder" else memory_place()
     first, second = Store(place), Store(place)
 
@@ -96,7 +96,7 @@ def test_of_two_that_finish_a_run_one_has_student_and_record(tmp_path, where):
 @pytest.mark.parametrize(
     ("code", "remedy"), [(errno.EMFILE, "check the disk"), (errno.EACCES, "allow yourself")]
 )
-def test_what_the_machine_refuses_to_read_is_told_and_no_damage(store, monkeypatch, code, remedy):
+def test_a_file_that_may_not_be_read_is_an_error_and_not_damage(store, monkeypatch, code, remedy):
     finish(store, TRIAL)
     opened = os.open
 
@@ -125,7 +125,7 @@ def test_a_run_has_the_identity_that_its_key_is_made_of(store, caplog):
     assert "set aside as identity.json.damaged-1" in caplog.text
 
 
-def test_a_checkpoint_replaces_the_one_before_and_goes_with_the_end(store):
+def test_a_checkpoint_replaces_the_former_and_is_removed_at_the_end(store):
     path = store.checkpoint_path(KEY)
     assert not path.exists()
     for text in ("first", "second"):
@@ -147,7 +147,7 @@ def test_a_checkpoint_that_cannot_be_saved_leaves_the_one_before(store):
     assert [path.name for path in store.run_dir(KEY).iterdir()] == ["checkpoint.safetensors"]
 
 
-def test_a_discarded_run_is_not_found_and_starts_from_nothing(store):
+def test_a_discarded_run_is_not_found_and_starts_over(store):
     finish_run(store, TRIAL)
     store.save_checkpoint(KEY, lambda path: path.write_text("late"))
     store.discard_run(KEY)
@@ -171,7 +171,7 @@ def test_a_damaged_run_is_reported_set_aside_and_not_found(store, caplog, text):
     assert message.startswith(f"{store.run_dir(KEY)}: damaged (")
     assert message.endswith(f"set aside as {KEY}.damaged-1")
     assert not store.run_dir(KEY).exists()
-    # What is set aside is whole, and no run any more.
+    # The run that was set aside has all its files, but is no longer found as a run.
     aside = store.root / "runs" / f"{KEY}.damaged-1"
     (student,) = aside.glob("student-*")
     assert (student / "weights").read_text() == KEY
@@ -190,7 +190,7 @@ def test_a_second_damage_is_set_aside_beside_the_first(store):
     assert names == [f"{KEY}.damaged-1", f"{KEY}.damaged-2"]
 
 
-def test_only_complete_runs_have_an_identity_to_compare_with(store):
+def test_only_complete_runs_are_compared_with(store):
     assert list(store.identities()) == []
     store.begin_run(OTHER.run_key, OTHER.run_identity)
     assert list(store.identities()) == []
@@ -198,8 +198,8 @@ def test_only_complete_runs_have_an_identity_to_compare_with(store):
     assert list(store.identities()) == [(KEY, TRIAL.run_identity)]
 
 
-def test_runs_that_cannot_be_read_are_nothing_to_compare_with_and_stay(store, caplog):
-    """Such are runs of other versions, which a comparison must not take away."""
+def test_unreadable_runs_are_skipped_in_comparisons_and_kept(store, caplog):
+    """They may be runs of other versions, which a comparison must not set aside."""
     finish_run(store, TRIAL)
     finish_run(store, OTHER)
     former = store.root / "runs" / ("f" * 64)
@@ -209,7 +209,7 @@ def test_runs_that_cannot_be_read_are_nothing_to_compare_with_and_stay(store, ca
     assert list(store.identities()) == [(OTHER.run_key, OTHER.run_identity)]
     assert caplog.messages == []
     assert former.is_dir()
-    # Asked for, the damaged one is set aside.
+    # Reading the damaged run sets it aside.
     assert not store.has_run(KEY)
     assert f"set aside as {KEY}.damaged-1" in caplog.text
 
@@ -328,6 +328,6 @@ def test_a_file_uri_with_a_host_is_not_taken_for_a_path(uri):
         ("memory://b/what?", "must be without"),
     ],
 )
-def test_what_names_no_place_is_told_so(uri, message):
+def test_an_invalid_uri_is_refused(uri, message):
     with pytest.raises(StoreError, match=f"^--store: .*{message}"):
         open_place(uri, "--store")

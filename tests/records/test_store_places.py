@@ -1,4 +1,4 @@
-"""A store works on every kind of place."""
+"""The store on every kind of place."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class TestStore:
         [student] = [name for name in place.names(f"runs/{KEY}") if name.startswith("student-")]
         name = f"runs/{KEY}/{student}/weights"
         write(place, name, KEY[::-1].encode())
-        # Of files that are elsewhere planning sees the sizes; whoever reads them sees the rest.
+        # Planning checks only the sizes of remote files; reading them checks their digests.
         with pytest.raises(DamagedError, match="weights has another SHA-256"), store.student(KEY):
             pytest.fail("other weights than were stored")
         write(place, name, b"short")

@@ -67,7 +67,7 @@ def test_the_csv_holds_the_same(tmp_path):
 
 @pytest.mark.parametrize("start", ["=cmd|' /C calc'!A0", "+1", "-1", "@sum", "\t=1", "\r=1"])
 def test_the_csv_has_no_formulas(tmp_path, start):
-    """A name like this would be run by the spreadsheet that opens the file."""
+    """A spreadsheet would run such a name as a formula when it opens the file."""
     rows = [dict(ROWS[0], trial_id=start, loss=-1.5), dict(ROWS[1], trial_id=f"a{start}")]
     write_trials(tmp_path, rows, COLUMNS)
     frame = pd.read_csv(tmp_path / "trials.csv", lineterminator="\n")
@@ -77,7 +77,7 @@ def test_the_csv_has_no_formulas(tmp_path, start):
     assert texts == [start, f"a{start}"]
 
 
-def test_a_text_that_is_missing_stays_so_in_the_csv(tmp_path):
+def test_a_missing_text_is_missing_in_the_csv(tmp_path):
     write_trials(tmp_path, [dict(ROWS[0], trial_id=None)], COLUMNS)
     assert pd.read_csv(tmp_path / "trials.csv")["trial_id"].isna().tolist() == [True]
 
@@ -89,7 +89,7 @@ def test_a_study_without_rows_still_has_its_columns(tmp_path):
     assert (tmp_path / "trials.csv").read_text() == '"trial_id","seed","loss","reused"\n'
 
 
-def test_a_row_that_lacks_a_column_is_our_bug_and_changes_no_table(tmp_path):
+def test_a_row_without_a_column_is_an_error_and_changes_no_table(tmp_path):
     write_trials(tmp_path, ROWS, COLUMNS)
     before = (tmp_path / "trials.parquet").read_bytes()
     with pytest.raises(KeyError, match="reused"):
@@ -153,7 +153,7 @@ def test_predictions_of_several_trials_become_one_table_in_order(tmp_path):
     ]
 
 
-def test_answers_go_by_the_studys_ids_in_whatever_order_they_are_stored(tmp_path):
+def test_answers_get_the_studys_ids_in_any_order_of_storage(tmp_path):
     parts, orders = [], (["b", "a", "a-2"], ["b", "a", "a-2"], ["a-2", "b", "a"], ["a"])
     for number, order in enumerate(orders):
         path = tmp_path / f"part-{number}"
@@ -181,7 +181,7 @@ def test_parts_are_read_one_at_a_time(tmp_path):
 
     def parts():
         yield part("first", path)
-        # The first part is in the new file by now, and can go.
+        # The first part has been written to the new file, so its source can be removed.
         path.unlink()
         write_predictions(path, [prediction("e9")])
         yield part("second", path)
@@ -198,7 +198,7 @@ def test_without_a_complete_trial_predictions_are_empty(tmp_path):
 
 
 NAMES = {CONTENT_IDS[0]: "e0"} | {name: name for name in ("e1", "e2", "e9", "odd")}
-"""The ids that the study gives to the stored answers of these tests."""
+"""The study's ids of the examples in these tests, by content id."""
 
 
 def part(trial_id: str, path: Path) -> tuple[str, str, bytes]:
@@ -224,7 +224,7 @@ def test_stored_predictions_that_cannot_be_read_are_named(tmp_path, content):
 
 
 def small_groups(monkeypatch, batch_rows=4, group_rows=8):
-    """Tables are written as if so few rows were many."""
+    """Lower the numbers of rows per batch and per row group."""
     monkeypatch.setattr("tune_distill.records.tables._BATCH_ROWS", batch_rows)
     monkeypatch.setattr("tune_distill.records.tables.GROUP_ROWS", group_rows)
 

@@ -52,7 +52,7 @@ def store(tmp_path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
-def test_a_complete_record_is_what_the_store_answers(store):
+def test_a_complete_record_holds_what_the_store_has(store):
     finish(store, TRIAL)
     record = complete_record(TRIAL, store, reused=True)
     assert record == TrialRecord(
@@ -73,7 +73,7 @@ def test_losses_on_other_examples_are_left_out_of_the_history(store):
     assert trial_row("s", record)["eval_loss"] == evaluation_record().eval_loss
 
 
-def test_a_stored_record_is_what_the_plan_found(store):
+def test_a_stored_record_has_the_state_that_the_plan_found(store):
     finish(store, TRIAL)
     store.mark_pruned("search", PRUNED.run_key, history(3.0))
     plan = make_plan(resolved("smoothing"), "search", [TRIAL, PRUNED], store)
@@ -84,7 +84,7 @@ def test_a_stored_record_is_what_the_plan_found(store):
 
 
 @pytest.mark.parametrize("lost", ["run", "evaluation"])
-def test_a_record_of_what_the_store_has_not_is_refused(store, lost):
+def test_a_record_that_the_store_has_lost_is_refused(store, lost):
     finish(store, TRIAL)
     if lost == "run":
         store.discard_run(TRIAL.run_key)
@@ -131,7 +131,7 @@ def test_a_pruned_trial_shows_how_far_it_came():
     rows = history(3.0, 2.0, None)
     row = trial_row("s", TrialRecord(PRUNED, "pruned", False, history=rows))
     assert (row["state"], row["num_steps"], row["training_time_s"]) == ("pruned", 30, 1.5)
-    # The last loss that was measured, and the last of training.
+    # The last eval loss that was measured, and the training loss of the last row.
     assert (row["eval_loss"], row["final_train_loss"]) == (2.0, 1.0)
     assert [row[name] for name in ONLY_COMPLETE] == [None] * len(ONLY_COMPLETE)
     assert (row["num_train"], row["num_validation"], row["label_smoothing"]) == (500, 200, 0.1)
@@ -211,7 +211,7 @@ def failed(vary: Mapping[str, Any]) -> list[TrialRecord]:
     return [TrialRecord(trial, "failed", False, "why") for trial in trials_of(study_of(vary))]
 
 
-def test_the_examples_of_all_trials_stand_once():
+def test_the_examples_of_all_trials_are_listed_once():
     records = failed({"data.num_validation": [3, 5, 4]})
     found = study_examples(records, INPUTS)
     assert [each.example_id for each in found.values()] == ["e0", "e1", "e2", "e3", "e4"]
@@ -219,11 +219,11 @@ def test_the_examples_of_all_trials_stand_once():
     assert study_examples([], INPUTS) == {}
 
 
-def test_one_id_of_two_sources_becomes_two_and_one_example_has_one():
+def test_equal_ids_of_two_sources_are_numbered_and_equal_examples_merged():
     class Sources(FakeInputs):
         def validation(self, data: Data) -> list[Example]:
             theirs = replace(example("e2"), premise=f"of {data.source}")
-            # The same example, but in each source under another id.
+            # The same example, with another id in each source.
             return [replace(example(f"{data.source}1"), premise="of both"), theirs]
 
     found = study_examples(failed({"data.source": ["a", "b"]}), Sources()).values()

@@ -1,4 +1,4 @@
-"""What --store and --results name, and what is said of places that cannot be used."""
+"""The URIs of --store and --results, and the errors for places that cannot be used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tune_distill.spec.errors import StoreError
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch):
-    """What this process was told to hide is of no matter to other tests."""
+    """Forget the secrets that a test has registered, so that other tests do not hide them."""
     monkeypatch.setattr(redaction, "_told", set())
 
 
@@ -60,7 +60,7 @@ class TestRefusals:
         assert said.startswith(f"{s3}: must be readable and writable, got NoCredentialsError")
         assert "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in said
 
-    def test_a_place_that_does_not_answer_is_no_empty_place(self, s3, monkeypatch):
+    def test_a_place_that_does_not_answer_is_not_taken_for_empty(self, s3, monkeypatch):
         monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         place = open_place(s3, "--store")
@@ -97,7 +97,7 @@ class TestRefusals:
         ],
     )
     def test_a_missing_package(self, uri, remedy, monkeypatch):
-        # fsspec keeps the classes that it has found, and shows them under its module's name.
+        # fsspec caches the classes that it has found in its registry.
         monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, uri[:2], raising=False)
         for package in ("s3fs", "gcsfs", "adlfs"):
             monkeypatch.setitem(sys.modules, package, None)
@@ -114,7 +114,7 @@ class TestRefusals:
     def test_a_refusal_shows_no_password(self, uri):
         assert "secret" not in self.refused(uri)
 
-    def test_what_a_client_says_of_its_keys_is_not_shown(self, monkeypatch):
+    def test_keys_in_a_clients_error_are_not_shown(self, monkeypatch):
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMIK7MDENG")
         place = ObjectStore.open("memory://store", "--store")
 
@@ -126,7 +126,7 @@ class TestRefusals:
             place.read("a")
 
     def test_loggers_are_as_they_were(self):
-        """A file system may log while others use it, but not what is raised to our callers."""
+        """`quiet` silences a file system's logger in its blocks only."""
         gcsfs = logging.getLogger("gcsfs")
         gcsfs.setLevel(logging.INFO)
         place = ObjectStore.open("memory://store", "--store")
@@ -156,7 +156,7 @@ class TestOpenPlace:
             assert isinstance(place, Folder)
             assert place.root == tmp_path
 
-    def test_another_machine_has_no_local_path(self):
+    def test_a_file_uri_of_another_machine_is_refused(self):
         with pytest.raises(StoreError, match="file:///absolute/path"):
             local_path("file://host/path", "--store")
 

@@ -1,4 +1,4 @@
-"""Studies and profiles made in one line, and a world without data, students or a store."""
+"""Studies and profiles made in one line, and fakes of identities and the store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMOOTHING = {"train.label_smoothing": [0.0, 0.1, 0.2]}
 
 
 def make_profile(**sections: dict[str, Any]) -> Profile:
-    """A profile of the mini student and corpus with these sections changed."""
+    """Return a profile of the mini student and corpus with these sections changed."""
     basis = {"student": {"source": "mini"}, "data": {"source": "mini-nli", "num_train": 100}}
     names = basis.keys() | sections.keys()
     return Profile.model_validate(
@@ -30,7 +30,7 @@ def make_profile(**sections: dict[str, Any]) -> Profile:
 
 
 def make_study(vary: Any = None, **fields: Any) -> Study:
-    """A study named s; of label smoothing, where `vary` says nothing else."""
+    """Return a study named s, which varies label smoothing by default."""
     raw = {"name": "s", "question": "Why?", "vary": SMOOTHING if vary is None else vary}
     return Study.model_validate({**raw, **fields})
 
@@ -43,31 +43,31 @@ def resolved(
     chosen: Mapping[str, Any] | None = None,
     seeds: tuple[int, ...] = (0,),
 ) -> ResolvedStudy:
-    """The study with its profile."""
+    """Return the study with its profile."""
     profile = study_profile(study, name, profile or make_profile(), chosen or {})
     return ResolvedStudy(study, name, profile, seeds)
 
 
 def faults(model: type[Section], raw: Any, where: str = "my.yaml") -> list[str]:
-    """What a user reads about `raw`, which is not a valid `model`."""
+    """Return the lines that a user reads about `raw`, which is not a valid `model`."""
     with pytest.raises(ValidationError) as caught:
         model.model_validate(raw)
     return describe(caught.value, model, where)
 
 
 def study_faults(vary: Any = None, **fields: Any) -> list[str]:
-    """What a user reads about the study that `make_study` would refuse."""
+    """Return the lines that a user reads about an invalid study, given as for `make_study`."""
     raw = {"name": "s", "question": "Why?", "vary": SMOOTHING if vary is None else vary}
     return faults(Study, {**raw, **fields})
 
 
 def lines_of(error: pytest.ExceptionInfo[StudyFileError]) -> list[str]:
-    """The faults of a raised StudyFileError."""
+    """Return the faults of a raised StudyFileError."""
     return str(error.value).splitlines()
 
 
 class FakeIdentities:
-    """Students and data are what they are called; a source holds 1,000 examples."""
+    """Identities made of names alone; each source has 1,000 examples."""
 
     def student_identity(self, student: Student) -> Mapping[str, str]:
         return {"source": student.source, "revision": student.revision or "main"}
@@ -90,7 +90,7 @@ class FakeIdentities:
 
 @dataclass
 class FakeStore:
-    """A store that has what it is told to have."""
+    """A store with the keys that a test adds."""
 
     runs: set[str] = field(default_factory=set)
     evaluations: set[str] = field(default_factory=set)

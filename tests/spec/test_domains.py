@@ -27,7 +27,7 @@ def domain(**raw):
 
 
 def domain_faults(raw, name="train.learning_rate"):
-    """What a user reads about a domain, without the file's name."""
+    """Return the lines that a user reads about a domain, without the file's name."""
     return [line.removeprefix("my.yaml: ") for line in study_faults({name: raw})]
 
 
@@ -54,7 +54,7 @@ def test_the_type_chooses_the_domain(tag, kind):
         ({"type": "cases", "cases": {"a": {"train.num_epochs": 1}}}, ["a"], ["b", 1, None]),
     ],
 )
-def test_a_domain_knows_what_it_holds(raw, held, others):
+def test_a_domain_contains_its_values_and_no_others(raw, held, others):
     ours = domain(**raw)
     assert [value for value in (*held, *others) if ours.holds(value)] == held
     assert [outside("here", ours, value) for value in held] == [[]] * len(held)
@@ -64,7 +64,7 @@ def test_a_domain_knows_what_it_holds(raw, held, others):
 
 
 @given(st.sampled_from(["uniform", "loguniform", "int"]), SEEDS)
-def test_a_domain_holds_what_it_draws(tag, seed):
+def test_a_domain_contains_its_draws(tag, seed):
     ours = domain(type=tag, low=3, high=17, **({"step": 4} if tag == "int" else {}))
     assert ours.holds(ours.draw(random.Random(seed)))
 
@@ -107,7 +107,7 @@ def test_int_ranges_include_both_ends():
     assert drawn == {1, 2, 3}
 
 
-def test_draws_of_loguniform_are_as_likely_in_every_decade():
+def test_loguniform_draws_are_equally_likely_in_every_decade():
     rng = random.Random(0)
     space = domain(type="loguniform", low=1e-4, high=1e-1)
     decades = Counter(math.floor(math.log10(space.draw(rng))) for _ in range(3000))
@@ -115,7 +115,7 @@ def test_draws_of_loguniform_are_as_likely_in_every_decade():
     assert min(decades.values()) > 900
 
 
-def test_values_and_cases_draw_each_of_theirs():
+def test_every_value_and_case_is_drawn():
     rng = random.Random(0)
     listed = domain(type="values", values=["a", None, 3])
     assert {listed.draw(rng) for _ in range(60)} == {"a", None, 3}
@@ -123,7 +123,7 @@ def test_values_and_cases_draw_each_of_theirs():
     assert {cases.draw(rng) for _ in range(60)} == {"x", "y"}
 
 
-def test_factors_become_values_once():
+def test_factors_are_scaled_once():
     space = domain(type="loguniform", low=0.02, high=50, times_default=True)
     scaled = space.scaled(2e-3)
     assert (scaled.low, scaled.high) == (0.02 * 2e-3, 50 * 2e-3)
@@ -180,7 +180,7 @@ TYPES = "cases, int, loguniform, uniform, values"
         ),
     ],
 )
-def test_what_a_faulty_domain_is_told(raw, told):
+def test_the_fault_of_an_invalid_domain(raw, told):
     assert domain_faults(raw) == [f"vary.train.learning_rate{told}"]
 
 
@@ -196,5 +196,5 @@ def test_what_a_faulty_domain_is_told(raw, told):
         ),
     ],
 )
-def test_what_faulty_cases_are_told(raw, told):
+def test_the_faults_of_invalid_cases(raw, told):
     assert domain_faults(raw, "strategy") == [f"vary.strategy{told}"]

@@ -3,7 +3,7 @@ import pickle
 from tune_distill.spec.errors import NonFiniteLossError
 
 
-def test_a_non_finite_loss_survives_the_way_from_a_worker():
+def test_a_non_finite_loss_error_can_be_pickled():
     error = pickle.loads(pickle.dumps(NonFiniteLossError(7, float("nan"))))
     assert (error.step, str(error.loss)) == (7, "nan")
     assert str(error) == (
@@ -12,7 +12,7 @@ def test_a_non_finite_loss_survives_the_way_from_a_worker():
     )
 
 
-def test_a_loss_that_no_update_can_have_caused_gets_no_remedy_for_updates():
+def test_a_non_finite_loss_before_any_update_is_blamed_on_the_student():
     error = pickle.loads(pickle.dumps(NonFiniteLossError(1, float("inf"), updates=0)))
     assert str(error) == (
         "train.loss: must be finite, got inf at step 1; "

@@ -5,10 +5,10 @@ from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import FaultsError, nearest, raise_faults, raise_value_faults
 
 
-def test_the_nearest_name_is_offered():
+def test_the_nearest_name_is_suggested():
     assert nearest("smothing", ["smoothing", "temperature"]) == "; did you mean 'smoothing'?"
     assert nearest("xyz", ["smoothing", "temperature"]) == "; valid are smoothing, temperature"
-    # Too far by letters, but the name without its section.
+    # The letters differ too much, but it is the name without its section.
     assert nearest("k", ["decode.top_p", "decode.k"]) == "; did you mean 'decode.k'?"
 
 
@@ -23,7 +23,7 @@ def test_no_faults_raise_nothing_and_several_are_raised_at_once():
 
 
 @pytest.mark.parametrize("key", ["values", "cases", "int", "uniform", "loguniform"])
-def test_a_key_that_is_also_a_domain_s_type_is_named_where_it_stands(key):
+def test_a_key_named_like_a_domain_s_type_is_kept_in_the_path(key):
     valid = "type, grace_fraction, reduction_factor"
     told = study_faults(
         metric={"name": "eval_loss", "mode": "min"}, scheduler={"type": "asha", key: 1}, **{key: 1}
@@ -39,5 +39,5 @@ def test_a_domain_s_type_is_left_out_only_below_vary():
     ]
 
 
-def test_a_key_that_is_no_text_is_a_fault():
+def test_a_key_that_is_not_a_text_is_a_fault():
     assert study_faults({1: [2]}) == ["my.yaml: vary.1.[key]: must be a valid string, got 1"]

@@ -22,7 +22,7 @@ from tune_distill.spec.keys import (
 )
 from tune_distill.spec.profile import Profile
 
-# Not bool beside int, nor whole floats: Python calls 1, 1.0 and True equal, and JSON does not.
+# Without bools and whole floats: Python, unlike JSON, takes 1, 1.0 and True as equal.
 LEAVES = st.none() | st.integers() | st.text() | st.floats().filter(lambda x: x % 1 > 0)
 NAMES = st.text("abcde", min_size=1, max_size=3)
 IDENTITIES = st.dictionaries(
@@ -31,7 +31,7 @@ IDENTITIES = st.dictionaries(
 
 
 def shuffled(value, rng):
-    """The same mapping with its keys in another order, at every depth."""
+    """Return the mapping with its keys in another order, at every depth."""
     if not isinstance(value, dict):
         return value
     items = [(name, shuffled(inner, rng)) for name, inner in value.items()]
@@ -39,19 +39,19 @@ def shuffled(value, rng):
     return dict(items)
 
 
-def test_canonical_json_is_one_text():
+def test_canonical_json_has_sorted_keys_and_no_spaces():
     assert canonical_json({"b": [1, 2.5, None], "a": "é"}) == '{"a":"\\u00e9","b":[1,2.5,null]}'
     with pytest.raises(ValueError, match="not JSON compliant"):
         canonical_json({"loss": float("nan")})
 
 
 @given(IDENTITIES)
-def test_canonical_json_loses_nothing(identity):
+def test_canonical_json_is_read_back_unchanged(identity):
     assert json.loads(canonical_json(identity)) == identity
 
 
 @given(IDENTITIES)
-def test_canonical_json_is_that_of_the_standard_library(identity):
+def test_canonical_json_equals_the_standard_librarys(identity):
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     assert canonical_json(identity) == text
 
@@ -61,12 +61,12 @@ def test_a_key_is_the_digest_of_its_identity():
 
 
 @given(IDENTITIES, st.randoms(use_true_random=False))
-def test_keys_do_not_see_the_order_of_fields(identity, rng):
+def test_keys_do_not_depend_on_the_order_of_fields(identity, rng):
     assert key_of(shuffled(identity, rng)) == key_of(identity)
 
 
 @given(IDENTITIES, IDENTITIES)
-def test_keys_are_equal_exactly_where_identities_are(one, other):
+def test_keys_are_equal_if_and_only_if_identities_are(one, other):
     assert (key_of(one) == key_of(other)) == (one == other)
 
 
@@ -88,11 +88,11 @@ def test_a_changed_field_changes_the_key_and_is_the_difference(identity, data):
 
 
 @given(IDENTITIES, IDENTITIES)
-def test_differences_are_none_exactly_where_keys_are_equal(one, other):
+def test_there_are_no_differences_if_and_only_if_keys_are_equal(one, other):
     assert (not differences(one, other)) == (key_of(one) == key_of(other))
 
 
-def test_differences_stand_in_the_wanted_order_then_those_only_stored():
+def test_differences_follow_the_wanted_order_then_those_only_stored():
     wanted = {"seed": 1, "train": {"learning_rate": 0.1, "batch_size": 8}, "new": None}
     stored = {"old": 3, "train": {"batch_size": 16, "learning_rate": 0.1}, "seed": 0}
     assert differences(wanted, stored) == [
@@ -112,14 +112,14 @@ def test_a_field_that_is_left_out_differs_by_its_neutral_value():
 
 
 def run_of(profile):
-    """The run's identity."""
+    """Return the run's identity."""
     fakes = FakeIdentities()
     return run_identity(
         profile, 0, fakes.student_identity(profile.student), fakes.data_identity(profile.data)
     )
 
 
-def test_flatten_dots_every_level():
+def test_flatten_joins_every_level_with_dots():
     assert flatten({"a": {"b": {"c": 1}, "d": [2]}, "e": None}) == {
         "a.b.c": 1,
         "a.d": [2],
@@ -128,7 +128,7 @@ def test_flatten_dots_every_level():
 
 
 def keys(profile, seed=0):
-    """Run key and evaluation key of a profile."""
+    """Return the run key and the evaluation key of a profile."""
     fakes = FakeIdentities()
     data, encoder = fakes.data_identity(profile.data), fakes.encoder_identity(profile.metrics)
     run = key_of(run_identity(profile, seed, fakes.student_identity(profile.student), data))
@@ -152,7 +152,7 @@ BASIS = {"train": {}, "data": {"num_validation": 50}, "decode": {"strategy": "sa
         ("student", "revision", "v2"),
     ],
 )
-def test_what_a_training_depends_on_changes_both_keys(section, field, value):
+def test_fields_of_training_change_both_keys(section, field, value):
     changed = make_profile(**BASIS | {section: {**BASIS.get(section, {}), field: value}})
     run, evaluation = keys(make_profile(**BASIS))
     assert keys(changed)[0] != run
@@ -169,15 +169,15 @@ def test_what_a_training_depends_on_changes_both_keys(section, field, value):
         ("metrics", "bertscore_model", "some/encoder"),
     ],
 )
-def test_what_only_scores_depend_on_leaves_the_run_alone(section, field, value):
+def test_fields_of_scoring_change_only_the_evaluation_key(section, field, value):
     changed = make_profile(**BASIS | {section: {**BASIS.get(section, {}), field: value}})
     run, evaluation = keys(make_profile(**BASIS))
     assert keys(changed)[0] == run
     assert keys(changed)[1] != evaluation
 
 
-# Keys of this version. Another value here makes every stored run be made again: raise
-# RECIPE_VERSION or EVALUATION_VERSION if the numbers changed, and mend the key if they did not.
+# Keys of this version. If one changes, every stored run is made again: raise RECIPE_VERSION or
+# EVALUATION_VERSION if numbers changed, and otherwise restore the key.
 GOLDEN = {
     "plain": (
         {},
@@ -208,7 +208,7 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_keys_stay_what_they_are(name):
+def test_keys_equal_the_recorded_ones(name):
     sections, run_key, evaluation_key = GOLDEN[name]
     assert keys(make_profile(**sections)) == (run_key, evaluation_key)
 
@@ -228,7 +228,7 @@ def test_keys_stay_what_they_are(name):
         ("metrics", "bertscore_model", None),
     ],
 )
-def test_a_field_that_changes_nothing_leaves_no_trace(section, field, value):
+def test_a_field_without_effect_changes_no_key(section, field, value):
     raw = {"decode": {"strategy": "sample"}} | {section: {field: value}}
     raw["decode"]["strategy"] = "sample"
     profile = make_profile(**raw)
@@ -236,7 +236,7 @@ def test_a_field_that_changes_nothing_leaves_no_trace(section, field, value):
 
 
 def widened(profile, section, name, annotation, default):
-    """The profile as a later version has it: with one more field, which has a default."""
+    """Return the profile of a later version, which has one more field with a default."""
     model = type(getattr(profile, section))
     later = create_model(f"Later{model.__name__}", __base__=model, **{name: (annotation, default)})
     value = later.model_validate(getattr(profile, section).model_dump())
@@ -250,7 +250,7 @@ def test_a_new_field_with_a_neutral_default_changes_no_old_key(section):
     later = widened(profile, section, "later", annotation, 7)
     assert getattr(later, section).later == 7
     assert keys(later) == keys(profile)
-    # With any other value it is another evaluation, or another run and so another evaluation.
+    # Any other value of the new field changes the evaluation key.
     other = widened(profile, section, "later", annotation, 8)
     assert keys(other)[1] != keys(profile)[1]
     assert (keys(other)[0] == keys(profile)[0]) == (section in ("decode", "metrics"))
@@ -261,16 +261,16 @@ def test_an_unmarked_field_is_in_the_key():
     assert keys(widened(profile, "train", "later", int, 7))[0] != keys(profile)[0]
 
 
-def test_every_section_says_what_is_in_effect():
+def test_every_section_lists_its_fields_in_effect():
     profile = make_profile(**BASIS)
     for section in Profile.model_fields:
         values = getattr(profile, section)
         assert values.in_effect().items() <= values.model_dump().items()
-    # These name what is outside the profile: the keys hold its content.
+    # These sections name things outside the profile, whose content is in the keys.
     assert profile.student.in_effect() == profile.data.in_effect() == {}
 
 
-def test_what_the_strategy_does_not_read_changes_no_key():
+def test_fields_that_the_strategy_does_not_read_change_no_key():
     plain = make_profile(**BASIS)
     beams = make_profile(**BASIS | {"decode": {"strategy": "sample", "num_beams": 8}})
     assert keys(beams) == keys(plain)
@@ -284,6 +284,6 @@ def test_the_seed_is_part_of_the_run():
 def test_the_pool_behind_a_fraction_changes_the_evaluation_only():
     whole = make_profile(data={"num_train": 50})
     half = make_profile(data={"num_train": 100, "train_fraction": 0.5})
-    # The same 50 examples train it; the simulator is fitted on the pool.
+    # Both train on the same 50 examples, but the simulator is fitted on the whole pool.
     assert keys(whole)[0] == keys(half)[0]
     assert keys(whole)[1] != keys(half)[1]

@@ -1,4 +1,4 @@
-"""What is declared of a metric is what tables and studies have."""
+"""Tables and studies follow the declarations of metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ANSWER_COLUMNS = {column.name for column in PREDICTIONS}
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
-def test_a_metric_has_its_columns_and_its_words(metric):
+def test_a_metric_declares_its_columns_and_words(metric):
     assert TRIALS_COLUMNS[metric.name] == metric.meaning
     assert metric.label
     assert metric.unit

@@ -34,7 +34,7 @@ def search(**changes):
 
 
 def plan_of(study, store, profile=None, seeds=(0,), **flags):
-    """The plan of a grid against a store."""
+    """Return the plan of a grid with this store."""
     ready = resolved(study, profile, seeds=seeds)
     return make_plan(ready, "search", planned_trials(ready, FAKES), store, **flags)
 
@@ -61,7 +61,7 @@ def test_ids_name_every_column_and_keep_every_digit():
 
 
 @given(st.floats(1e-9, 1, exclude_max=True), st.floats(1e-9, 1, exclude_max=True))
-def test_ids_are_equal_exactly_where_values_are(one, other):
+def test_ids_are_equal_if_and_only_if_values_are(one, other):
     ids = {trial_id(Setting({"label_smoothing": value}, {}), 0) for value in (one, other)}
     assert len(ids) == len({one, other})
 
@@ -103,7 +103,7 @@ def test_a_trial_is_pruned_for_its_own_search_only():
     first, second, third = plan_of(make_study(), FakeStore()).trials
     store = FakeStore(pruned={("search", first.run_key), ("other search", second.run_key)})
     store.pruned.add(("search", third.run_key))
-    # Finished later, by a search that did not prune it.
+    # A search that did not prune the trial finishes it later.
     store.runs.add(third.run_key)
     store.evaluations.add(third.evaluation_key)
     plan = plan_of(make_study(), store)
@@ -123,7 +123,7 @@ def test_trials_that_share_a_run_are_one_training():
     assert len(stored.pending) == 6
 
 
-def test_what_optuna_has_yet_to_choose_counts_as_to_run():
+def test_trials_that_optuna_has_yet_to_choose_count_as_to_run():
     plan = plan_of(make_study(), FakeStore(), num_new=4, asks_optuna=True, prunes=False)
     assert plan.num_to_run == 7
     assert (plan.asks_optuna, plan.prunes) == (True, False)
@@ -154,7 +154,7 @@ def search_key(vary=RATES, profile=None, **fields):
 def test_a_widened_search_is_the_same_search():
     assert search_key(search=search(num_samples=40)) == search_key()
     assert search_key(question="Really?", replicates=3) == search_key()
-    # The profile's own is the baseline, said or unsaid.
+    # Naming the profile's own value as the baseline changes nothing.
     assert search_key(baseline={"train.learning_rate": 5e-5}) == search_key()
 
 
@@ -174,12 +174,12 @@ def test_a_widened_search_is_the_same_search():
         {"profile": make_profile(student={"source": "other"})},
     ],
 )
-def test_a_search_with_another_space_or_baseline_is_another(changes):
+def test_another_space_or_baseline_makes_another_search(changes):
     assert search_key(**changes) != search_key()
 
 
 class Changed(FakeIdentities):
-    """What `b` names, be it a student, data or an encoder, has changed since."""
+    """Identities in which the student, data or encoder `b` has other content."""
 
     def student_identity(self, student):
         found = super().student_identity(student)
@@ -203,7 +203,7 @@ class Changed(FakeIdentities):
         ({"student.source": ["a", "c"]}, False),
     ],
 )
-def test_a_search_over_sources_is_another_once_their_files_change(vary, differs):
+def test_changed_files_make_another_search_over_sources(vary, differs):
     study = make_study(vary, search=search(num_samples=2))
     before, after = (
         resolved(study, make_profile()).search_key(identities) for identities in (FAKES, Changed())
@@ -211,7 +211,7 @@ def test_a_search_over_sources_is_another_once_their_files_change(vary, differs)
     assert (before != after) == differs
 
 
-def test_factors_and_values_that_mean_the_same_are_the_same_search():
+def test_equal_factors_and_values_make_the_same_search():
     factors = {"type": "loguniform", "low": 0.5, "high": 2, "times_default": True}
     values = {"type": "loguniform", "low": 5e-4, "high": 2e-3}
     profile = make_profile(train={"learning_rate": 1e-3})
@@ -220,7 +220,7 @@ def test_factors_and_values_that_mean_the_same_are_the_same_search():
     )
 
 
-def test_a_search_over_what_the_strategy_does_not_read_is_refused():
+def test_a_search_over_a_field_without_effect_is_refused():
     hot = {"decode.temperature": {"type": "uniform", "low": 0.5, "high": 1.5}}
     study = make_study(vary=hot, search=search())
     with pytest.raises(StudyFileError, match="are the same trial under decode"):
@@ -241,7 +241,7 @@ MIXED = {
 }
 
 
-def test_keys_and_identities_are_those_of_a_trial_made_alone():
+def test_replicates_equal_trials_made_one_by_one():
     ready = resolved(make_study(MIXED), seeds=(0, 1, 5))
     trials = planned_trials(ready, FAKES)
     assert len(trials) == 18
@@ -261,7 +261,7 @@ def test_keys_and_identities_are_those_of_a_trial_made_alone():
         assert ready.trial(trial.setting, trial.seed, FAKES) == trial
 
 
-def test_trials_share_what_they_have_in_common():
+def test_trials_share_their_common_objects():
     ready = resolved(make_study(), seeds=(0, 1))
     first, second, other = planned_trials(ready, FAKES)[:3]
     assert first.profile is second.profile

@@ -1,4 +1,4 @@
-"""What a terminal is sent: if this fails, a column's name can move the user's cursor."""
+"""Text for terminals. If these tests fail, a column's name can move the user's cursor."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
         ("naïve 中文 👩‍🚒 [/b] :smile: \\x1b", "naïve 中文 👩‍🚒 [/b] :smile: \\x1b"),
     ],
 )
-def test_control_characters_are_shown_and_all_else_is_as_it_was(text: str, shown: str) -> None:
+def test_only_control_characters_are_escaped(text: str, shown: str) -> None:
     assert printable(text) == shown
 
 
 @given(ANY_TEXT)
-def test_nothing_is_left_that_a_terminal_obeys(text: str) -> None:
+def test_no_control_character_is_left(text: str) -> None:
     shown = printable(text)
     assert "Cs" not in {unicodedata.category(one) for one in shown}
     assert {one for one in shown if unicodedata.category(one) == "Cc"} <= {"\n", "\t"}

@@ -51,7 +51,7 @@ def test_missing_sections_and_fields_are_named():
         ("student", "revision", 12, "must be a valid string, got 12"),
         ("decode", "strategy", "bream", "must be 'greedy', 'beam' or 'sample', got 'bream'"),
         ("decode", "num_beams", 1, "must be greater than or equal to 2, got 1"),
-        # What no machine could do is refused before a worker starts.
+        # Values beyond any machine are refused before a worker starts.
         ("train", "batch_size", 10**9, "must be less than or equal to 65536, got 1000000000"),
         ("decode", "num_beams", 10**6, "must be less than or equal to 1000, got 1000000"),
         ("decode", "num_samples", 10**6, "must be less than or equal to 10000, got 1000000"),
@@ -60,16 +60,16 @@ def test_missing_sections_and_fields_are_named():
         ("decode", "top_p", 1.5, "must be less than or equal to 1, got 1.5"),
     ],
 )
-def test_every_field_holds_its_rule(section, name, value, rule):
+def test_every_field_enforces_its_rule(section, name, value, rule):
     raw = MINIMAL | {section: {**MINIMAL.get(section, {}), name: value}}
     assert faults(Profile, raw) == [f"my.yaml: {section}.{name}: {rule}"]
 
 
-def test_a_whole_number_is_a_real_one():
+def test_a_whole_number_is_accepted_as_a_real_one():
     assert make_profile(train={"learning_rate": 1}).train.learning_rate == 1.0
 
 
-def test_every_fault_is_told_at_once():
+def test_every_fault_is_reported_at_once():
     raw = {
         "student": {"source": "mini", "name": "x"},
         "data": {"source": "mini-nli", "num_train": 0},
@@ -96,11 +96,11 @@ def test_a_fraction_must_leave_an_example():
         "my.yaml: data.train_fraction: must leave at least one of 4 examples, got 0.1"
     ]
     assert make_profile(data={"num_train": 4, "train_fraction": 0.2}).data.num_train == 4
-    # How many a whole source holds is known only when it is read.
+    # The number of examples in a whole source is known only when it is read.
     assert make_profile(data={"num_train": None, "train_fraction": 1e-6}).data.num_train is None
 
 
-def test_profiles_do_not_change():
+def test_profiles_are_immutable():
     profile = make_profile()
     with pytest.raises(ValidationError, match="frozen"):
         profile.train.num_epochs = 5
@@ -157,7 +157,7 @@ def test_directories_that_exist_become_absolute(tmp_path, monkeypatch):
         assert Data(source=written).source == str(tmp_path / "flan")
 
 
-def test_built_ins_and_hub_ids_stay_as_they_are(tmp_path, monkeypatch):
+def test_built_ins_and_hub_ids_are_not_changed(tmp_path, monkeypatch):
     for name in ("mini", "mini-nli"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path)
@@ -165,5 +165,5 @@ def test_built_ins_and_hub_ids_stay_as_they_are(tmp_path, monkeypatch):
         assert absolute_source(name) == name
 
 
-def test_a_home_that_nobody_has_is_no_directory():
+def test_the_home_of_an_unknown_user_is_not_a_directory():
     assert absolute_source("~nobody-has-this-name/student") == "~nobody-has-this-name/student"

@@ -1,4 +1,4 @@
-"""Secrets do not reach messages."""
+"""Messages do not contain secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 
 @pytest.fixture(autouse=True)
 def forgotten(monkeypatch):
-    """What this process was told to hide before is of no matter."""
+    """Forget the secrets that earlier tests registered."""
     monkeypatch.setattr(redaction, "_told", set())
 
 
@@ -34,7 +34,7 @@ def forgotten(monkeypatch):
         "DB_PASSWORD",
     ],
 )
-def test_what_the_environment_holds_is_hidden(monkeypatch, name):
+def test_secrets_in_the_environment_are_hidden(monkeypatch, name):
     monkeypatch.setenv(name, SECRET)
     assert redacted(f"got {SECRET!r}; and {SECRET}") == "got '***'; and ***"
 
@@ -46,7 +46,7 @@ def test_each_line_of_a_secret_is_hidden(monkeypatch):
     assert "second-line" not in shown
 
 
-def test_names_of_files_and_short_words_stay(monkeypatch, tmp_path):
+def test_file_names_and_short_words_are_not_hidden(monkeypatch, tmp_path):
     (tmp_path / "key.json").touch()
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/home/me/.ray/auth_token")
@@ -74,12 +74,12 @@ def test_passwords_in_uris_and_headers_are_hidden(text, shown):
     assert redacted(text) == shown
 
 
-def test_what_was_read_from_a_file_is_hidden():
+def test_a_registered_secret_is_hidden():
     keep_secret(SECRET)
     assert redacted(SECRET) == "***"
 
 
-def test_what_a_uri_holds_is_hidden_wherever_it_is_quoted():
+def test_a_uris_password_is_hidden_outside_of_it_too():
     redaction.keep_secrets_of("sftp://user:p%40ssword@host/x?sig=abcdef")
     assert redacted('bucket "user:p@ssword" of abcdef') == 'bucket "user:***" of ***'
 

@@ -26,7 +26,7 @@ PROFILE_VALIDATOR = Draft202012Validator(profile_schema())
 
 
 def read(text):
-    """The YAML as our files are read, where 5e-5 is a number."""
+    """Return the content of the YAML, read like our files, in which 5e-5 is a number."""
     return parse_yaml(text)
 
 
@@ -36,7 +36,7 @@ def study(**changes):
 
 
 def plan(raw):
-    """The study's domains over a profile, where it is valid to the last value."""
+    """Return the study's domains on a profile, after checking all of their values."""
     ready = resolved(Study.model_validate(raw))
     return domains(ready.study, ready.profile)
 
@@ -48,7 +48,7 @@ def vary(name, domain):
     return study(vary={name: domain})
 
 
-def test_the_schema_files_are_what_the_models_say():
+def test_the_schema_files_are_up_to_date():
     for path, text in schema_texts().items():
         assert path.read_text(encoding="utf-8") == text, "run python -m tune_distill.spec.schema"
     assert {path.name for path in schema_texts()} == {"study.schema.json", "profile.schema.json"}
@@ -62,7 +62,7 @@ def test_main_writes_both(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("wrote ") == 2
 
 
-def test_both_are_schemas():
+def test_both_files_are_valid_schemas():
     Draft202012Validator.check_schema(study_schema())
     Draft202012Validator.check_schema(profile_schema())
 
@@ -140,7 +140,7 @@ def test_studies_that_are_accepted(raw):
 )
 def test_studies_that_are_refused(raw):
     assert not STUDY_VALIDATOR.is_valid(raw)
-    # An editor must not mark what runs.
+    # The models refuse these studies too, so an editor marks no valid study.
     with pytest.raises((ValidationError, StudyFileError)):
         plan(raw)
 

@@ -34,7 +34,7 @@ def random_study(vary, num_samples, seed=0):
     return make_study(vary, search={"method": "random", "num_samples": num_samples, "seed": seed})
 
 
-def test_with_fields_sets_fields_and_leaves_the_profile_alone():
+def test_with_fields_sets_fields_in_a_copy():
     profile = make_profile()
     changed = with_fields(profile, {"train.num_epochs": 1, "data.num_train": None}, "here")
     assert (changed.train.num_epochs, changed.data.num_train) == (1, None)
@@ -50,7 +50,7 @@ def test_profiles_share_the_sections_that_are_not_set():
         assert getattr(changed, section) is getattr(profile, section)
 
 
-def test_with_fields_tells_every_unknown_field():
+def test_with_fields_reports_every_unknown_field():
     with pytest.raises(StudyFileError) as caught:
         with_fields(make_profile(), {"train.epochs": 1, "learning_rate": 1, "train": 2}, "--set")
     assert lines_of(caught)[:2] == [
@@ -62,7 +62,7 @@ def test_with_fields_tells_every_unknown_field():
     )
 
 
-def test_with_fields_tells_every_faulty_value():
+def test_with_fields_reports_every_invalid_value():
     fields = {"train.learning_rate": -1e-3, "train.num_epochs": "3", "decode.top_p": 0.5}
     with pytest.raises(StudyFileError) as caught:
         with_fields(make_profile(), fields, "--set")
@@ -72,7 +72,7 @@ def test_with_fields_tells_every_faulty_value():
     ]
 
 
-def test_the_user_s_fields_win_over_the_study_s_and_those_over_the_profile_s():
+def test_the_user_s_fields_override_the_study_s_and_those_the_profile_s():
     study = make_study(
         overrides={"train.num_epochs": 5, "train.batch_size": 32, "train.eval_steps": 9},
         profile_overrides={"mini": {"train.batch_size": 64, "train.eval_steps": 8}},
@@ -82,13 +82,13 @@ def test_the_user_s_fields_win_over_the_study_s_and_those_over_the_profile_s():
     assert (train.num_epochs, train.batch_size, train.eval_steps) == (5, 64, 7)
 
 
-def test_profile_overrides_hold_for_one_profile_only():
+def test_profile_overrides_apply_to_one_profile_only():
     study = make_study(profile_overrides={"mini": {"data.num_train": 77}})
     assert study_profile(study, "mini", make_profile(), {}).data.num_train == 77
     assert study_profile(study, "notebook", make_profile(), {}).data.num_train == 100
 
 
-def test_what_a_study_varies_cannot_be_set():
+def test_varied_fields_cannot_be_set():
     study = make_study({"strategy": CASES, "train.label_smoothing": [0.0, 0.1]})
     chosen = {"train.label_smoothing": 0.2, "decode.num_beams": 3, "train.num_epochs": 1}
     with pytest.raises(StudyFileError) as caught:
@@ -100,7 +100,7 @@ def test_what_a_study_varies_cannot_be_set():
     ]
 
 
-def test_faults_of_all_overrides_over_a_profile_are_told_at_once():
+def test_faults_of_all_overrides_are_reported_at_once():
     study = make_study(
         overrides={"data.train_fraction": 0.001},
         profile_overrides={"mini": {"data.train_fraction": 0.002}},
@@ -142,7 +142,7 @@ def test_factors_need_a_number_to_multiply(path, data, default):
     )
 
 
-def test_every_value_outside_its_field_s_rule_is_told():
+def test_every_invalid_value_of_a_domain_is_reported():
     vary = {
         "train.label_smoothing": [0.0, 1.0, -0.1],
         "train.learning_rate": {"type": "uniform", "low": -1, "high": 1},
@@ -164,7 +164,7 @@ def test_every_value_outside_its_field_s_rule_is_told():
     ]
 
 
-def test_factors_that_the_profile_takes_outside_a_field_s_rule_are_told():
+def test_factors_that_scale_to_invalid_values_are_reported():
     vary = {"train.label_smoothing": {**FACTORS, "low": 0.5, "high": 20}}
     with pytest.raises(StudyFileError) as caught:
         domains(random_study(vary, 3), make_profile(train={"label_smoothing": 0.1}))
@@ -199,7 +199,7 @@ def test_a_grid_is_every_combination_in_the_order_written():
     )
 
 
-def test_a_setting_of_a_point():
+def test_a_setting_holds_the_values_of_its_point():
     study = make_study({"student.source": ["a", "b"], "strategy": CASES})
     space = domains(study, make_profile())
     assert setting(study, space, {"student.source": "b", "strategy": "greedy"}) == Setting(
@@ -248,7 +248,7 @@ def test_another_seed_draws_other_settings():
     }
 
 
-def test_random_draws_stop_where_a_small_space_ends():
+def test_random_draws_stop_when_a_small_space_is_exhausted():
     points = settings(random_study({"train.batch_size": [4, 8, 16]}, 50), make_profile())
     assert sorted(point.fields["train.batch_size"] for point in points) == [4, 8, 16]
 
@@ -302,7 +302,7 @@ MIXED = {
 }
 
 
-def test_a_baseline_is_the_studys_where_it_says_and_the_profiles_elsewhere():
+def test_a_baseline_has_the_studys_values_and_otherwise_the_profiles():
     study = make_study(
         MIXED,
         search={"method": "random", "num_samples": 2},
@@ -326,11 +326,11 @@ def test_a_baseline_is_the_studys_where_it_says_and_the_profiles_elsewhere():
             "student.revision": None,
         },
     )
-    # A range's values are real numbers, however the file writes them: trials are named by them.
+    # A range's values are floats in any notation, because trials are named after them.
     assert repr(found.values["warmup_fraction"]) == "0.0"
 
 
-def test_a_baseline_is_written_as_the_domain_writes_it():
+def test_a_baseline_has_the_domains_notation():
     study = make_study({"train.weight_decay": [0, 1]}, baseline={"train.weight_decay": 1.0})
     own = make_study({"train.weight_decay": [0, 1]})
     for each in (study, own):
@@ -338,7 +338,7 @@ def test_a_baseline_is_written_as_the_domain_writes_it():
         assert repr(found.values["weight_decay"]) == "1"
 
 
-def test_a_baseline_of_case_names_is_that_case_though_another_is_like_the_profile():
+def test_a_named_case_is_the_baseline_even_if_another_equals_the_profile():
     cases = {"plain": {"train.num_epochs": 3}, "same": {"train.num_epochs": 3}}
     vary = {"how": {"type": "cases", "cases": cases}}
     assert baseline(make_study(vary), make_profile()).values == {"how": "plain"}
@@ -346,7 +346,7 @@ def test_a_baseline_of_case_names_is_that_case_though_another_is_like_the_profil
     assert baseline(chosen, make_profile()).values == {"how": "same"}
 
 
-def test_a_directory_is_the_profiles_own_however_it_is_written(tmp_path, monkeypatch):
+def test_a_directory_equals_the_profiles_in_any_notation(tmp_path, monkeypatch):
     (tmp_path / "ours").mkdir()
     monkeypatch.chdir(tmp_path)
     study = make_study({"data.source": ["mini-nli", "./ours"]})
@@ -365,12 +365,12 @@ def test_a_directory_is_the_profiles_own_however_it_is_written(tmp_path, monkeyp
         {"train.label_smoothing": [0.0, 0.1], "train.batch_size": [8, 32]},
     ],
 )
-def test_without_the_profiles_value_in_some_domain_there_is_no_baseline(vary):
+def test_there_is_no_baseline_if_a_domain_lacks_the_profiles_value(vary):
     study = make_study(vary, search={"method": "random", "num_samples": 2})
     assert baseline(study, make_profile()) is None
 
 
-def test_a_baseline_outside_the_scaled_range_is_told_with_the_profile():
+def test_a_baseline_outside_the_scaled_range_is_reported_with_the_profile():
     study = make_study(
         {"train.learning_rate": FACTORS},
         search={"method": "random", "num_samples": 2},

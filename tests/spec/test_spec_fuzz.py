@@ -1,6 +1,6 @@
-"""Any study or profile file is accepted or refused, soon and in a few lines.
+"""Every study or profile file is accepted or refused, quickly and in a few lines.
 
-What breaks for a user otherwise: a traceback, a command that hangs, or a terminal full of text.
+If these tests fail, a file leads to a traceback, a command that hangs, or a terminal full of text.
 """
 
 import resource
@@ -66,7 +66,7 @@ many = st.builds(
 
 @st.composite
 def changed(draw):
-    """A shipped file with one key given another value, another one, or a piece cut or put in."""
+    """Return a shipped file after a change of a value or a key, a cut, or an insertion."""
     text = draw(st.sampled_from(SHIPPED))
     raw = yaml.safe_load(text)
     way = draw(st.sampled_from(["value", "key", "cut", "insert"]))
@@ -91,14 +91,14 @@ texts = st.one_of(
 ).map(lambda text: text[: 2**16])
 
 
-# Of a failing file that is printed whole.
+# Hypothesis warns when it prints a large file that failed.
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 
 @pytest.mark.parametrize("kind", ["study", "profile"])
 @settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(text=texts)
-def test_a_file_is_accepted_or_refused_soon_and_in_a_few_lines(kind, text, tmp_path_factory):
+def test_a_file_is_accepted_or_refused_quickly_and_briefly(kind, text, tmp_path_factory):
     check(kind, text, tmp_path_factory.getbasetemp() / f"fuzzed-{kind}.yaml")
 
 
@@ -106,14 +106,14 @@ def test_a_file_is_accepted_or_refused_soon_and_in_a_few_lines(kind, text, tmp_p
 @pytest.mark.parametrize("kind", ["study", "profile"])
 @settings(max_examples=1000, suppress_health_check=list(HealthCheck))
 @given(text=texts)
-def test_two_thousand_files_are(kind, text, tmp_path_factory):
+def test_two_thousand_files_are_accepted_or_refused_quickly(kind, text, tmp_path_factory):
     check(kind, text, tmp_path_factory.getbasetemp() / f"fuzzed-{kind}.yaml")
 
 
 def check(kind: str, text: str, path: Path) -> None:
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     arguments = [str(path)] if kind == "study" else ["smoothing", "--profile", str(path)]
-    # Of this process alone: other tests may have the processor meanwhile.
+    # CPU time of this process, because other tests may use the processor meanwhile.
     started_s, memory = time.process_time(), _most_memory()
     message = "accepted"
     try:

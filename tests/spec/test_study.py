@@ -27,7 +27,7 @@ def test_a_study_needs_a_name_a_question_and_something_to_vary():
 
 
 @pytest.mark.parametrize("name", ["", ".hidden", "a/b", "a b", "-x", "a\n", "ä"])
-def test_a_name_must_do_as_a_folder(name):
+def test_a_name_must_be_valid_as_a_folders_name(name):
     told = study_faults(name=name)
     assert told == [
         "my.yaml: name: must be 1 to 100 letters, digits, _ and -, the first a letter or digit, "
@@ -93,7 +93,7 @@ def test_the_name_of_cases_is_a_plain_word():
     ]
 
 
-def test_the_name_of_cases_is_no_column_of_every_table():
+def test_the_name_of_cases_is_not_a_column_of_every_table():
     assert study_faults({"state": CASES}) == [
         "my.yaml: vary.state: the name of cases must not be a column that every table has, "
         "got 'state'; rename it"
@@ -147,7 +147,7 @@ def test_a_scheduler_needs_a_metric_that_training_reports():
     make_study(scheduler={"type": "asha"}, metric={"name": "eval_loss", "mode": "min"})
 
 
-def test_a_grid_with_a_range_and_a_scheduler_is_told_both():
+def test_both_faults_of_a_grid_with_a_range_and_a_scheduler_are_reported():
     told = study_faults({"train.learning_rate": RANGE}, scheduler={"type": "asha"})
     assert [line.split(":")[1].strip() for line in told] == [
         "vary.train.learning_rate",
@@ -162,7 +162,7 @@ def test_losses_are_minimised_and_scores_maximised():
     assert study_faults(metric={"name": "rougeL", "mode": "min"}) == [
         "my.yaml: metric.mode: of rougeL must be max, got min"
     ]
-    # The default mode fits only scores: a loss says its own.
+    # The default mode is for scores, so a loss must state its mode.
     assert study_faults(metric={"name": "eval_loss"}) != []
 
 
@@ -185,7 +185,7 @@ def test_metrics_are_columns_of_the_trials_table():
         ),
     ],
 )
-def test_what_a_faulty_scheduler_is_told(settings, told):
+def test_the_faults_of_an_invalid_scheduler(settings, told):
     metric = {"name": "eval_loss", "mode": "min"}
     assert study_faults(SMOOTHING, scheduler=settings, metric=metric) == [f"my.yaml: {told}"]
 
@@ -219,7 +219,7 @@ def test_a_baseline_names_some_of_what_varies():
     assert make_study().baseline == {}
 
 
-def test_every_fault_of_a_baseline_is_told():
+def test_every_fault_of_a_baseline_is_reported():
     told = study_faults(
         VARIED,
         search=RANDOM,
@@ -228,7 +228,7 @@ def test_every_fault_of_a_baseline_is_told():
             "train.num_epochs": 2,
             "train.label_smoothing": 0.2,
             "train.learning_rate": 1.0,
-            # Factors: what is in range depends on the profile.
+            # For factors, the range depends on the profile.
             "train.weight_decay": 5.0,
             "train.learing_rate": 1e-3,
             "train.batch_size": 4,

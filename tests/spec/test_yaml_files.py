@@ -45,14 +45,14 @@ def write(tmp_path):
 
 
 def refused(path, model=Study):
-    """The lines of what a user reads about a file, without its name."""
+    """Return the lines that a user reads about a file, without its name."""
     with pytest.raises(StudyFileError) as caught:
         read_model(path, model)
     assert all(line.startswith(f"{path}: ") for line in lines_of(caught))
     return [line.removeprefix(f"{path}: ") for line in lines_of(caught)]
 
 
-def test_the_shipped_studies_stand_in_running_order():
+def test_the_shipped_studies_are_in_running_order():
     assert shipped_studies() == list(STUDY_ORDER)
     assert shipped_profiles() == ["esnli", "mini", "notebook"]
     for name in shipped_studies():
@@ -66,13 +66,13 @@ def test_a_study_is_found_by_name_before_any_file(tmp_path, monkeypatch, write):
     assert load_study("./smoothing").name == "mine"
 
 
-def test_the_user_s_home_may_be_written_short(tmp_path, monkeypatch, write):
+def test_a_tilde_stands_for_the_user_s_home(tmp_path, monkeypatch, write):
     write(STUDY)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert load_study("~/my.yaml").name == "mine"
 
 
-def test_an_unknown_name_gets_the_nearest_or_all():
+def test_an_unknown_name_is_answered_with_the_nearest_or_all():
     with pytest.raises(StudyFileError) as caught:
         load_study("smothing")
     assert str(caught.value) == "smothing: no such study; did you mean 'smoothing'?"
@@ -82,7 +82,7 @@ def test_an_unknown_name_gets_the_nearest_or_all():
 
 
 @pytest.mark.parametrize("name", ["gone.yaml", "gone.yml", "./smoothing2", "/no/where"])
-def test_an_unknown_path_gets_the_shipped_names(name):
+def test_an_unknown_path_is_answered_with_the_shipped_names(name):
     with pytest.raises(StudyFileError) as caught:
         load_study(name)
     shipped = ", ".join(STUDY_ORDER)
@@ -119,7 +119,7 @@ def test_merged_mappings_are_not_repeated_keys(write):
         ("a: !!python/object/apply:os.getcwd []", None),
     ],
 )
-def test_what_is_no_yaml_is_told_in_one_line(write, text, told):
+def test_invalid_yaml_is_reported_in_one_line(write, text, told):
     lines = refused(write(text))
     assert len(lines) == 1
     assert lines[0].startswith("must be valid YAML, got ")
@@ -162,7 +162,7 @@ def test_a_file_must_be_readable(tmp_path):
     assert line.startswith("must be a readable text file, got [Errno 21] Is a directory")
 
 
-def test_all_faults_of_a_file_are_told_at_once(write):
+def test_all_faults_of_a_file_are_reported_at_once(write):
     text = """\
 name: my study
 vary:
@@ -223,7 +223,7 @@ ELSEWHERE = make_profile(
 
 
 def same_again(original, tmp_path):
-    """The dumped study over another profile, after asserting that it plans the same trials."""
+    """Return the dumped study on another profile, after checking that it plans the same trials."""
     path = tmp_path / "study.yaml"
     path.write_text(dump_study(original), encoding="utf-8")
     loaded = read_model(path, Study)
@@ -277,7 +277,7 @@ def test_a_dumped_baseline_is_kept(tmp_path):
     original = resolved(study)
     again = same_again(original, tmp_path)
     assert again.study.baseline == study.baseline
-    # Over another profile too, because the dump holds the rest of it.
+    # This holds on another profile too, because the dump contains all fields.
     assert baseline(again.study, again.profile) == baseline(study, original.profile)
     assert baseline(again.study, again.profile).values["batch_size"] == 16
 

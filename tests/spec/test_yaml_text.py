@@ -1,4 +1,4 @@
-"""What YAML may stand for: a small file must neither hang the command nor fill its memory."""
+"""Limits on YAML: a small file must neither hang the command nor exhaust its memory."""
 
 import pytest
 import yaml
@@ -13,7 +13,7 @@ def told(text):
 
 
 def nested(use, levels, width):
-    """Mappings or lists, each of which names the one before it `width` times."""
+    """Return nested mappings or lists, each with `width` aliases of the one before it."""
     lines = ["l0: &l0 {a: 1}" if use == "<<" else "l0: &l0 [1]"]
     for level in range(1, levels):
         aliases = ", ".join([f"*l{level - 1}"] * width)
@@ -29,7 +29,7 @@ def test_aliases_count_as_often_as_they_are_used(use):
     assert parse_yaml(nested(use, 4, 3))["l1"] == ({"a": 1} if use == "<<" else [[1]] * 3)
 
 
-def test_an_alias_inside_of_what_it_names_is_refused():
+def test_an_alias_inside_its_own_target_is_refused():
     assert told("a: &a [*a]").startswith("an alias must not stand inside of what it names")
     assert told("&a {b: *a}").startswith("an alias must not stand inside of what it names")
 
@@ -55,7 +55,7 @@ def test_a_text_that_no_file_can_hold_is_refused():
     assert told('a: "\\ud800"').startswith("a text must be Unicode, without lone surrogates")
 
 
-def test_a_text_may_be_marked_as_one():
+def test_a_text_may_be_tagged_as_a_text():
     assert parse_yaml("a: !!str 12\nb: 12") == {"a": "12", "b": 12}
 
 
@@ -69,24 +69,24 @@ def test_a_text_may_be_marked_as_one():
         ("1.", 1.0),
         (".5", 0.5),
         ("1e9999", float("inf")),
-        # As editors read them, whose YAML is 1.2.
+        # Read like in editors, which follow YAML 1.2.
         ("010", "010"),
         ("1:30", "1:30"),
         ("2024-12-24", "2024-12-24"),
-        # More than fits a table's whole number.
+        # Too large for a table's 64-bit integer.
         ("9" * 19, "9" * 19),
         ("0x" + "f" * 20000, "0x" + "f" * 20000),
-        # A minute, while digits could be split in more ways than one.
+        # These took a minute when the pattern could match digits in several ways.
         ("1" * 40_000, "1" * 40_000),
         ("1_1" * 20_000 + ".x", "1_1" * 20_000 + ".x"),
     ],
 )
-def test_what_is_a_number(text, value):
+def test_numbers_and_texts_that_look_like_numbers(text, value):
     assert parse_yaml(text) == value
     assert type(parse_yaml(text)) is type(value)
 
 
-def test_values_are_merged_from_one_place():
+def test_a_mapping_has_one_merge_key():
     text = "{<<: {a: 1}, <<: {a: 2}}"
     assert told(text).startswith("key '<<' stands twice")
 

@@ -1,4 +1,4 @@
-"""Where Ray looks for a token: a home of the test's own."""
+"""Fixtures: a temporary home, in which Ray looks for a token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """A home without a token, in an environment that says nothing of Ray."""
+    """Return a home without a token, in an environment without variables of Ray."""
     for name in os.environ:
         if name.startswith("RAY_"):
             monkeypatch.delenv(name)
@@ -19,6 +19,6 @@ def home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def default(home):
-    """Where a copied token lies."""
+    """Return the default path of a token."""
     (home / ".ray").mkdir()
     return home / ".ray" / "auth_token"

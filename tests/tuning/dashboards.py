@@ -1,4 +1,4 @@
-"""Servers on loopback that answer as Ray's dashboard does."""
+"""Servers on loopback that answer like Ray's dashboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens: found as Ray finds them, shown to whom asks, and never turned off."""
+"""Token authentication: a token is sent only where it is required, and never turned off."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SECRET = "c0ffee" * 8
 
 @contextmanager
 def dashboard(secret=None, status=200, content=b'{"ray_version": "2.60.0"}', location=None):
-    """A server that answers as Ray's does; yields its URL and the tokens that it was shown."""
+    """Run a server that answers like Ray's; yield its URL and the tokens that it received."""
     shown = []
 
     class Answers(http.server.BaseHTTPRequestHandler):
@@ -51,7 +51,7 @@ def dashboard(secret=None, status=200, content=b'{"ray_version": "2.60.0"}', loc
 
 @contextmanager
 def dripping():
-    """A server whose answer goes on for ever, a byte at a time; yields its URL."""
+    """Run a server that answers with one byte at a time for ever; yield its URL."""
     ended = threading.Event()
 
     class Drips(http.server.BaseHTTPRequestHandler):
@@ -77,13 +77,13 @@ def dripping():
 
 
 class TestDashboard:
-    def test_one_that_asks_for_none_is_shown_none(self, default):
+    def test_no_token_is_sent_if_none_is_required(self, default):
         default.write_text(SECRET)
         with dashboard() as (url, shown):
             assert dashboard_headers(url) == {}
         assert shown == [None]
 
-    def test_one_that_asks_is_shown_the_token(self, default):
+    def test_a_required_token_is_sent(self, default):
         default.write_text(f"{SECRET}\n")
         with dashboard(SECRET) as (url, shown):
             assert dashboard_headers(url) == {"authorization": f"Bearer {SECRET}"}
@@ -98,7 +98,7 @@ class TestDashboard:
             "~/.ray/auth_token here, or set RAY_AUTH_TOKEN_PATH to the full path of a copy"
         )
 
-    def test_a_wrong_token_is_said_to_be_wrong_and_not_told(self, monkeypatch):
+    def test_a_wrong_token_is_reported_without_its_text(self, monkeypatch):
         monkeypatch.setenv("RAY_AUTH_TOKEN", "not-the-secret")
         with dashboard(SECRET) as (url, _), pytest.raises(ClusterError) as caught:
             dashboard_headers(url)
@@ -128,7 +128,7 @@ class TestDashboard:
         "content",
         [b"[" * 60_000, b'{"ray_version": ' * 4000, b"{" + b" " * 10**7 + b"}", b"null", b"\xff"],
     )
-    def test_an_answer_of_any_form_and_size_is_one_message(self, content):
+    def test_a_strange_answer_is_one_message(self, content):
         with dashboard(content=content) as (url, _), pytest.raises(ClusterError) as caught:
             dashboard_headers(url)
         assert str(caught.value).startswith(
@@ -136,17 +136,17 @@ class TestDashboard:
         )
         assert len(str(caught.value)) < 500
 
-    def test_an_answer_that_never_ends_is_not_waited_for(self, monkeypatch):
+    def test_an_endless_answer_is_given_up(self, monkeypatch):
         monkeypatch.setattr(access, "_TIMEOUT_S", 0.3)
         with dripping() as url, pytest.raises(ClusterError, match="from something else"):
             dashboard_headers(url)
 
     @pytest.mark.parametrize("port", ["999999", "x", "-1"])
-    def test_a_url_that_cannot_be_is_one_message(self, port):
+    def test_an_invalid_url_is_one_message(self, port):
         with pytest.raises(ClusterError, match="must answer at http://127"):
             dashboard_headers(f"http://127.0.0.1:{port}")
 
-    def test_a_token_of_two_lines_is_told_and_not_shown(self, monkeypatch):
+    def test_a_token_of_two_lines_is_refused_without_its_text(self, monkeypatch):
         monkeypatch.setenv("RAY_AUTH_TOKEN", f"{SECRET}\nsecond-secret-line")
         with dashboard(SECRET) as (url, shown), pytest.raises(ClusterError) as caught:
             dashboard_headers(url)
@@ -156,28 +156,28 @@ class TestDashboard:
         assert SECRET not in told
         assert "second-secret-line" not in told
 
-    def test_nothing_there_is_said(self):
+    def test_a_port_without_a_server_is_reported(self):
         with socket.socket() as closed:
             closed.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{closed.getsockname()[1]}"
             with pytest.raises(ClusterError, match=f"must answer at {url}, got: .*refused; check"):
                 dashboard_headers(url)
 
-    def test_silence_is_said(self, monkeypatch):
+    def test_a_silent_server_is_reported(self, monkeypatch):
         monkeypatch.setattr(access, "_TIMEOUT_S", 0.2)
         with socket.create_server(("127.0.0.1", 0)) as silent:
             url = f"http://127.0.0.1:{silent.getsockname()[1]}"
             with pytest.raises(ClusterError, match=f"must answer at {url}, got: timed out; check"):
                 dashboard_headers(url)
 
-    def test_what_speaks_no_http_is_not_quoted(self):
+    def test_an_answer_that_is_not_http_is_not_quoted(self):
         with head() as address, pytest.raises(ClusterError, match="got: an answer that is no HTTP"):
             dashboard_headers(f"http://{address}")
 
 
 @contextmanager
 def head(secret=None, host="127.0.0.1"):
-    """A server that answers as a head's GCS does; yields its HOST:PORT."""
+    """Run a server that answers like a head's GCS; yield its HOST:PORT."""
 
     def check_alive(request, context):
         shown = dict(context.invocation_metadata()).get("authorization")
@@ -200,14 +200,14 @@ def head(secret=None, host="127.0.0.1"):
 
 @pytest.fixture
 def authenticated(monkeypatch):
-    """Whether authentication was turned on, which in this process must stay as it is."""
+    """Return the calls that turn authentication on, which must not happen in this process."""
     calls = []
     monkeypatch.setattr(access, "_authenticate", lambda: calls.append(True))
     return calls
 
 
 class TestJoining:
-    def test_one_that_asks_for_none_is_joined_without(self, default, authenticated):
+    def test_a_cluster_without_authentication_is_joined_without_it(self, default, authenticated):
         default.write_text(SECRET)
         with head() as address:
             assert let_in(address) == address
@@ -215,7 +215,7 @@ class TestJoining:
         assert "RAY_AUTH_MODE" not in os.environ
 
     @pytest.mark.parametrize("mode", [None, "token", "TOKEN"])
-    def test_one_that_asks_is_joined_with_the_token(
+    def test_a_cluster_with_authentication_is_joined_with_the_token(
         self, default, authenticated, monkeypatch, mode
     ):
         default.write_text(f"{SECRET}\n")
@@ -230,7 +230,7 @@ class TestJoining:
             let_in(address)
         assert authenticated == []
 
-    def test_a_wrong_token_is_said_to_be_wrong(self, default, authenticated):
+    def test_a_wrong_token_is_reported(self, default, authenticated):
         default.write_text("another")
         with (
             head(SECRET) as address,
@@ -239,7 +239,7 @@ class TestJoining:
             let_in(address)
         assert authenticated == []
 
-    def test_authentication_that_was_turned_off_is_left_to_the_user(
+    def test_authentication_that_the_user_turned_off_stays_off(
         self, default, authenticated, monkeypatch
     ):
         default.write_text(SECRET)
@@ -249,7 +249,7 @@ class TestJoining:
         assert os.environ["RAY_AUTH_MODE"] == "disabled"
         assert authenticated == []
 
-    def test_authentication_that_was_turned_on_is_not_turned_off(self, default, monkeypatch):
+    def test_authentication_that_the_user_turned_on_stays_on(self, default, monkeypatch):
         default.write_text(SECRET)
         monkeypatch.setenv("RAY_AUTH_MODE", "token")
         with head() as address, pytest.raises(ClusterError, match="unset RAY_AUTH_MODE"):
@@ -262,25 +262,25 @@ class TestJoining:
             with pytest.raises(ClusterError, match="got UNAVAILABLE; name its"):
                 let_in(address)
 
-    def test_with_certificates_ray_settings_count(self, monkeypatch, authenticated):
+    def test_with_certificates_rays_own_settings_count(self, monkeypatch, authenticated):
         monkeypatch.setenv("RAY_USE_TLS", "1")
         with socket.create_server(("127.0.0.1", 0)) as silent:
             let_in(f"127.0.0.1:{silent.getsockname()[1]}")
         assert authenticated == []
 
-    def test_auto_is_where_ray_says(self, monkeypatch):
-        # Ray takes 127.0.0.1 for this machine's own address.
+    def test_auto_is_rays_own_address(self, monkeypatch):
+        # Ray replaces 127.0.0.1 by this machine's address.
         with head(host="127.0.0.2") as address:
             monkeypatch.setenv("RAY_ADDRESS", address)
             assert let_in("auto") == address
 
-    def test_auto_that_leads_nowhere_is_said(self, monkeypatch):
+    def test_auto_without_a_cluster_is_reported(self, monkeypatch):
         monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.2:8265")
         with pytest.raises(ClusterError, match=r"^--address: "):
             let_in("auto")
 
     @pytest.mark.parametrize("address", ["head", "local", "http://head", ":6379"])
-    def test_what_is_no_address_is_said(self, address):
+    def test_an_invalid_address_is_reported(self, address):
         with pytest.raises(ClusterError) as caught:
             let_in(address)
         assert str(caught.value) == f"--address: must be HOST:PORT or 'auto', got {address!r}"

@@ -1,4 +1,4 @@
-"""Whether Ray runs, found out from processes and sockets, without Ray."""
+"""Checks from processes and sockets that Ray still runs, tested without Ray."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tune_distill.tuning.keeper import StartError, kept
 
 
 def started(folder: Path, name: str) -> subprocess.Popen[bytes]:
-    """A child whose program has this name, as Ray's processes have theirs."""
+    """Start a child process whose program has this name, like one of Ray's."""
     program = folder / name
     if not program.exists():
         program.symlink_to("/bin/sleep")
@@ -26,16 +26,16 @@ def started(folder: Path, name: str) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
-def test_a_process_that_ray_needs_is_missed_when_it_is_killed(tmp_path, name):
+def test_the_death_of_an_essential_process_is_noticed(tmp_path, name):
     earlier = started(tmp_path, name)
     processes = OwnProcesses(tmp_path)
     child = started(tmp_path, name)
-    # Until it is the program of its name, it is a copy of this one.
+    # Right after the fork, the child still has this process's name.
     comm = Path(f"/proc/{child.pid}/comm")
     wait_until(lambda: comm.read_text().strip() == name, "the child's program")
     try:
         assert processes.ended() is None
-        # Of another Ray.
+        # This process belongs to another Ray.
         earlier.kill()
         earlier.wait()
         assert processes.ended() is None
@@ -45,11 +45,11 @@ def test_a_process_that_ray_needs_is_missed_when_it_is_killed(tmp_path, name):
     finally:
         child.kill()
         child.wait()
-    # Also when nothing is left of it.
+    # The process is missed even after it was reaped.
     assert processes.ended() == f"its process {name} (pid {child.pid}) has ended"
 
 
-def test_only_what_rays_package_runs_is_killed(tmp_path):
+def test_only_processes_of_rays_package_are_killed(tmp_path):
     package = tmp_path / "package"
     package.mkdir()
     processes = OwnProcesses(package)
@@ -64,7 +64,7 @@ def test_only_what_rays_package_runs_is_killed(tmp_path):
             child.wait()
 
 
-def test_a_head_is_lost_when_it_was_silent_for_half_a_minute():
+def test_a_head_is_lost_after_half_a_minute_of_silence():
     now_s = [0.0]
     with socket.create_server(("127.0.0.1", free_port())) as server:
         head = Head(f"127.0.0.1:{server.getsockname()[1]}", clock=lambda: now_s[0])
@@ -77,19 +77,19 @@ def test_a_head_is_lost_when_it_was_silent_for_half_a_minute():
 
 
 class Silent:
-    """A watch of a Ray that is well."""
+    """A watch of a Ray that runs."""
 
     def ended(self) -> str | None:
         return None
 
 
-def test_a_start_whose_process_dies_is_given_up_though_ray_waits_on(tmp_path):
+def test_a_start_is_given_up_if_a_process_dies_while_ray_waits(tmp_path):
     processes, waits = OwnProcesses(tmp_path), threading.Event()
 
     def start() -> None:
         child = started(tmp_path, "raylet")
         wait_until(lambda: Path(f"/proc/{child.pid}/comm").read_text() == "raylet\n", "a raylet")
-        # As a raylet that finds no place for its files.
+        # Like a raylet that finds no space for its files.
         os.kill(child.pid, signal.SIGKILL)
         waits.wait()
         child.wait()
@@ -103,7 +103,7 @@ def test_a_start_whose_process_dies_is_given_up_though_ray_waits_on(tmp_path):
     waits.set()
 
 
-def test_what_start_raises_is_raised_and_what_it_started_is_kept_and_ended(tmp_path):
+def test_errors_of_a_start_are_raised_and_a_started_ray_is_ended(tmp_path):
     processes, order = OwnProcesses(tmp_path), []
     with (
         pytest.raises(SystemExit),
@@ -146,8 +146,8 @@ print("collected")
 @pytest.mark.parametrize(
     ("keeps", "lines"), [(True, ["collected"]), (False, ["asks Ray", "collected"])]
 )
-def test_what_refers_to_a_lost_ray_is_not_destroyed(keeps, lines):
-    # Else the command waits for a dead gcs_server for ever, wherever garbage is collected.
+def test_objects_that_refer_to_a_lost_ray_are_not_destroyed(keeps, lines):
+    # If they were destroyed, the command would wait for a dead gcs_server for ever.
     script = HELD.format(keeps=keeps)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.stdout.split("\n")[:-1], done.stderr) == (lines, "")

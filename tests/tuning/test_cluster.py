@@ -1,4 +1,4 @@
-"""The study command on a real Ray: without undocumented names, not started, lost, and twice."""
+"""The study command on a real Ray that lacks undocumented names, fails to start, or is lost."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ SMALL = [
 ]
 
 EACH = [name.path for capability in CAPABILITIES for name in capability.names]
-# Each takes half a minute.
+# Each name takes half a minute.
 IN_TURN = EACH if os.environ.get("TUNE_DISTILL_PROOFS") == "all" else []
 
 
 def small_study(folder: Path, **environment: str) -> str:
-    """Run the small study in the folder; returns what it wrote to standard error."""
+    """Run the small study in the folder; return what it wrote to standard error."""
     with StudyProcess(folder, "smoothing", *SMALL, **(os.environ | environment)) as study:
         assert study.wait() == 0, study.report()
     return study.errors
@@ -46,7 +46,7 @@ def small_study(folder: Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The results of the small study with all that Ray has."""
+    """Return the results of the small study with all of Ray's names."""
     folder = tmp_path_factory.mktemp("plain")
     assert small_study(folder) == ""
     return folder / "results"
@@ -58,7 +58,7 @@ def test_a_study_completes_with_the_same_numbers_without_undocumented_names(
     missing: str, plain: Path, tmp_path: Path
 ) -> None:
     errors = small_study(tmp_path, **{SWITCH: missing}).splitlines()
-    # Once, and in the driver: names that this study does not use are not missed.
+    # Only the driver warns, once, and not about names that this study does not use.
     told = [line for line in errors if "so the study does without: " in line]
     assert len(told) <= 1
     assert errors == told
@@ -67,14 +67,14 @@ def test_a_study_completes_with_the_same_numbers_without_undocumented_names(
 
 
 def _of_other_commands() -> set[str]:
-    """Names that are used only where a cluster is joined, or a job submitted."""
+    """Return the names that are used only to join a cluster or submit a job."""
     words = ("canonicalize", "_raylet", "job_submission")
     return {path for path in EACH if any(word in path for word in words)}
 
 
 @pytest.mark.proof
 def test_a_worker_that_dies_is_recovered_by_tune_alone(tmp_path: Path) -> None:
-    # Without QUIET, Ray's own words about the death would stand among the lines of JSON.
+    # QUIET stays on, because Ray's own message would appear among the lines of JSON.
     missing = [name.path for each in CAPABILITIES if each != QUIET for name in each.names]
     environment = os.environ | {SWITCH: ",".join(missing)}
     with StudyProcess(tmp_path, "smoothing", *LONG, **environment) as study:
@@ -125,7 +125,7 @@ def test_a_ray_that_cannot_start_is_one_message(variable: str, value: str, tmp_p
     assert "Traceback" not in ended.stderr
 
 
-# Ray itself would wait 30 s for either.
+# Ray itself would wait 30 s for either process.
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
 @pytest.mark.proof
 def test_a_ray_that_dies_at_its_start_is_one_message(name: str, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_ray_that_dies_in_the_middle_ends_the_study_with_what_is_complete(
     with StudyProcess(tmp_path, "smoothing", *LONG, "--max-concurrent", "1") as study:
         study.wait_for(lambda event: event["event"] == "ended")
         event = study.wait_for(lambda event: event["event"] == "progressed")
-        # As nice as the command, which other programs do not outrun.
+        # Workers have the niceness of the command.
         assert _niceness(event["pid"]) == _niceness(0)
         os.kill(_of_ray(study, name)[0].pid, signal.SIGKILL)
         killed_s = time.monotonic()
@@ -167,7 +167,7 @@ def _has_begun(study: StudyProcess, name: str) -> bool:
 
 
 def _of_ray(study: StudyProcess, name: str) -> list[Process]:
-    """The study's child processes that run this program of Ray's."""
+    """Return the study's child processes that run this program of Ray's."""
     return [
         process
         for process in processes()

@@ -1,4 +1,4 @@
-"""Tokens: found as Ray finds them, and private."""
+"""Tokens: they are found like Ray finds them, and kept private."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("home")
 SECRET = "c0ffee" * 8
 
 
-def test_there_may_be_none():
+def test_there_may_be_no_token():
     assert find_token() is None
 
 
@@ -25,14 +25,14 @@ def test_a_copied_file_is_read_as_ray_reads_it(default, content):
     assert find_token() == Token(SECRET, str(default))
 
 
-def test_a_named_file_goes_before_the_copied_one(default, home, monkeypatch):
+def test_a_named_file_takes_precedence_over_the_default(default, home, monkeypatch):
     default.write_text("another")
     (home / "named").write_text(SECRET)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(home / "named"))
     assert find_token() == Token(SECRET, f"RAY_AUTH_TOKEN_PATH ({home / 'named'})")
 
 
-def test_the_variable_goes_before_all(default, monkeypatch):
+def test_the_variable_takes_precedence_over_files(default, monkeypatch):
     default.write_text("another")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(default))
     monkeypatch.setenv("RAY_AUTH_TOKEN", f" {SECRET}\n")
@@ -40,20 +40,20 @@ def test_the_variable_goes_before_all(default, monkeypatch):
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
-def test_a_blank_variable_is_none(default, monkeypatch, blank):
+def test_a_blank_variable_is_ignored(default, monkeypatch, blank):
     default.write_text(SECRET)
     monkeypatch.setenv("RAY_AUTH_TOKEN", blank)
     assert find_token() == Token(SECRET, str(default))
 
 
 @pytest.mark.parametrize("content", ["", "\n", " \n", f"\n{SECRET}"])
-def test_an_empty_file_is_named(default, content):
+def test_an_empty_file_is_refused(default, content):
     default.write_text(content)
     with pytest.raises(ClusterError, match="must hold a cluster's token in its first line"):
         find_token()
 
 
-def test_a_named_file_that_is_not_there_is_named(default, monkeypatch):
+def test_a_missing_named_file_is_refused(default, monkeypatch):
     default.write_text(SECRET)
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "~/elsewhere")
     with pytest.raises(ClusterError) as caught:
@@ -63,20 +63,20 @@ def test_a_named_file_that_is_not_there_is_named(default, monkeypatch):
     )
 
 
-def test_what_is_no_text_is_named(default):
+def test_a_binary_file_is_refused(default):
     default.write_bytes(b"\xff\xfe")
     with pytest.raises(ClusterError, match="got: no text"):
         find_token()
 
 
-def test_a_token_is_not_shown_by_accident():
+def test_a_tokens_repr_hides_it():
     assert SECRET not in repr(Token(SECRET, "somewhere"))
 
 
 @pytest.mark.parametrize(
     "text", [f"{SECRET}\n{SECRET}", f"{SECRET} x", f"{SECRET}\x01", f"é{SECRET}", SECRET * 999]
 )
-def test_what_no_header_can_carry_is_named_and_not_shown(home, monkeypatch, text):
+def test_a_token_that_no_header_can_carry_is_refused_without_its_text(home, monkeypatch, text):
     named = home / "named"
     named.write_text(text.replace("\n", " "), encoding="utf-8")
     for variable, value in (("RAY_AUTH_TOKEN", text), ("RAY_AUTH_TOKEN_PATH", str(named))):

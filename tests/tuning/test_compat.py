@@ -1,4 +1,4 @@
-"""What is used of Ray beyond its documentation, with and without it."""
+"""Undocumented names of Ray: our functions with them and without them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = [(each, name) for each in compat.CAPABILITIES for name in each.names]
 
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch):
-    """Takes capabilities for missing."""
+    """Return a function that turns capabilities off."""
 
     def without(*capabilities: compat.Capability) -> None:
         for each in capabilities:
@@ -34,7 +34,7 @@ def test_the_pinned_ray_has_every_name():
 
 
 @pytest.mark.parametrize(("capability", "name"), NAMES, ids=[name.path for _, name in NAMES])
-def test_a_missing_name_switches_off_what_it_is_used_for_and_no_more(monkeypatch, capability, name):
+def test_a_missing_name_switches_off_only_its_own_capability(monkeypatch, capability, name):
     monkeypatch.setenv(SWITCH, name.path)
     off = [each for each in compat.CAPABILITIES if each.missing()]
     assert off == [capability]
@@ -56,11 +56,11 @@ def test_a_missing_name_switches_off_what_it_is_used_for_and_no_more(monkeypatch
         (Name("os.sep", ("text",)), False),
     ],
 )
-def test_a_name_that_was_removed_moved_or_changed_is_found_out(name, usable):
+def test_a_removed_or_changed_name_is_noticed(name, usable):
     assert name.is_usable() is usable
 
 
-def test_the_user_is_told_in_one_line(without):
+def test_missing_capabilities_are_reported_in_one_line(without):
     without(compat.RETRIES, compat.RECOVERY)
     line = compat.missing_line(compat.STARTED_HERE)
     assert line is not None
@@ -85,16 +85,16 @@ def test_rays_own_functions_are_replaced_in_the_block_only(without):
         assert (worker.print_to_stdstream, tune_run["TuneController"]) == before
 
 
-def test_without_its_names_a_trial_is_told_less_and_goes_on(without):
+def test_without_the_names_a_trial_is_described_less_and_goes_on(without):
     without(compat.KILLING, compat.RETRIES, compat.REASONS)
-    # An object without any attribute: nothing of Ray's is looked at.
+    # An object without any attribute shows that no attribute of Ray's is read.
     trial = object()
     assert compat.worker_of(trial) is None
     compat.allow_retries(trial, 3)
     assert failure_reason(trial) == "Tune gave no reason"
 
 
-def test_auto_is_what_ray_address_says_where_ray_cannot_be_asked(without, monkeypatch):
+def test_without_the_names_auto_is_ray_address(without, monkeypatch):
     without(compat.FINDING)
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.7:6379")
     assert compat.found_head() == "10.0.0.7:6379"
@@ -104,13 +104,11 @@ def test_auto_is_what_ray_address_says_where_ray_cannot_be_asked(without, monkey
 
 
 @pytest.mark.parametrize("mode", [None, "token"])
-def test_authentication_that_cannot_be_turned_on_later_must_be_on_from_the_start(
-    without, monkeypatch, mode
-):
+def test_without_the_names_authentication_must_be_on_from_the_start(without, monkeypatch, mode):
     without(compat.SETTINGS)
     if mode is None:
         monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-        # So that what is set is put back.
+        # monkeypatch then restores the variable that the call sets.
         monkeypatch.setenv("RAY_AUTH_MODE", "")
         with pytest.raises(ClusterError, match="RAY_AUTH_MODE: must be 'token' before"):
             access._authenticate()
@@ -120,7 +118,7 @@ def test_authentication_that_cannot_be_turned_on_later_must_be_on_from_the_start
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
-def test_requests_to_a_dashboard_are_limited_where_they_can_be(without):
+def test_requests_to_a_dashboard_are_limited_if_possible(without):
     asked = []
     client = SimpleNamespace(_do_request=lambda *given, **named: asked.append((given, named)))
     compat.limit_requests(client, timeout=5.0)

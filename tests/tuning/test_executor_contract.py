@@ -31,7 +31,7 @@ def test_each_trial_tells_of_itself_and_ends_as_a_record(
     executor: Executor, tmp_path: Path
 ) -> None:
     ran = Ran(tmp_path, SMOOTHING, executor=executor)
-    assert (ran.states, ran.early) == (["complete"] * 3, False)
+    assert (ran.states, ran.early) == (["complete"] * 3, None)
     assert ran.events.told[0] == "begin"
     steps = [f"step {step}" for step in (4, 8, 12, 16)]
     assert list(ran.events.of.values()) == [["started", *steps, "complete"]] * 3
@@ -67,7 +67,7 @@ def test_a_search_prunes_and_its_complete_points_are_replicated(
 def test_a_trial_that_diverges_fails_alone(executor: Executor, tmp_path: Path) -> None:
     study = study_of({"train.learning_rate": [1e-3, 1e30]})
     ran = Ran(tmp_path, study, executor=executor, fields=FIELDS | {"train.max_grad_norm": 1e30})
-    assert (ran.states, ran.early) == (["complete", "failed"], False)
+    assert (ran.states, ran.early) == (["complete", "failed"], None)
     assert "NonFiniteLossError" in str(ran.records[1].error)
     assert [*ran.events.of.values()][1][-1] == "failed"
 

@@ -1,4 +1,4 @@
-"""What Ray changes of its process is put back."""
+"""Changes that Ray makes to its process are undone."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ import sys
 from tune_distill.tuning.guest import environment_kept, loggers_kept, process_kept
 
 
-def test_variables_are_there_in_the_block_and_as_before_after_it(monkeypatch):
+def test_variables_are_set_in_the_block_and_restored_after_it(monkeypatch):
     monkeypatch.setenv("TUNE_ONE", "the user's")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("OTHERS", "1")
     before = dict(os.environ)
     with environment_kept({"TUNE_ONE": "0", "RAY_TWO": "2"}):
         assert (os.environ["TUNE_ONE"], os.environ["RAY_TWO"]) == ("the user's", "2")
-        # As Ray does.
+        # Ray sets these variables.
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["PYTHONBREAKPOINT"] = "ray.util.rpdb.set_trace"
-        # Of another thread: not ours to undo.
+        # Another thread may set this variable, which must stay.
         monkeypatch.setenv("OTHERS", "2")
     assert dict(os.environ) == before | {"OTHERS": "2"}
 
 
-def test_signals_hooks_loggers_and_limits_are_as_before():
+def test_signals_hooks_loggers_and_limits_are_restored():
     logger = logging.getLogger("ray.tune")
     logger.setLevel(logging.INFO)
     had_faulthandler = faulthandler.is_enabled()

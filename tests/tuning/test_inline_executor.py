@@ -27,7 +27,7 @@ def test_trials_run_one_after_the_other_in_this_process(tmp_path, monkeypatch):
     assert set(pids) == {os.getpid()}
 
 
-def test_what_a_trial_raises_fails_it_alone(tmp_path, monkeypatch):
+def test_an_exception_fails_only_its_trial(tmp_path, monkeypatch):
     evaluate = trial_module._evaluate
 
     def failing(trial: Trial, *others: Any) -> Any:
@@ -42,7 +42,7 @@ def test_what_a_trial_raises_fails_it_alone(tmp_path, monkeypatch):
     assert not ran.early
 
 
-def test_ctrl_c_keeps_what_is_complete_and_goes_on_from_a_checkpoint(tmp_path, monkeypatch):
+def test_a_study_resumes_from_a_checkpoint_after_ctrl_c(tmp_path, monkeypatch):
     def interrupting(self: Any, trial: Trial, report: Report) -> None:
         if trial.setting.values["label_smoothing"] == 0.1 and report.step == 8:
             raise KeyboardInterrupt
@@ -50,7 +50,7 @@ def test_ctrl_c_keeps_what_is_complete_and_goes_on_from_a_checkpoint(tmp_path, m
     with monkeypatch.context() as patch:
         patch.setattr(Events, "progressed", interrupting)
         ran = Ran(tmp_path / "disturbed", SMOOTHING)
-    assert (ran.states, ran.early) == (["complete", "failed", "failed"], True)
+    assert (ran.states, ran.early) == (["complete", "failed", "failed"], "interrupted")
     assert {record.error for record in ran.records[1:]} == {INTERRUPTED}
     assert [row.step for row in ran.records[1].history] == [4, 8]
     resumed, undisturbed = Ran(tmp_path / "disturbed", SMOOTHING), Ran(tmp_path, SMOOTHING)
@@ -61,7 +61,7 @@ def test_ctrl_c_keeps_what_is_complete_and_goes_on_from_a_checkpoint(tmp_path, m
         assert ours.evaluation.metrics == theirs.evaluation.metrics
 
 
-def test_a_store_that_refuses_the_search_ends_it_with_what_is_complete(tmp_path, monkeypatch):
+def test_a_store_that_refuses_the_journal_ends_the_search(tmp_path, monkeypatch):
     from tune_distill.planning.optuna_queue import OptunaQueue
 
     def refuse(self: Any, trial: Trial, step: int, eval_loss: float | None) -> None:
@@ -69,7 +69,7 @@ def test_a_store_that_refuses_the_search_ends_it_with_what_is_complete(tmp_path,
 
     monkeypatch.setattr(OptunaQueue, "reported", refuse)
     ran = Ran(tmp_path, SEARCH)
-    assert ran.early
+    assert ran.early == "failed"
     assert {record.error for record in ran.records} == {
         "the driver could not go on: StoreError: journal: must be writable, "
         "got No space left on device"
@@ -84,10 +84,10 @@ def test_a_trial_that_was_stored_when_the_driver_ended_is_complete(tmp_path, mon
 
     monkeypatch.setattr(OptunaQueue, "ended", refuse)
     ran = Ran(tmp_path, SEARCH)
-    assert (ran.early, ran.states) == (True, ["complete"])
+    assert (ran.early, ran.states) == ("failed", ["complete"])
 
 
-def test_torch_is_afterwards_as_it_was(tmp_path):
+def test_torchs_state_is_restored(tmp_path):
     torch.set_num_threads(2)
     torch.manual_seed(7)
     before = torch.get_rng_state()

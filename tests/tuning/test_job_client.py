@@ -1,4 +1,4 @@
-"""Answers of a dashboard that nobody should trust: each is one error."""
+"""Untrusted answers of a dashboard: each leads to a single error."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ VERSION = b'{"version": "4", "ray_version": "2.60.0", "ray_commit": "x", "sessio
 
 @contextmanager
 def dashboard(status=200, content=b"", location=None, chunks=1):
-    """A server that answers /api/version as Ray does, and all else like this.
+    """Run a server that answers /api/version like Ray, and other paths as given.
 
-    Yields its URL and the requests that it got: method, path and token.
+    Yield its URL and the requests that it got: method, path and token.
     """
     requests = []
 
@@ -58,7 +58,7 @@ def dashboard(status=200, content=b"", location=None, chunks=1):
 
 @pytest.fixture(autouse=True)
 def environment(tmp_path, monkeypatch):
-    """An environment that says nothing of Ray but where another cluster is."""
+    """Set the variables of Ray to the address of another cluster only."""
     for name in os.environ:
         if name.startswith("RAY_"):
             monkeypatch.delenv(name)
@@ -67,7 +67,7 @@ def environment(tmp_path, monkeypatch):
 
 
 def calls(jobs):
-    """Everything that is asked of a cluster."""
+    """Return a call of every method that asks the cluster."""
     return [
         jobs.studies,
         lambda: jobs.study("a"),
@@ -131,7 +131,7 @@ def test_an_answer_without_end_is_cut(monkeypatch):
                 call()
 
 
-def test_an_answer_that_drips_is_cut(monkeypatch):
+def test_a_very_slow_answer_is_cut(monkeypatch):
     monkeypatch.setattr(job_client, "_ANSWER_S", -1.0)
     with dashboard(content=b"[]") as (url, _), pytest.raises(ClusterError, match="must end after"):
         Jobs(url).studies()
@@ -139,7 +139,7 @@ def test_an_answer_that_drips_is_cut(monkeypatch):
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirection_is_followed(monkeypatch, status):
-    """What is submitted, and the token, go to nobody but the cluster that was named."""
+    """Submitted files and the token go only to the named cluster."""
     monkeypatch.setenv("RAY_AUTH_TOKEN", SECRET)
     with (
         dashboard() as (elsewhere, theirs),
@@ -170,7 +170,7 @@ def test_the_environment_stays_as_it_is():
         {"version": None},
     ],
 )
-def test_a_purpose_that_we_did_not_write_is_anothers(change):
+def test_a_job_with_an_invalid_purpose_is_not_ours(change):
     metadata = {"tune_distill": json.dumps({**vars(PURPOSE), **change})}
     listed = json.dumps([JOB, {**JOB, "submission_id": "b", "metadata": metadata}])
     with dashboard(content=listed.encode()) as (url, _):

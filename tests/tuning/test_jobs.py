@@ -1,4 +1,4 @@
-"""Jobs: told apart from others', followed to the end, through broken connections too."""
+"""Jobs: listed without those of others, and followed to their end despite broken connections."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def details(
     purpose=PURPOSE,
     message=None,
 ):
-    """What Ray's client tells of a job."""
+    """Return a job's details as Ray's client returns them."""
     if metadata is None:
         metadata = {"tune_distill": json.dumps(vars(purpose))}
     return SimpleNamespace(
@@ -47,10 +47,10 @@ def details(
 
 
 class Client:
-    """Stands for Ray's: tells these jobs, and streams a log in these connections, one by one.
+    """A fake of Ray's client: it lists these jobs, and streams a log in these connections in turn.
 
-    A connection is a list of texts; a number in it is the job's end, an exception breaks it, and
-    None is silence.
+    A connection is a list of texts; a number in it ends the job, an exception breaks the
+    connection, and None is silence.
     """
 
     def __init__(self, listed=(), connections=()):
@@ -81,7 +81,7 @@ class Client:
 
 
 def jobs_of(client):
-    """Jobs on a cluster of which only the client is there."""
+    """Return the Jobs of a cluster with this client."""
     jobs = Jobs.__new__(Jobs)
     jobs.url, jobs._client = "http://head:8265", client
     return jobs
@@ -91,7 +91,7 @@ END = 0
 
 
 class TestListing:
-    def test_ours_are_told_newest_first(self):
+    def test_our_jobs_are_listed_newest_first(self):
         jobs = jobs_of(
             Client(
                 [details("a", start_time=1), details("c", start_time=3), details("b", "FAILED", 2)]
@@ -121,35 +121,35 @@ class TestListing:
             {"tune_distill": json.dumps({**vars(PURPOSE), "unknown": 1})},
         ],
     )
-    def test_others_are_left_out(self, metadata):
+    def test_jobs_of_others_are_left_out(self, metadata):
         assert jobs_of(Client([details(metadata=metadata)])).studies() == []
 
     def test_a_driver_that_was_not_submitted_is_left_out(self):
         assert jobs_of(Client([details(None)])).studies() == []
 
     @pytest.mark.parametrize("milliseconds", [10**400, -1, 10**18])
-    def test_a_time_that_no_clock_has_is_one_error(self, milliseconds):
+    def test_an_impossible_time_is_one_error(self, milliseconds):
         listed = [details(start_time=milliseconds)]
         with pytest.raises(ClusterError, match="must tell the time of a job, got "):
             jobs_of(Client(listed)).studies()
 
     @pytest.mark.parametrize("text", [None, 5, ["line"]])
-    def test_a_log_that_is_no_text_is_one_error(self, text):
+    def test_a_log_that_is_not_text_is_one_error(self, text):
         client = Client([])
         client.get_job_logs = lambda job_id: text
         with pytest.raises(ClusterError, match="must tell a job's log, got "):
             jobs_of(client).log("smoothing-1")
 
-    def test_errands_are_left_out(self):
+    def test_fetch_jobs_are_left_out(self):
         errand = Purpose(FETCH, ("smoothing",), "/r", None, "1")
         assert jobs_of(Client([details(purpose=errand)])).studies() == []
 
-    def test_a_failures_log_is_not_its_message(self):
+    def test_the_message_of_a_failure_excludes_its_log(self):
         told = "Job entrypoint command failed with exit code 1, last logs:\nline\nline"
         [job] = jobs_of(Client([details(status="FAILED", message=told)])).studies()
         assert job.message == "Job entrypoint command failed with exit code 1, last logs:"
 
-    def test_the_newest_is_meant_unless_one_is_named(self):
+    def test_the_newest_job_is_the_default(self):
         jobs = jobs_of(Client([details("a", start_time=1), details("b", start_time=2)]))
         assert jobs.study(None).id == "b"
         assert jobs.study("a").id == "a"
@@ -161,7 +161,7 @@ class TestListing:
             ([details("a"), details("b")], "c", "got c; there are a, b; python -m"),
         ],
     )
-    def test_an_unknown_job_is_named_beside_those_that_are(self, listed, job_id, told):
+    def test_the_error_of_an_unknown_job_lists_known_ones(self, listed, job_id, told):
         with pytest.raises(ClusterError, match=re.escape(told)):
             jobs_of(Client(listed)).study(job_id)
 
@@ -178,12 +178,12 @@ class TestFollowing:
         assert client.connections == []
         return lines
 
-    def test_lines_are_whole_however_they_come(self):
+    def test_lines_are_joined_across_pieces(self):
         first = ["on", "e\ntwo\n", "", "thr", "ee\n", END]
-        # What was printed between the last text and the end comes with one more connection.
+        # One more connection fetches the output between the last text and the end.
         assert self.follow(first, ["one\ntwo\nthree\nfour"]) == ["one", "two", "three", "four"]
 
-    def test_empty_lines_are_lines(self):
+    def test_empty_lines_are_kept(self):
         assert self.follow(["\n\na\n", END], ["\n\na\n"]) == ["", "", "a"]
 
     @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ class TestFollowing:
     def test_a_silent_connection_is_left_when_the_job_has_ended(self):
         assert self.follow(["one\n", None], ["one\ntwo\n"]) == ["one", "two"]
 
-    def test_a_cluster_that_is_gone_is_told(self, monkeypatch):
+    def test_a_lost_cluster_is_reported(self, monkeypatch):
         monkeypatch.setattr(module, "_LOST_S", 0.2)
         client = Client(connections=[["one\n", RuntimeError("broken")]])
         lines = jobs_of(client).follow("a")
@@ -213,7 +213,7 @@ class TestFollowing:
         with pytest.raises(ClusterError, match="got: no route to host"):
             next(lines)
 
-    def test_nobody_need_look_to_the_end(self):
+    def test_following_may_be_ended_early(self):
         client = Client(connections=[["one\n", "two\n"]])
         lines = jobs_of(client).follow("a")
         assert next(lines) == "one"
@@ -221,7 +221,7 @@ class TestFollowing:
 
 
 class Cut:
-    """Passes a port's connections on, until they are cut."""
+    """Forwards connections to a port until they are cut."""
 
     def __init__(self, host, port):
         self._target = (host, port)
@@ -231,7 +231,7 @@ class Cut:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self):
-        """All connections are broken; new ones are passed on."""
+        """Break all connections; forward new ones."""
         for end in [end for pair in self._pairs for end in pair]:
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
@@ -262,14 +262,14 @@ class Cut:
 
 @pytest.fixture(scope="module")
 def cluster():
-    """A head with a dashboard that asks for a token."""
+    """Start a head with a dashboard that requires a token."""
     with Cluster(dashboard=True) as started:
         yield started
 
 
 @pytest.fixture
 def jobs(cluster, monkeypatch):
-    """Its jobs, for whom has the token."""
+    """Return the cluster's Jobs in an environment with the token."""
     for name in os.environ:
         if name.startswith("RAY_"):
             monkeypatch.delenv(name)
@@ -283,24 +283,24 @@ def submit(jobs, script, purpose=PURPOSE, files=None):
 
 
 @pytest.mark.slow
-# Ray's own client still asks aiohttp so.
+# Ray's own client uses aiohttp in this deprecated way.
 @pytest.mark.filterwarnings("ignore:ssl=None is deprecated:DeprecationWarning")
 class TestOnACluster:
-    def test_a_job_runs_among_its_files_and_says_how_it_ended(self, jobs, tmp_path):
+    def test_a_job_runs_in_the_folder_of_its_files_and_reports_its_end(self, jobs, tmp_path):
         (tmp_path / "b").write_text("there\n")
         job_id = submit(
             jobs, "cat a.txt 'd/b c'; exit 2", files={"a.txt": b"a\n", "d/b c": tmp_path / "b"}
         )
         assert re.fullmatch("smoothing-[0-9a-f]{8}", job_id)
-        # Ray writes lines of its own among them, whenever they come.
+        # Ray writes lines of its own between them.
         assert [line for line in jobs.follow(job_id) if line in ("a", "there")] == ["a", "there"]
         job = jobs.now(job_id)
         assert (job.state, job.exit_code, job.purpose) == ("failed", 2, PURPOSE)
         assert jobs.study(job_id) == job
         assert "\na\nthere\n" in "\n" + jobs.log(job_id)
 
-    def test_a_job_that_is_stopped_may_take_its_time(self, jobs):
-        # Ray by itself would kill it after 3 s.
+    def test_a_stopped_job_has_time_to_end(self, jobs):
+        # By default Ray would kill the job after 3 s.
         script = (
             "trap 'sleep 5; echo written; exit 1' TERM; echo ready; while :; do sleep 0.1; done"
         )
@@ -310,7 +310,7 @@ class TestOnACluster:
         assert "written" in jobs.log(job_id)
         assert jobs.stop(job_id).state == "stopped"
 
-    def test_an_errand_leaves_no_trace(self, jobs):
+    def test_a_cleared_job_is_not_listed(self, jobs):
         errand = Purpose(FETCH, ("smoothing", "decoding"), "/r", None, "1")
         job_id = submit(jobs, "echo done; sleep 60", errand)
         assert job_id.startswith("fetch-studies-")
@@ -334,7 +334,7 @@ class TestOnACluster:
             f"line {number}" for number in range(1, 81)
         ]
 
-    def test_what_cannot_be_done_is_one_message(self, jobs):
+    def test_a_failed_request_is_one_message(self, jobs):
         with pytest.raises(
             ClusterError, match=r"must do as it is asked, got: .*404.* does not exist"
         ):

@@ -1,4 +1,4 @@
-"""A Ray that is started here can be reached by nobody else."""
+"""No other user and no other machine can reach a Ray that is started here."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ USERS = {"RAY_AUTH_TOKEN": "users-own-token", "RAY_AUTH_TOKEN_PATH": "/users/own
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """A short folder for temporary files, in an environment that says nothing of Ray."""
+    """Return a short folder for temporary files, in an environment without variables of Ray."""
     for name in os.environ:
         if name.startswith("RAY_"):
             monkeypatch.delenv(name)
@@ -33,7 +33,7 @@ def mode(path) -> int:
     return stat.S_IMODE(os.stat(path).st_mode)
 
 
-def test_files_are_the_users_own_and_go_with_the_block(folder):
+def test_files_are_private_and_removed_after_the_block(folder):
     with private_options() as options:
         [own] = folder.iterdir()
         assert mode(own) == 0o700
@@ -46,18 +46,18 @@ def test_files_are_the_users_own_and_go_with_the_block(folder):
     assert list(folder.iterdir()) == []
 
 
-def test_the_environment_is_as_it_was(monkeypatch):
+def test_the_environment_is_restored(monkeypatch):
     for name, value in USERS.items():
         monkeypatch.setenv(name, value)
     before = dict(os.environ)
     with private_options():
         assert "RAY_AUTH_TOKEN" not in os.environ
-        # As Ray does.
+        # Ray sets this variable.
         os.environ["RAY_AUTH_MODE"] = "token"
     assert dict(os.environ) == before
 
 
-def test_a_second_ray_of_the_process_has_the_token_that_ray_has_kept():
+def test_a_second_ray_of_the_process_has_the_same_token():
     texts = []
     for _ in range(2):
         with private_options():
@@ -65,7 +65,7 @@ def test_a_second_ray_of_the_process_has_the_token_that_ray_has_kept():
     assert texts[0] == texts[1]
 
 
-def test_what_a_killed_command_left_is_removed(folder):
+def test_folders_of_killed_commands_are_removed(folder):
     left = folder / "td-ray-00000000"
     left.mkdir()
     (left / "auth_token").touch()
@@ -74,7 +74,7 @@ def test_what_a_killed_command_left_is_removed(folder):
         assert len(list(folder.iterdir())) == 2
 
 
-def test_the_paths_of_sockets_fit(folder, monkeypatch, tmp_path):
+def test_the_paths_of_sockets_are_short_enough(folder, monkeypatch, tmp_path):
     deep = tmp_path / ("x" * 60)
     deep.mkdir()
     for chosen in (deep, folder):
@@ -128,7 +128,7 @@ print(json.dumps(told))
 @pytest.mark.slow
 @pytest.mark.parametrize("order", ["imported", "not imported"])
 def test_ray_listens_on_loopback_only_and_leaves_nothing(folder, tmp_path, order):
-    """Others in the network reach no port, other users no file, and the home gets no token."""
+    """No other machine reaches a port, no other user a file, and no token is in the home folder."""
     done = subprocess.run(
         [sys.executable, "-c", LISTENING, order],
         env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(folder)},

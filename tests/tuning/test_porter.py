@@ -1,4 +1,4 @@
-"""What the driver's side of a relayed folder does, without Ray."""
+"""The driver's side of a relayed folder, without Ray."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tune_distill.tuning.porter import Porter
 
 
 class TestPorter:
-    def test_a_piece_that_is_sent_twice_lies_there_once(self, tmp_path: Path) -> None:
+    def test_a_piece_that_is_sent_twice_is_stored_once(self, tmp_path: Path) -> None:
         porter = Porter(tmp_path)
         for _ in range(2):
             porter.write_piece("u", 0, b"abc")
@@ -24,7 +24,7 @@ class TestPorter:
         assert porter.read("runs/x") == b"abcdef"
         assert list((tmp_path / ".uploads").iterdir()) == []
 
-    def test_a_porter_that_dies_while_it_finishes_an_upload_loses_nothing(
+    def test_an_upload_survives_the_porters_death(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         porter = Porter(tmp_path)
@@ -37,15 +37,15 @@ class TestPorter:
         with pytest.raises(SystemExit):
             porter.finish_upload("u", "runs/x")
         monkeypatch.undo()
-        # Ray asks the next one.
+        # Ray repeats the call to the restarted actor.
         Porter(tmp_path).finish_upload("u", "runs/x")
         assert porter.read("runs/x") == b"abc"
 
-    def test_an_upload_that_never_came_is_no_file(self, tmp_path: Path) -> None:
+    def test_finishing_an_unknown_upload_makes_no_file(self, tmp_path: Path) -> None:
         with pytest.raises(StoreError, match="must have been sent whole"):
             Porter(tmp_path).finish_upload("u", "runs/x")
 
-    def test_uploads_of_workers_long_gone_are_removed(self, tmp_path: Path) -> None:
+    def test_abandoned_uploads_are_removed(self, tmp_path: Path) -> None:
         porter = Porter(tmp_path)
         for upload in ("old", "new"):
             porter.write_piece(upload, 0, b"abc")
@@ -53,7 +53,7 @@ class TestPorter:
         porter.remove_abandoned("runs/k")
         assert [path.name for path in (tmp_path / ".uploads").iterdir()] == ["new"]
 
-    def test_creating_again_with_the_own_content_is_no_defeat(self, tmp_path: Path) -> None:
+    def test_creating_again_with_the_same_content_succeeds(self, tmp_path: Path) -> None:
         porter = Porter(tmp_path)
         assert porter.create("x", b"mine")
         assert porter.create("x", b"mine")

@@ -1,4 +1,4 @@
-"""What the executor on Ray does before and after Tune runs: Ray itself is made up here."""
+"""The Ray executor before and after Tune runs, with a fake of Ray."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tune_distill.tuning.ray_executor import RayExecutor
 
 
 class Ray:
-    """Stands in for Ray and for Tune."""
+    """A fake of Ray and Tune."""
 
     def __init__(self) -> None:
         self.starting: Callable[[], object] = lambda: None
@@ -58,12 +58,12 @@ def work(tmp_path: Path) -> Work:
     return Work([plan], [plan], inputs, store, Limits(), display, lambda *told: None)
 
 
-def test_the_request_and_the_nodes_make_the_resources(ray: Ray, work: Work) -> None:
+def test_resources_follow_from_the_request_and_the_nodes(ray: Ray, work: Work) -> None:
     RayExecutor(ResourceRequest(max_concurrent=3)).run(work)
     assert ray.resources == [TrialResources(1.0, 1.0, 3)]
 
 
-def test_ray_starts_once_for_all_work_and_ends_with_the_executor(ray: Ray, work: Work) -> None:
+def test_ray_starts_once_and_ends_with_the_executor(ray: Ray, work: Work) -> None:
     executor = RayExecutor(ResourceRequest())
     assert executor.nodes() == [{"CPU": 8.0, "GPU": 4.0}]
     executor.run(work)
@@ -78,7 +78,7 @@ def test_ray_starts_once_for_all_work_and_ends_with_the_executor(ray: Ray, work:
 
 def test_sigterm_while_ray_starts_is_an_interrupt(ray: Ray, work: Work) -> None:
     def terminated() -> None:
-        # What Ray does with SIGTERM while it starts.
+        # Ray's handler of SIGTERM does this while Ray starts.
         raise SystemExit(signal.SIGTERM)
 
     ray.starting = terminated
@@ -87,7 +87,7 @@ def test_sigterm_while_ray_starts_is_an_interrupt(ray: Ray, work: Work) -> None:
     assert ray.log == []
 
 
-def test_ray_does_not_keep_sigterm(ray: Ray, work: Work) -> None:
+def test_rays_handler_of_sigterm_is_removed(ray: Ray, work: Work) -> None:
     ray.starting = lambda: signal.signal(signal.SIGTERM, lambda number, frame: None)
     before = signal.getsignal(signal.SIGTERM)
     RayExecutor(ResourceRequest()).run(work)

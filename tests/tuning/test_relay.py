@@ -1,4 +1,4 @@
-"""A folder on the driver's node, reached through Ray: what workers elsewhere see."""
+"""A folder on the driver's node, accessed through Ray from other nodes."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class TestRelayedFolder:
             assert isinstance(place, SharedFolder)
             yield RelayedFolder(tmp_path / "store", place._porter)
 
-    def test_a_file_of_many_pieces_arrives_and_comes_back(self, relayed, tmp_path):
+    def test_a_file_of_many_pieces_is_uploaded_and_read_back(self, relayed, tmp_path):
         content = os.urandom(3 * PIECE_BYTES + 17)
         with relayed.writing("runs/a/weights") as path:
             path.write_bytes(content)
@@ -42,7 +42,7 @@ class TestRelayedFolder:
         with relayed.reading("runs/a/weights") as path:
             assert path.read_bytes() == content
 
-    def test_a_file_that_is_replaced_on_its_way_is_no_mixture(self, relayed, tmp_path, monkeypatch):
+    def test_a_file_replaced_during_a_download_is_not_mixed(self, relayed, tmp_path, monkeypatch):
         name, ask = "weights", relayed._ask
         contents = [bytes([letter]) * (2 * PIECE_BYTES + 1) for letter in b"abc"]
         with relayed.writing(name) as path:
@@ -78,7 +78,7 @@ class TestRelayedFolder:
         assert relayed.read("first") == b"1"
         assert relayed.create("second", b"2")
 
-    def test_what_the_folder_refuses_is_refused_here(self, relayed, tmp_path):
+    def test_refusals_of_the_folder_are_passed_on(self, relayed, tmp_path):
         (tmp_path / "store" / "file").write_text("x")
         with pytest.raises(StoreError, match="must be writable"):
             relayed.create("file/below", b"1")
@@ -89,14 +89,14 @@ class TestRelayedFolder:
         with pytest.raises(FileNotFoundError), relayed.reading("nothing"):
             pass
 
-    def test_who_sees_the_folder_uses_it(self, ray_here, tmp_path):
+    def test_a_node_that_shares_the_folder_uses_it_directly(self, ray_here, tmp_path):
         store, copy = tmp_path / "store", tmp_path / "copy"
         with shared(Folder(store)) as place:
             assert type(_travelled(place)) is Folder
             shutil.copytree(store, copy)
         assert list((store / ".marks").iterdir()) == []
         shutil.rmtree(store)
-        # What another driver has copied to the same path is not this one's.
+        # Another driver's copy at the same path is not this folder.
         shutil.copytree(copy, store)
         with shared(Folder(store)) as place:
             shutil.rmtree(store)

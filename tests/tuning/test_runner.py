@@ -32,13 +32,13 @@ from tune_distill.tuning.trainable import StudyTrainable
 
 pytestmark = pytest.mark.slow
 
-# What is known of a disturbed trial is kept here, where every process of the test finds it.
+# This folder keeps notes about disturbed trials, for all processes of a test.
 MARKS = "TUNE_DISTILL_TEST_MARKS"
 FIRST, SECOND, THIRD = (f"label_smoothing={value},seed=0" for value in (0.0, 0.1, 0.2))
 
 
 def first_time(name: str) -> bool:
-    """Whether nobody asked for this name before."""
+    """Return whether this is the first call with this name in any process."""
     try:
         (Path(os.environ[MARKS]) / name).touch(exist_ok=False)
     except FileExistsError:
@@ -51,7 +51,7 @@ def is_victim(config: Mapping[str, Any]) -> bool:
 
 
 class Noting(StudyTrainable):
-    """Says which process had which trial."""
+    """Notes which process had which trial."""
 
     def attempt(self, config):
         (Path(os.environ[MARKS]) / f"{config['values']['label_smoothing']}.{os.getpid()}").touch()
@@ -73,7 +73,7 @@ class DyingTwice(Noting):
     def disturbed(self, config):
         for progress in super().disturbed(config):
             yield progress
-            # Once what was yielded has been told: each attempt gets further.
+            # The yielded progress has been reported by now, so each attempt gets further.
             if is_victim(config) and progress.step in (4, 12) and first_time(f"{progress.step}"):
                 os.kill(os.getpid(), signal.SIGKILL)
 
@@ -86,7 +86,7 @@ class DyingAlways(Noting):
 
 
 class DyingBetweenTrials(Noting):
-    """A worker that dies when it is asked to take the next trial."""
+    """A worker that dies when it gets its next trial."""
 
     def reset_config(self, new_config):
         if first_time("died"):
@@ -102,7 +102,7 @@ class DyingInSetup(Noting):
 
 
 class Hanging(Noting):
-    """Hangs in C code that does not let go of the interpreter."""
+    """Hangs in C code that does not release the interpreter's lock."""
 
     def disturbed(self, config):
         if is_victim(config):
@@ -118,7 +118,7 @@ class Raising(Noting):
 
 
 class Events:
-    """A display that keeps what it is told."""
+    """A display that keeps its events."""
 
     def __init__(self) -> None:
         self.started_: list[str] = []
@@ -146,7 +146,7 @@ class Events:
 
 
 class Ended:
-    """Keeps the records of a plan, which come once."""
+    """Keeps the records of a plan, which it must get only once."""
 
     records: list[TrialRecord]
 
@@ -156,14 +156,14 @@ class Ended:
 
 
 def done(inputs: Inputs) -> Future[Inputs]:
-    """The inputs, prepared."""
+    """Return a completed future of the inputs."""
     future: Future[Inputs] = Future()
     future.set_result(inputs.for_workers())
     return future
 
 
 class Ran:
-    """A smoothing study that was run with such a trainable."""
+    """A smoothing study that was run with this trainable."""
 
     def __init__(self, folder: Path, trainable: type[StudyTrainable], **limits: Any) -> None:
         from tune_distill.tuning.runner import run_on_tune
@@ -189,7 +189,7 @@ class Ran:
         assert sorted(self.events.started_) == sorted(self.events.ends) == [FIRST, SECOND, THIRD]
 
     def numbers(self) -> dict[str, Any]:
-        """All that came out, without times."""
+        """Return all results of the trials but times."""
         return {
             name: (
                 record.state,
@@ -200,7 +200,7 @@ class Ran:
         }
 
     def pids(self, value: float) -> set[str]:
-        """The processes that had the trial of this value."""
+        """Return the processes that had the trial of this value."""
         return {path.suffix for path in self.marks.glob(f"{value}.*")}
 
 
@@ -219,7 +219,7 @@ def profile(study: Any) -> Profile:
 @pytest.fixture(scope="module", autouse=True)
 def ray_here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        # Workers import this module by name.
+        # Workers import this module by its name.
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
         patch.setenv(MARKS, str(tmp_path_factory.mktemp("marks") / "now"))
         with running_ray(None):
@@ -237,7 +237,7 @@ def test_one_worker_takes_all_trials_of_an_undisturbed_study(undisturbed: Ran) -
     assert undisturbed.pids(0.0) == undisturbed.pids(0.1) == undisturbed.pids(0.2)
 
 
-def test_a_killed_worker_costs_no_more_than_the_time_since_its_checkpoint(
+def test_a_killed_workers_trial_resumes_from_its_checkpoint(
     undisturbed: Ran, tmp_path: Path
 ) -> None:
     ran = Ran(tmp_path, DyingOnce)
@@ -245,7 +245,7 @@ def test_a_killed_worker_costs_no_more_than_the_time_since_its_checkpoint(
     assert ran.records[SECOND].num_retries == 1
     assert ran.events.retries == [(SECOND, 1, "worker died: its process ended")]
     reports = ran.events.reports[SECOND]
-    # It died with the third checkpoint written and not yet told of.
+    # The worker died after it wrote the third checkpoint and before it reported it.
     assert [(report.step, report.resumed_step) for report in reports] == [
         (4, 0),
         (8, 0),
@@ -259,7 +259,7 @@ def test_a_killed_worker_costs_no_more_than_the_time_since_its_checkpoint(
 
 
 @pytest.mark.proof
-def test_a_trial_that_gets_further_each_time_is_never_given_up(
+def test_a_trial_that_advances_with_each_attempt_is_never_given_up(
     undisturbed: Ran, tmp_path: Path
 ) -> None:
     ran = Ran(tmp_path, DyingTwice, max_retries=1)
@@ -307,7 +307,7 @@ def test_a_trial_that_hangs_is_ended(tmp_path: Path) -> None:
     assert (ran.records[FIRST].state, ran.records[THIRD].state) == ("complete", "complete")
 
 
-def test_what_a_trial_raises_fails_it_at_once_and_leaves_the_worker(tmp_path: Path) -> None:
+def test_an_exception_fails_its_trial_and_leaves_the_worker(tmp_path: Path) -> None:
     ran = Ran(tmp_path, Raising)
     assert ran.records[SECOND].state == "failed"
     assert ran.records[SECOND].error == "ArithmeticError: no number"
@@ -315,7 +315,7 @@ def test_what_a_trial_raises_fails_it_at_once_and_leaves_the_worker(tmp_path: Pa
     assert ran.pids(0.0) == ran.pids(0.1) == ran.pids(0.2)
 
 
-def test_a_journal_that_cannot_be_written_ends_the_study_with_what_is_complete(
+def test_a_journal_that_cannot_be_written_ends_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from tune_distill.tuning.runner import run_on_tune
@@ -358,7 +358,7 @@ def test_a_journal_that_cannot_be_written_ends_the_study_with_what_is_complete(
     assert (len(plan.trials), plan.num_to_run) == (4, 0)
 
 
-def test_inputs_that_cannot_be_prepared_are_the_commands_own_error(tmp_path: Path) -> None:
+def test_an_error_of_preparing_inputs_is_raised(tmp_path: Path) -> None:
     from tune_distill.tuning.runner import run_on_tune
 
     study = study_of({"train.label_smoothing": [0.0, 0.1]})

@@ -29,7 +29,7 @@ WAIT = "print('ready', flush=True); time.sleep(1000)"
 
 
 def ran(block: str = WAIT, before: str = "") -> str:
-    """What such a program prints when SIGTERM has come."""
+    """Return what a program with this block prints after SIGTERM."""
     program = PROGRAM.format(before=before, block=block)
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
     try:
@@ -45,9 +45,9 @@ def ran(block: str = WAIT, before: str = "") -> str:
 
 
 def ended(process: subprocess.Popen[str], number: signal.Signals) -> int:
-    """The exit code of the process, which is sent the signal each half second until it ends.
+    """Send the signal each half second until the process ends; return its exit code.
 
-    Once is enough, but for a process that got no processor since the signal before.
+    One signal is enough unless the process got no CPU time since the signal before.
     """
     deadline_s = time.monotonic() + 60
     while time.monotonic() < deadline_s:
@@ -61,17 +61,17 @@ def test_sigterm_does_what_ctrl_c_does():
     assert ran() == "interrupted\n"
 
 
-def test_also_where_a_shell_switched_ctrl_c_off():
+def test_sigterm_interrupts_even_if_a_shell_ignores_ctrl_c():
     assert ran(before="signal.signal(signal.SIGINT, signal.SIG_IGN)") == "interrupted\n"
 
 
-def test_it_goes_to_whoever_handles_ctrl_c():
+def test_sigterm_calls_the_present_handler_of_ctrl_c():
     handler = "signal.signal(signal.SIGINT, lambda *_: sys.exit(print('handled', flush=True)))"
     assert ran(before=handler) == "handled\n"
 
 
-def test_a_signal_that_is_sent_twice_at_once_is_one():
-    # As `timeout` does, to the process and to its group.
+def test_a_signal_sent_twice_at_once_counts_as_one():
+    # `timeout` sends a signal both to the process and to its group.
     block = """
         try:
             print("ready", flush=True)
@@ -86,12 +86,12 @@ def test_a_signal_that_is_sent_twice_at_once_is_one():
 
 
 MUTEX = "MUTEX = ctypes.create_string_buffer(64)"
-# What Ctrl-C does to a command whose code catches it wherever it comes, and goes on.
+# Simulates a command whose code catches every Ctrl-C and goes on.
 DEAF = "signal.signal(signal.SIGINT, lambda *_: None)"
 STUCK = {
     "in a lock": "lock = threading.Lock(); lock.acquire(); lock.acquire()",
     "at a thread's end": "t = threading.Thread(target=time.sleep, args=[999]); t.start(); t.join()",
-    # Python's handlers do not run meanwhile.
+    # Python's handlers do not run in these.
     "in a library": "lock = ctypes.CDLL(None).pthread_mutex_lock; lock(MUTEX); lock(MUTEX)",
     "in a lock on a file": "fcntl.flock(open(sys.argv[1], 'w'), fcntl.LOCK_EX)",
     "in what is written": "[os.write(1, b'x' * 2**20) for _ in range(99)]",
@@ -101,7 +101,7 @@ STUCK = {
 
 @pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGTERM), (signal.SIGTERM,) * 2])
 @pytest.mark.parametrize("where", STUCK)
-def test_the_second_one_ends_a_command_that_hangs(where, numbers, tmp_path):
+def test_the_second_signal_ends_a_command_that_hangs(where, numbers, tmp_path):
     block = f"print('ready', flush=True); {STUCK[where]}"
     before = f"import ctypes, fcntl, os, threading; {MUTEX}; {DEAF}"
     program = PROGRAM.format(before=before, block=block)
@@ -124,8 +124,8 @@ def test_the_second_one_ends_a_command_that_hangs(where, numbers, tmp_path):
             process.kill()
 
 
-def test_what_it_has_started_ends_with_it(tmp_path):
-    """Ray's processes would go on, and keep their CPUs and memory."""
+def test_the_second_signal_kills_child_processes(tmp_path):
+    """Otherwise Ray's processes would go on, and keep CPUs and memory."""
     block = """
         import os, subprocess
         script = "setsid sleep 1000 & echo $! > pid; wait"
@@ -144,7 +144,7 @@ def test_what_it_has_started_ends_with_it(tmp_path):
     wait_until(lambda: pid not in {each.pid for each in processes()}, "the grandchild's end", 30)
 
 
-def test_last_words_are_not_waited_for_long():
+def test_a_blocked_last_message_is_given_up():
     say = "say_last = lambda: (print('last', flush=True), time.sleep(1000))"
     program = PROGRAM.format(before=f"{say}; {DEAF}", block=WAIT)
     program = program.replace("ended_by_signals()", "ended_by_signals(say_last)")
@@ -157,7 +157,7 @@ def test_last_words_are_not_waited_for_long():
         assert process.stdout.read().splitlines()[-1] == "last"
 
 
-def test_nothing_is_left_of_it():
+def test_thread_and_pipe_are_closed_after_the_block():
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     threads, wakeup = threading.active_count(), signal.set_wakeup_fd(-1)
     signal.set_wakeup_fd(wakeup)
@@ -169,7 +169,7 @@ def test_nothing_is_left_of_it():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
-def test_handlers_are_given_back(number):
+def test_handlers_are_restored(number):
     before = signal.getsignal(number)
     with signals_kept():
         signal.signal(number, signal.SIG_IGN)

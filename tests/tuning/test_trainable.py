@@ -1,4 +1,4 @@
-"""The trainable without Ray, and the timer that ends a process."""
+"""The trainable without Ray, and the timer that ends its process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROWS = history(3.0, 2.0, 1.0)
 
 
 class Made(StudyTrainable):
-    """Attempts are what a list says; an exception in it is raised."""
+    """A trainable with given attempts: lists of progress reports and of exceptions to raise."""
 
     def __init__(self, *attempts: list[Any]) -> None:
         self.attempts = list(attempts)
@@ -46,7 +46,7 @@ def progress(step: int, num_rows: int, **more: Any) -> Progress:
     return Progress(step, 30, ROWS[:num_rows], **more)
 
 
-def test_each_row_is_told_once_an_attempt_and_all_again_by_the_next():
+def test_each_attempt_reports_each_row_once():
     made = Made([progress(10, 1), progress(20, 3)], [progress(20, 3, resumed_step=20)])
     first, second = made.step(), made.step()
     made.reset_config({})
@@ -60,7 +60,7 @@ def test_each_row_is_told_once_an_attempt_and_all_again_by_the_next():
     assert (first["node"], first["done"]) == ("node1", False)
 
 
-def test_what_is_raised_is_the_last_result_and_has_no_metric():
+def test_an_exception_is_the_last_result_and_has_no_metric():
     made = Made([progress(10, 1), ValueError("a\n  b")], [progress(10, 1)])
     made.step()
     result = made.step()
@@ -69,10 +69,10 @@ def test_what_is_raised_is_the_last_result_and_has_no_metric():
     assert made.step()["step"] == 10
 
 
-def test_a_broken_gpu_is_for_a_new_process():
+def test_a_cuda_error_is_left_to_a_new_process():
     with pytest.raises(RuntimeError, match="ECC"):
         Made([RuntimeError("CUDA error: uncorrectable ECC error encountered")]).step()
-    # Of this a trial may recover: it is one trial's.
+    # Exhausted GPU memory fails only the one trial.
     assert Made([RuntimeError("CUDA out of memory. Tried to")]).step()["done"]
 
 
@@ -83,7 +83,7 @@ def test_a_worker_without_a_gpu_sees_none(node, given, seen):
     assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
-def test_an_interrupt_is_no_result():
+def test_an_interrupt_is_raised():
     with pytest.raises(KeyboardInterrupt):
         Made([KeyboardInterrupt()]).step()
 
@@ -112,7 +112,7 @@ def ran(seconds: float, block: str, after: str = "") -> subprocess.CompletedProc
     )
 
 
-def test_code_that_never_lets_go_is_ended_and_its_place_is_told():
+def test_hanging_c_code_is_ended_with_a_traceback():
     process = ran(0.5, "ctypes.PyDLL(None).sleep(1000)")
     assert (process.returncode, process.stdout) == (1, "")
     assert "Timeout" in process.stderr
@@ -124,6 +124,6 @@ def test_a_deadline_that_has_passed_ends_it_at_once():
     assert (process.returncode, process.stdout) == (1, "")
 
 
-def test_a_process_that_was_in_time_is_left_alone():
+def test_a_process_that_is_in_time_goes_on():
     process = ran(2.0, "pass", "time.sleep(3)")
     assert (process.returncode, process.stdout, process.stderr) == (0, "went on\n", "")

@@ -1,4 +1,4 @@
-"""What Tune asks of a search and of a scheduler, and what our queues hear of it."""
+"""Tune's calls to its search and scheduler, and what our queues get from them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FIRST, SECOND, *_ = trials_of("decoding")
 
 
 def last_result(metrics: dict[str, Any] | None = None, eval_loss: float = 1.25) -> dict[str, Any]:
-    """A trial's last result as Tune gives it to searchers: done, ended or stopped."""
+    """Return a trial's last result as Tune passes it to searchers, for ended or stopped trials."""
     result = {"step": 20, "eval_loss": eval_loss, "metrics": metrics or {}, "done": True}
     return dict(flatten_dict(result))
 
@@ -59,14 +59,14 @@ def test_tune_gets_a_config_for_each_trial_until_none_is_left(queue):
         (None, False, "failed", None),
     ],
 )
-def test_the_queue_hears_how_a_trial_ended(queue, result, error, state, value):
+def test_the_queue_gets_the_end_of_a_trial(queue, result, error, state, value):
     search = searching(queue)
     search.suggest("t0")
     search.on_trial_complete("t0", result, error)
     assert queue.told == [(FIRST.trial_id, state, value)]
 
 
-def test_a_loss_is_told_in_steps_and_at_the_end(queue):
+def test_a_loss_is_reported_at_steps_and_at_the_end(queue):
     search = searching(queue, "eval_loss")
     search.suggest("t0")
     search.on_trial_result("t0", {"step": 10, "eval_loss": 2.0, "done": False})
@@ -74,7 +74,7 @@ def test_a_loss_is_told_in_steps_and_at_the_end(queue):
     assert queue.told == [(FIRST.trial_id, 10, 2.0), (FIRST.trial_id, "complete", 1.5)]
 
 
-def test_the_result_that_a_trial_is_pruned_for_is_told_too(queue):
+def test_the_result_for_which_a_trial_is_pruned_is_reported_too(queue):
     search = searching(queue, "eval_loss")
     search.suggest("t0")
     search.on_trial_complete("t0", last_result(eval_loss=3.0))
@@ -82,7 +82,7 @@ def test_the_result_that_a_trial_is_pruned_for_is_told_too(queue):
 
 
 class Judge:
-    """Stops whatever it hears of from step 10, and keeps what it was told."""
+    """A fake Halving that stops every trial from step 10, and keeps its calls."""
 
     def __init__(self) -> None:
         self.told: list[Any] = []
@@ -104,7 +104,7 @@ def test_a_study_without_pruning_goes_on_and_another_is_judged(queue):
     scheduler = TuneScheduler(ours, search)
     assert scheduler.on_trial_result(None, trial, result | {"step": 5}) == TrialScheduler.CONTINUE
     assert scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP
-    # What a trial ended with counts; one that failed ended with nothing.
+    # The last loss of a complete trial counts; a failed trial has none.
     scheduler.on_trial_complete(None, trial, {"step": 20, "eval_loss": 1.0})
     scheduler.on_trial_complete(None, trial, {"error": "ValueError: why"})
     assert judge.told == [
@@ -121,7 +121,7 @@ def test_tunes_own_choice_of_the_next_trial_is_kept(queue):
     assert scheduler.choose_trial_to_run(controller) is pending
 
 
-def test_tune_may_pickle_them_and_gets_nothing(queue):
+def test_search_and_scheduler_are_pickled_as_nothing(queue):
     queue.turns.append(lambda: None)
     search = searching(queue)
     for each in (search, TuneScheduler({}, search)):

@@ -1,4 +1,4 @@
-"""What Tune calls, without Tune."""
+"""The watcher, called like Tune calls it, but without Tune."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DONE = {"metrics": METRICS, "trained": False, "messages": []}
 
 
 class World:
-    """A temperature study's watcher over a store, with a clock that is set by hand."""
+    """The watcher of a temperature study with a store, and with a clock that tests set."""
 
     def __init__(self, store: LocalStore) -> None:
         self.store, self.now_s = store, 0.0
@@ -60,13 +60,13 @@ class World:
         self.watcher = Watcher(self.ledger, search, Limits(), resources, clock=lambda: self.now_s)
 
     def left(self) -> list[TrialRecord]:
-        """What the trials end as that have not ended."""
+        """Finish the ledger; return the records of trials that had not ended."""
         num_before = len(self.ends)
         self.ledger.finish([PlannedQueue([], Trainings(lambda key: False))], "why")
         return self.ends[num_before:]
 
     def started(self, number: int) -> Any:
-        """Tune's own of the plan's trial, which a worker has."""
+        """Start a trial of the plan in a worker; return Tune's trial."""
         self.trials[f"t{number}"] = self.trials["again"] = self.plan.trials[number]
         tunes = SimpleNamespace(
             trial_id=f"t{number}",
@@ -79,7 +79,7 @@ class World:
         return tunes
 
     def reused(self, number: int, retried: bool) -> bool:
-        """Whether the trial is told as reused when its last attempt found its run."""
+        """Return whether the trial is recorded as reused if its last attempt found its run."""
         tunes = self.started(number)
         if retried:
             self.watcher.on_trial_recover(0, [], tunes)
@@ -93,9 +93,9 @@ def world(tmp_path) -> World:
     return World(LocalStore(tmp_path))
 
 
-def test_a_run_that_an_earlier_attempt_made_is_the_trials_own(world):
+def test_a_run_of_an_earlier_attempt_does_not_count_as_reused(world):
     assert not world.reused(0, retried=True)
-    # The others decode that run, whether or not their first worker lives.
+    # The other trials reuse that run, whether or not their first worker survives.
     assert world.reused(1, retried=False)
     assert world.reused(2, retried=True)
 
@@ -114,7 +114,7 @@ def nodes(monkeypatch) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("kind", ["none", "dead", "too small"])
-def test_a_study_that_no_node_can_go_on_with_says_so_once(world, nodes, caplog, kind):
+def test_a_study_that_fits_on_no_node_warns_once(world, nodes, caplog, kind):
     if kind != "none":
         resources = {"CPU": 8.0} if kind == "too small" else {"CPU": 8.0, "GPU": 1.0}
         nodes.append({"Alive": kind != "dead", "Resources": resources})
@@ -126,7 +126,7 @@ def test_a_study_that_no_node_can_go_on_with_says_so_once(world, nodes, caplog, 
     assert message.startswith("no node is left that can hold a trial: 2 at once, each with 1 CPU")
 
 
-def test_a_study_that_waits_for_room_or_runs_says_nothing(world, nodes, caplog):
+def test_a_study_that_waits_for_resources_or_runs_does_not_warn(world, nodes, caplog):
     nodes.append({"Alive": True, "Resources": {"CPU": 8.0, "GPU": 1.0}})
     world.now_s = 100.0
     world.watcher.on_step_begin(0, [])
@@ -159,7 +159,7 @@ def test_a_trial_gets_all_its_retries_again_at_each_checkpoint(world):
     assert tunes.max_failures == 2 + Limits().max_retries
 
 
-def test_a_trial_that_did_not_end_has_what_it_had_reported(world):
+def test_an_unfinished_trial_keeps_its_history(world):
     tunes = world.started(1)
     rows = history(3.0, 2.0)
     result = {
@@ -179,7 +179,7 @@ def test_a_trial_that_did_not_end_has_what_it_had_reported(world):
     assert {record.history for record in left.values()} == {()}
 
 
-def test_a_plan_is_told_of_when_its_last_trial_has_ended(world):
+def test_all_ended_is_called_when_the_last_trial_has_ended(world):
     for number, _ in enumerate(world.plan.trials):
         assert world.all_ended == []
         world.reused(number, retried=False)
@@ -188,7 +188,7 @@ def test_a_plan_is_told_of_when_its_last_trial_has_ended(world):
     assert [record.trial for record in records] == list(plan.trials)
 
 
-def test_a_setting_that_is_asked_for_twice_ends_twice_and_has_one_record(world):
+def test_a_setting_that_runs_twice_has_one_record(world):
     for number in (0, 1, 2):
         world.reused(number, retried=False)
     again = world.started(2)
@@ -200,7 +200,7 @@ def test_a_setting_that_is_asked_for_twice_ends_twice_and_has_one_record(world):
     assert len(records) == 3
 
 
-def test_a_trial_that_ends_once_more_is_counted_once(world):
+def test_a_second_end_of_a_trial_is_not_counted(world):
     for number in (0, 1, 2):
         tunes = world.started(number)
         finish(world.store, world.plan.trials[number])

@@ -1,7 +1,7 @@
-"""What travels with a job: the package, a study's files, and the directories that they name.
+"""The files that are sent with a job: the package, a study's files and the directories they name.
 
-It is packed into one archive, which Ray unpacks as the working directory of the job's processes on
-every node. Packing the same files again gives the same archive, which Ray need not be sent twice.
+They are packed into one archive, which Ray unpacks as the working directory of the job's processes
+on every node. The same files give the same archive, so Ray gets it only once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DATA_FILES = ("*.csv", "*.jsonl", "*.parquet")
 
 _SOURCE_FILES = {"student": STUDENT_FILES, "data": DATA_FILES}
 _PACKAGE_FILES = (".py", ".yaml", ".json", ".html", ".css", ".js")
-# Names that users give to secrets; tokenizer.json and added_tokens.json are none.
+# Matches names of files with secrets, but not tokenizer.json and added_tokens.json.
 _SECRET_FILE = re.compile(
     r"(^|[._-])((auth_?)?token|secrets?|credentials?|passwords?|api_?key|service_?account)([._-]|$)",
     re.IGNORECASE,
@@ -37,7 +37,7 @@ _SECRET_FILE = re.compile(
 
 
 def package_bundle() -> Bundle:
-    """Return the package as it runs here, with its studies inside, as in a wheel."""
+    """Return a bundle of the package with its studies inside, as in a wheel."""
     package = Path(tune_distill.__file__).parent
     files: dict[str, Path | bytes] = {}
     for root, place in ((package, "tune_distill"), (search_spaces_dir(), _SEARCH_SPACES)):
@@ -48,12 +48,12 @@ def package_bundle() -> Bundle:
 
 
 def study_bundle(options: Options, studies: Sequence[ResolvedStudy]) -> tuple[Bundle, Options]:
-    """Return what the study command needs there, and its options with the files' names there.
+    """Return the files that the study command needs, and its options with the names on the cluster.
 
     Raises:
-        StudyFileError: a directory is named in a way in which it cannot travel, or is too large.
-        StudentError: a directory that is named holds no student.
-        DataError: a directory that is named holds no data.
+        StudyFileError: a directory is named in a field in which it cannot be sent, or is too large.
+        StudentError: a directory named as the student has none.
+        DataError: a directory named as data has none.
     """
     bundle = package_bundle()
     names = [
@@ -75,7 +75,7 @@ _SEARCH_SPACES = "tune_distill/search_spaces"
 
 
 def _sources(root: Path) -> Iterator[Path]:
-    """The files of the package below a folder: not what Python, editors or their users leave."""
+    """Yield the package's files below a folder, without those of Python, editors or users."""
     for path in sorted(root.rglob("*")):
         inside = path.relative_to(root).parts
         hidden = any(part.startswith((".", "__pycache__")) for part in inside)
@@ -84,7 +84,7 @@ def _sources(root: Path) -> Iterator[Path]:
 
 
 def _add_file(bundle: Bundle, folder: str, name: str) -> str:
-    """The place of the user's file, under its own name: profile_overrides go by it."""
+    """Add the user's file under its own name, which profile_overrides use; return its place."""
     path = Path(name).expanduser()
     place, number = require_name(f"{folder}/{path.name}", "submit"), 1
     while place in bundle.files:
@@ -97,7 +97,7 @@ def _add_file(bundle: Bundle, folder: str, name: str) -> str:
 def _add_source(
     bundle: Bundle, section: str, options: Options, studies: Sequence[ResolvedStudy]
 ) -> Options:
-    """The options with the directory that a section names, if it is one of this machine."""
+    """Add the section's directory if it is on this machine; return options with its new name."""
     name = f"{section}.source"
     fixed = [study for study in studies if name not in study.study.varied_fields()]
     named = {str(getattr(study.profile, section).source) for study in fixed}
@@ -109,7 +109,7 @@ def _add_source(
             f"{name}: studies that travel together must name the same one, got "
             f"{', '.join(sorted(named))}; submit them one by one"
         )
-    # Its own name, where it was named by dots.
+    # Resolve names such as "." to the directory's own name.
     folder = Path(local[0]).resolve()
     if section == "student":
         student_identity(fixed[0].profile.student)
@@ -133,10 +133,10 @@ def _add_source(
 
 
 def _is_here(source: str, name: str) -> bool:
-    """Whether the source is on this machine; by then it has an absolute path.
+    """Return whether the source is a directory of this machine, which has an absolute path here.
 
     Raises:
-        StudyFileError: a relative path where nothing is.
+        StudyFileError: the source is a relative path that does not exist.
     """
     if source in (MINI_STUDENT, MINI_CORPUS):
         return False
@@ -177,7 +177,7 @@ def _source_place(section: str, folder: Path) -> str:
 
 
 def _require_no_other_directory(resolved: ResolvedStudy) -> None:
-    """Raise StudyFileError if a directory is named where its name cannot be changed."""
+    """Raise StudyFileError if a directory is named in a field that cannot be changed."""
     study, encoder = resolved.study, resolved.profile.metrics.bertscore_model
     named: list[tuple[str, Scalar]] = [("metrics.bertscore_model", encoder)]
     for name, domain in study.vary.items():

@@ -40,11 +40,11 @@ class Command:
     @classmethod
     @contextmanager
     def open(cls, options: Options) -> Iterator[Command]:
-        """Yield the state of a command; its executor is closed after the block.
+        """Yield the state of a command, and close its executor after the block.
 
-        In the block, what libraries print goes to the standard error stream.
+        In the block, output of libraries goes to the standard error stream.
         """
-        # A pipe has no width of its own, and rich would take it for a narrow terminal.
+        # A pipe has no width, and rich would assume a narrow terminal.
         console = TextConsole(width=None if sys.stdout.isatty() else _LOG_WIDTH)
         with (
             redirect_stdout(sys.stderr),
@@ -52,27 +52,27 @@ class Command:
             closing(_executor(options)) as executor,
         ):
             command = cls(options, outputs, console, executor)
-            # What was read is told at once, before hours of training on it.
+            # Report at once what was read, before hours of training on it.
             command.inputs.tell = command.say
             yield command
 
     def say(self, *parts: Any) -> None:
         """Show the parts one below the other, with no other output between them.
 
-        Shows nothing if only the last line or JSON was asked for.
+        With --quiet or --json, show nothing.
         """
         if not self.options.quiet and not self.options.json:
             lines = [_line(part) if isinstance(part, str) else part for part in parts]
             self.console.print(Group(*lines), crop=False)
 
     def tell(self, shown: Sequence[Any], summary: Mapping[str, Any]) -> None:
-        """Show what became of a study, and in three lines what the statistics say of it."""
+        """Show a study's results and the lines of its verdict."""
         if self.options.json:
             self.emit({"event": "verdict", **summary})
         self.say(*shown, *summary["lines"])
 
     def say_last(self, line: str) -> None:
-        """Show a line that --quiet leaves."""
+        """Show a line even with --quiet."""
         self.console.print(_line(line), crop=False)
 
     def emit(self, event: Mapping[str, Any]) -> None:
@@ -80,7 +80,7 @@ class Command:
         self.console.out(json_line(event), highlight=False)
 
     def conclude(self, total: Counts, elapsed_s: float) -> None:
-        """Show the last line: what was run, and how many trials needed no training."""
+        """Show the last line: counts of trials and of those that needed no training, and time."""
         if self.options.json:
             self.emit({"event": "end", **asdict(total), "elapsed_s": elapsed_s})
         else:
@@ -100,5 +100,5 @@ def _executor(options: Options) -> RayExecutor | InlineExecutor:
 
 
 def _line(text: str) -> Text:
-    """The text, not wrapped: terminals fold it, and readers of a pipe get it whole."""
+    """Return the text without wrapping: a terminal folds it, and a pipe gets whole lines."""
     return Text(printable(text), no_wrap=True, overflow="ignore")

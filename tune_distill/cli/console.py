@@ -1,4 +1,4 @@
-"""The console on which studies are shown: a text is shown as it was written."""
+"""The console that shows studies, without interpreting markup in texts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class TextConsole(Console):
         )
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        # Escaped before it is measured, so that columns fit.
+        # Escape before measuring, so that columns fit.
         return super().render_str(printable(text), **settings)
 
     def render(

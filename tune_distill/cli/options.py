@@ -19,13 +19,13 @@ _UNITS = {"": 1, "b": 1} | {
     for power, prefix in enumerate("kmgt", start=1)
     for suffix, base in (("b", 1000), ("ib", 1024))
 }
-"""Bytes in a unit of memory, by its name in small letters."""
+"""The bytes in a unit of memory, by its name in lower case."""
 
 _RAY_ONLY = (
     *("address", "nice", "gpus_per_trial", "memory_per_trial"),
     *("max_concurrent", "max_retries", "trial_time_limit"),
 )
-"""Options that have no meaning for an executor without workers."""
+"""Options without meaning for an executor without workers."""
 
 _EXAMPLES = """\
 examples:
@@ -38,7 +38,7 @@ examples:
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for; none leaves a choice to the study, the profile or us."""
+    """The user's options; None leaves a choice to the study, the profile or us."""
 
     studies: list[str]
     profile: str
@@ -75,13 +75,13 @@ class Options:
         return Limits(self.max_retries, self.trial_time_limit)
 
     def sources(self) -> dict[str, str]:
-        """The sources named by --student and --data."""
+        """Return the sources named by --student and --data, by section."""
         named = {"student": self.student, "data": self.data}
         return {section: source for section, source in named.items() if source is not None}
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> Options:
-    """The options; exits with code 2 and a usage line where they are wrong."""
+    """Return the options; if they are invalid, print a usage line and exit with code 2."""
     parser = _parser()
     parsed = parser.parse_args(arguments)
     if not parsed.studies and not parsed.list:
@@ -110,12 +110,8 @@ def _parser() -> argparse.ArgumentParser:
     what = add_what_runs(parser)
     what.add_argument("--list", action="store_true", help="list studies and profiles, and stop")
     where = parser.add_argument_group("where it goes")
-    where.add_argument(
-        "--results", type=place_name, default="results", metavar="DIR", help="tables (results)"
-    )
-    where.add_argument(
-        "--store", type=place_name, metavar="URI", help="runs and evaluations (RESULTS/.store)"
-    )
+    where.add_argument("--results", default="results", metavar="DIR", help="tables (results)")
+    where.add_argument("--store", metavar="URI", help="runs and evaluations (RESULTS/.store)")
     where.add_argument("--no-reuse", action="store_true", help="make everything again")
     cluster = add_scheduling(parser)
     cluster.add_argument(
@@ -136,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def add_what_runs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """The parser knows the arguments that say what is trained; the group that they are in."""
+    """Add the arguments about what is trained to the parser; return their group."""
     what = parser.add_argument_group("what runs")
     what.add_argument("--profile", default="mini", help="shipped profile or YAML file (mini)")
     what.add_argument("--student", metavar="SOURCE", help="T5 directory, hub id or 'mini'")
@@ -153,7 +149,7 @@ def add_what_runs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
 
 
 def add_scheduling(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """The parser knows the arguments that say how trials are placed; the group that they are in."""
+    """Add the arguments about scheduling trials to the parser; return their group."""
     cluster = parser.add_argument_group("how it is scheduled")
     cluster.add_argument(
         "--cpus-per-trial", type=_positive_real, metavar="N", help="and as many threads (shared)"
@@ -185,13 +181,6 @@ def add_scheduling(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
         help="niceness of trials where Ray is started here (0)",
     )
     return cluster
-
-
-def place_name(text: str) -> str:
-    """The name of a place: not empty, which would be the working directory or a disk's root."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError(f"must name a folder or a URI, got {text!r}")
-    return text
 
 
 def _positive(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Files packed into one archive of a size that a head takes; the same files give the same one."""
+"""Packing files into one reproducible archive that is small enough for a cluster's head."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tune_distill.records.leftovers import scratch
 from tune_distill.spec.errors import StudyFileError
 
 LIMIT_BYTES = 100 * 2**20
-"""What a head's dashboard takes in one upload."""
+"""The largest upload that a head's dashboard accepts."""
 
-# Compressed already, or numbers that look like noise.
+# These are already compressed, or contain numbers that do not compress.
 _STORED = (".safetensors", ".parquet", ".png")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -23,7 +23,7 @@ REMEDY = "put it on the cluster's head and name it by its absolute path there, o
 
 @dataclass
 class Bundle:
-    """What travels, by its place in the archive; `notes` are for the user."""
+    """The files to send by their places in the archive; `notes` are messages for the user."""
 
     files: dict[str, Path | bytes]
     notes: list[str] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Bundle:
         """Write a zip of the files to `archive`.
 
         Raises:
-            StudyFileError: it would be larger than a head takes.
+            StudyFileError: the archive is larger than a head accepts.
         """
         if not _packs(self.files, archive):
             largest, num_bytes = _largest(self.files)
@@ -43,7 +43,7 @@ class Bundle:
 
 
 def fits(files: Mapping[str, Path | bytes]) -> bool:
-    """Return whether the files fit into an archive that a head takes."""
+    """Return whether the files fit into an archive that a head accepts."""
     if size(files) <= LIMIT_BYTES:
         return True
     with scratch() as folder:
@@ -51,7 +51,7 @@ def fits(files: Mapping[str, Path | bytes]) -> bool:
 
 
 def _packs(files: Mapping[str, Path | bytes], archive: Path) -> bool:
-    """Whether the files fit into an archive that a head takes, which is then at `archive`."""
+    """Pack the files into `archive`; return whether it is small enough for a cluster's head."""
     with archive.open("wb") as stream, zipfile.ZipFile(stream, "w") as packed:
         for place in sorted(files):
             content = files[place]
@@ -73,7 +73,7 @@ def _packs(files: Mapping[str, Path | bytes], archive: Path) -> bool:
 
 
 def _largest(files: Mapping[str, Path | bytes]) -> tuple[str, int]:
-    """The directory with the most bytes, and how many."""
+    """Return the directory with the most bytes, and its size in bytes."""
     sizes: dict[str, int] = {}
     for content in files.values():
         if isinstance(content, Path):
@@ -83,7 +83,7 @@ def _largest(files: Mapping[str, Path | bytes]) -> tuple[str, int]:
 
 
 def size(files: Mapping[str, Path | bytes]) -> int:
-    """Return the bytes of all files together."""
+    """Return the size of all files together in bytes."""
     return sum(_bytes(content) for content in files.values())
 
 
@@ -92,5 +92,5 @@ def _bytes(content: Path | bytes) -> int:
 
 
 def mib(num_bytes: int) -> str:
-    """Return a size as a user reads it."""
+    """Return a size in MiB as text."""
     return f"{num_bytes / 2**20:.0f} MiB"

@@ -1,4 +1,4 @@
-"""What a study would do: its trials, trainings and hits, whether and how they fit, how long."""
+"""Previews of studies: trials, trainings and hits, their resources, and the estimated time."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.printable import printable_line
 from tune_distill.spec.settings import Setting
 
-# Ray and its workers, once, before the first step.
+# Seconds in which Ray and its workers start, once.
 _START_UP_S = 15.0
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What one study would do. Trainings that an earlier study would make are not counted."""
+    """What one study would do. Trainings that it shares with an earlier study are not counted."""
 
     study: str
     trials: int
@@ -34,7 +34,7 @@ class Preview:
     lines: tuple[str, ...]
 
     def text(self) -> str:
-        """The counts, and a line for each trial."""
+        """Return the counts, and a line for each trial."""
         counts = (
             f"{self.study}: {self.trials} trials, {self.trainings} trainings, {self.hits} hits; "
             f"{self.estimate}"
@@ -43,12 +43,12 @@ class Preview:
 
 
 def previews(studies: Sequence[ResolvedStudy], command: Command) -> list[Preview]:
-    """What the studies would do; lines say with --explain why each trial is or is not a hit."""
+    """Return the studies' previews; with --explain, lines say why a trial is or is not a hit."""
     store = command.outputs.store
     if command.options.no_reuse:
-        # A store without anything: what is there is made again.
+        # Plan with an empty store, because everything is made again.
         store = Store(Folder(command.outputs.results / "nothing-is-reused"))
-    # Only the first plan is known before it has run; an Optuna search's replicates follow from it.
+    # Preview only the first plan, because replicates of an Optuna search depend on its results.
     first = [next(iter(plans(resolved, command.inputs, store))) for resolved in studies]
     placed = _placed(first, command)
     counted: set[str] = set()
@@ -91,7 +91,7 @@ def _state(plan: Plan, trial_id: str) -> str:
 
 
 def _placed(plans: Sequence[Plan], command: Command) -> TrialResources | None:
-    """What each trial gets; none where nothing is to run, or where any machine will do.
+    """Return the resources of each trial; None if nothing is to run, or if they do not matter.
 
     Raises:
         ClusterError: no node can ever hold one trial.
@@ -101,7 +101,7 @@ def _placed(plans: Sequence[Plan], command: Command) -> TrialResources | None:
     if not to_run or options.executor == "inline":
         return None
     if options.address is None and options.resources == ResourceRequest():
-        # Ray would take seconds to start, only to say that this machine has a CPU.
+        # Starting Ray takes seconds, and a small student gets one CPU on any machine.
         return None
     return resources_for(plans, command.executor.nodes(), options.resources)
 
@@ -109,8 +109,10 @@ def _placed(plans: Sequence[Plan], command: Command) -> TrialResources | None:
 def _estimate(
     plan: Plan, trainings: list[Trial], placed: TrialResources | None, command: Command
 ) -> str:
-    """How many run at once, and the time that the trainings take; with a scheduler it is an upper
-    bound."""
+    """Return a text with the number of trials at once and the estimated time of trainings.
+
+    With a scheduler the time is an upper bound.
+    """
     if not plan.num_to_run:
         return "nothing to run"
     if not trainings and not plan.num_new:
@@ -129,7 +131,7 @@ def _estimate(
 
 
 def show(previews: Sequence[Preview], command: Command) -> None:
-    """Show what each study would do, and all of them together."""
+    """Show what each study would do, and the total."""
     totals = {
         name: sum(getattr(preview, name) for preview in previews)
         for name in ("trials", "trainings", "hits")

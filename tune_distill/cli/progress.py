@@ -1,4 +1,4 @@
-"""Running studies on a terminal, as lines in a log, or as JSON lines."""
+"""Displays of running studies: a table on a terminal, lines in a log, or JSON lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NUM_ROWS = 12
 
 @dataclass
 class TrialProgress:
-    """What is known of one trial that a worker has."""
+    """The progress of one trial."""
 
     trial_id: str
     started_s: float
@@ -36,15 +36,15 @@ class TrialProgress:
 
     @property
     def state_text(self) -> str:
-        """The state, and which retry it is of, if any."""
+        """Return the state, with the number of the retry if there is one."""
         return f"{self.state}, retry {self.num_retries}" if self.num_retries else self.state
 
 
 @dataclass
 class StudyProgress:
-    """Where the studies that run stand, kept up to date by the display's events.
+    """The progress of the running studies, updated by the display's events.
 
-    `clock` gives seconds from any fixed point.
+    `clock` returns seconds since any fixed time.
     """
 
     clock: Callable[[], float]
@@ -69,14 +69,14 @@ class StudyProgress:
         trial.state = "decoding" if step == total_steps else "training"
 
     def end(self, trial_id: str, state: str) -> None:
-        # A trial that waited for a run which failed ends without having started.
+        # A trial that waited for a failed run ends without a start.
         trial = self.trials.setdefault(trial_id, TrialProgress(trial_id, self.clock()))
         trial.state, trial.ended_s = state, self.clock()
 
     def eta_s(self) -> float | None:
-        """Seconds until all trials have ended: from those that have, or else from their steps.
+        """Return the estimated seconds until all trials have ended; None before any evaluation.
 
-        None before the first evaluation.
+        The estimate follows from ended trials, or else from steps.
         """
         now = self.clock()
         durations = [
@@ -98,7 +98,7 @@ class StudyProgress:
 
 
 class _Tracking:
-    """Keeps a StudyProgress; the displays below differ in what they make of it."""
+    """Keeps a StudyProgress, which the displays below show."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console
@@ -124,11 +124,11 @@ class _Tracking:
         self.progress.end(self._name(record.trial), record.state)
 
     def _name(self, trial: Trial) -> str:
-        """The trial's, with its study's where several run."""
+        """Return the trial's name, with that of its study if several studies run."""
         return f"{trial.study} {trial.trial_id}" if self._num_studies > 1 else trial.trial_id
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
 
 class QuietDisplay(_Tracking):
@@ -136,7 +136,7 @@ class QuietDisplay(_Tracking):
 
 
 class PlainDisplay(_Tracking):
-    """A line for each trial that starts, loses its worker or ends: for logs and pipes."""
+    """Prints a line when a trial starts, loses its worker or ends, for logs and pipes."""
 
     def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
         super().begin(plans, num_workers)
@@ -159,12 +159,12 @@ class PlainDisplay(_Tracking):
         self._line(f"{record.state:8} {name} ({_ending(record)}) {done}{left}")
 
     def _line(self, text: str) -> None:
-        # Text, because a plain string's brackets and emoji codes would be taken for markup.
+        # Use Text, because rich takes brackets and emoji codes in a string for markup.
         self.console.print(Text(printable_line(text)), soft_wrap=True)
 
 
 class LiveDisplay(_Tracking):
-    """A table that stays in place: the trials at work, and the last ones that ended."""
+    """Shows a table that stays in place, with the running trials and the last ended ones."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(console, clock)
@@ -180,7 +180,7 @@ class LiveDisplay(_Tracking):
         self._live.stop()
 
     def render(self) -> Group:
-        """The table as it is now."""
+        """Return the present table."""
         progress = self.progress
         table = Table(box=None, pad_edge=False)
         for heading in ("trial", "state", "progress", "step", "eval loss"):
@@ -196,9 +196,9 @@ class LiveDisplay(_Tracking):
 
 
 def choose_display(console: Console, *, quiet: bool, as_json: bool) -> Display:
-    """The display for this output: JSON or nothing on request, live on a terminal, else lines."""
+    """Return the display: JSON or nothing on request, a table on a terminal, and else lines."""
     if as_json:
-        # The console's own lock keeps lines whole: verdicts come from another thread.
+        # The console's own lock keeps lines whole, because verdicts come from another thread.
         return EventLines(lambda event: console.out(json_line(event), highlight=False))
     if quiet:
         return QuietDisplay(console)
@@ -206,7 +206,7 @@ def choose_display(console: Console, *, quiet: bool, as_json: bool) -> Display:
 
 
 def duration_text(seconds: float) -> str:
-    """`48 s`, `3 min 20 s` or `2 h 5 min`."""
+    """Return a text such as `48 s`, `3 min 20 s` or `2 h 5 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -217,7 +217,7 @@ def duration_text(seconds: float) -> str:
 
 
 def _most_telling(progress: StudyProgress) -> list[TrialProgress]:
-    """Running trials, then the last ended ones, as many as fit."""
+    """Return the running trials, then the last ended ones, as many as fit into the table."""
     running = [trial for trial in progress.trials.values() if trial.ended_s is None]
     ended = [trial for trial in progress.trials.values() if trial.ended_s is not None]
     ended.sort(key=lambda trial: trial.ended_s or 0.0, reverse=True)

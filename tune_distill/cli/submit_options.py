@@ -1,4 +1,4 @@
-"""The submit command's arguments, and the study command that it has run on a cluster."""
+"""The submit command's arguments, and the study command that it runs on a cluster."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from tune_distill.cli.options import (
     add_scheduling,
     add_what_runs,
     parse_arguments,
-    place_name,
 )
 from tune_distill.spec.redaction import redacted
 
 RESULTS = "~/tune_distill/results"
-"""On the head; not where the job runs, which Ray clears away."""
+"""The default results folder on the head. Ray removes the job's own working directory."""
 
 _PROGRAM = "python -m tune_distill.submit"
 _ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
@@ -46,9 +45,9 @@ COMMANDS = {
 
 
 def parse_submit_arguments(given: Sequence[str]) -> argparse.Namespace:
-    """Return the arguments; exit with code 2 and a usage line if they are wrong.
+    """Return the arguments; if they are invalid, print a usage line and exit with code 2.
 
-    `command` is one of COMMANDS, or "study"; `url` is the dashboard's.
+    `command` is one of COMMANDS or "study"; `url` is that of the dashboard.
     """
     is_command = bool(given) and given[0] in COMMANDS
     parser = _command_parser(given[0]) if is_command else _study_parser()
@@ -60,16 +59,16 @@ def parse_submit_arguments(given: Sequence[str]) -> argparse.Namespace:
 
 
 def study_options(parsed: argparse.Namespace) -> Options:
-    """What the study command on the head is to do."""
+    """Return the options of the study command on the head."""
     # Options that are not offered here have the study command's own defaults.
     defaults = vars(parse_arguments(["all"]))
     given = {name: value for name, value in vars(parsed).items() if name in defaults}
-    # A job's own environment says where its cluster is.
+    # The environment of a job says where its cluster is.
     return Options(**defaults | given | {"address": "auto"})
 
 
 def study_command(options: Options) -> list[str]:
-    """The study command with these options."""
+    """Return the study command with these options."""
     command = ["python", "-m", "tune_distill.study", *options.studies]
     for field in fields(options):
         value = getattr(options, field.name)
@@ -79,7 +78,7 @@ def study_command(options: Options) -> list[str]:
         if value is True:
             command.append(flag)
         else:
-            # With "=", because a value may begin with a dash.
+            # Use "=", because a value may begin with a dash.
             command += [f"{flag}={one}" for one in (value if isinstance(value, list) else [value])]
     return command
 
@@ -113,7 +112,7 @@ def _study_parser() -> argparse.ArgumentParser:
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--quiet", action="store_true", help="only the study's last line")
     shown.add_argument("--json", action="store_true", help="the study's JSON lines, for programs")
-    # Of the study command; known, so that it can be said why they are not taken.
+    # These belong to the study command; parse them to explain why they are refused.
     for flag in ("--list", "--dry-run", "--explain"):
         parser.add_argument(flag, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--executor", default="ray", help=argparse.SUPPRESS)
@@ -133,9 +132,7 @@ def _command_parser(command: str) -> argparse.ArgumentParser:
     elif command == "logs":
         parser.add_argument("--follow", action="store_true", help="until the job ends")
     elif command == "fetch":
-        parser.add_argument(
-            "--to", type=place_name, default="results", metavar="DIR", help="tables here (results)"
-        )
+        parser.add_argument("--to", default="results", metavar="DIR", help="tables here (results)")
     return parser
 
 
@@ -173,7 +170,7 @@ def _require_study(parser: argparse.ArgumentParser, parsed: argparse.Namespace) 
 
 
 def _require_no_secret(parser: argparse.ArgumentParser, parsed: argparse.Namespace) -> None:
-    """Refuse options with passwords or tokens in them: they would stand in the job's command."""
+    """Refuse options that contain passwords or tokens, because the job's command is public."""
     for name in ("results", "store", "student", "data", "set"):
         given = getattr(parsed, name)
         for text in given if isinstance(given, list) else [given or ""]:
@@ -185,7 +182,7 @@ def _require_no_secret(parser: argparse.ArgumentParser, parsed: argparse.Namespa
 
 
 def _url(parser: argparse.ArgumentParser, address: str | None) -> str:
-    """The dashboard's URL; of Ray's variables the first that names one."""
+    """Return the dashboard's URL: `address`, or that in the first of Ray's variables with one."""
     named = {name: os.environ.get(name, "") for name in _ADDRESSES}
     if address is None:
         address = next((url for url in named.values() if url.startswith("http")), None)

@@ -1,4 +1,4 @@
-"""Preparation of what follows the trials, while the last of them run and a CPU is free."""
+"""Starts preparations for the report while the last trials run and a worker is idle."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tune_distill.spec.plan import Plan, Trial
 
 
 class TailDisplay:
-    """Wraps a display, and calls `get_ready` once, in a thread beside the last trials.
+    """Wraps a display, and calls `get_ready` once in a thread beside the last trials.
 
-    The thread starts when no trial waits any more and some worker has none.
+    The thread starts when no trial is waiting and a worker is idle.
     """
 
     def __init__(self, display: Display, get_ready: Callable[[], object]) -> None:

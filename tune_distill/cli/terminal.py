@@ -1,7 +1,7 @@
-"""What the front doors share: output that may be refused, errors in one line, signals.
+"""The frame of all commands: output that may be refused, errors in one line, and signals.
 
-The terminal, pipe or file that a command writes to may be closed, full or gone, or lack an
-encoding for what is written. The command goes on: its tables matter more than what it shows.
+The terminal, pipe or file that a command writes to may be closed or full, or lack characters. The
+command goes on all the same, because its tables matter more than its output.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from tune_distill.tuning.signals import ended_by_signals
 
 EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_USAGE = 0, 1, 2
 EXIT_OUTPUT_GONE = 128 + signal.SIGPIPE
-"""As a shell tells of a process that wrote to a pipe which nobody reads."""
+"""The exit code that a shell reports for a process killed by SIGPIPE."""
 
-# Only at the start of what is written at once: our own lines start with words.
+# Matches only at the start of a write, because our own lines start with words.
 _BAR_MOVES = re.compile(r"\r|(\x1b\[A)+$")
 _NO_MOVES = re.compile("(?!)")
 
 
 class Tolerant(io.TextIOBase):
-    """Text for a stream that may refuse it: after the first refusal, nothing more is written.
+    """A text stream that ignores errors of the wrapped one: after the first, it writes nothing.
 
-    Characters that the stream's encoding lacks are written as escapes. `stream` is None where the
-    process was started without it. `warn` hears of a refusal, unless a reader simply left.
+    Characters that the stream's encoding lacks are written as escapes. `stream` is None if the
+    process was started without it. `warn` is called with the error, unless a pipe's reader left.
     """
 
     def __init__(self, stream: TextIO | None, warn: Callable[[str], object]) -> None:
@@ -73,7 +73,7 @@ class Tolerant(io.TextIOBase):
             if self._stream is None:
                 raise OSError(errno.EBADF, "it is closed")
             act(self._stream)
-        # A stream that was closed in this process raises ValueError.
+        # A closed stream raises ValueError.
         except (OSError, ValueError) as error:
             self.refused = True
             if not isinstance(error, BrokenPipeError):
@@ -81,10 +81,10 @@ class Tolerant(io.TextIOBase):
 
 
 class Escaping(io.TextIOBase):
-    """Writes to another stream with control characters shown as escapes.
+    """Writes to another stream with control characters as escapes.
 
-    `unescaped` is that other stream, for a console that moves the cursor itself. With `bars`, the
-    progress bars that libraries draw may go back to the start of a line, and up.
+    `unescaped` is that other stream, for a console that moves the cursor itself. With `bars`,
+    progress bars of libraries may move the cursor to the start of a line and up.
     """
 
     def __init__(self, unescaped: Tolerant, *, bars: bool = False) -> None:
@@ -115,15 +115,15 @@ class Escaping(io.TextIOBase):
 
 
 def output_is_gone() -> bool:
-    """Whether the standard output has refused what was written, so that nobody reads it."""
+    """Return whether the standard output has refused a write."""
     return isinstance(sys.stdout, Escaping) and sys.stdout.unescaped.refused
 
 
 def run_front_door(run: Callable[[], int], interrupted: str) -> int:
-    """The exit code of `run`; a TuneDistillError or an interruption ends it in one message.
+    """Return the exit code of `run`; show a TuneDistillError or an interruption in one message.
 
-    In `run`, what is printed and logged is escaped and may be refused, and signals end it. All of
-    that is as before afterwards.
+    While it runs, output and logs are escaped and may be refused, and signals end it. Afterwards
+    streams, loggers and signals are restored.
     """
     with _safe_streams() as output, _logged(), ended_by_signals(lambda: _say_last(output)):
         try:
@@ -137,25 +137,25 @@ def run_front_door(run: Callable[[], int], interrupted: str) -> int:
 
 
 def run_as_process(main: Callable[[], int]) -> NoReturn:
-    """End this process with the exit code of `main`, whatever became of its output."""
+    """End this process with the exit code of `main`, even if its output was refused."""
     _take_free_descriptors()
     try:
         code = main()
     except SystemExit as end:
-        # argparse has told of the usage.
+        # argparse has printed the usage.
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    # Nothing is left to be interrupted but Python's own end.
+    # Only Python's own shutdown is left to interrupt.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             _give_up_what_is_refused(stream)
-    # What is left is not worth the second in which Python would look for garbage among it.
+    # Collecting garbage at the end would take Python a second.
     gc.freeze()
     sys.exit(code)
 
 
 def _give_up_what_is_refused(stream: TextIO) -> None:
-    """Flush the stream, into nothing if need be: Python would try again, and end with 120."""
+    """Flush the stream, or redirect it to /dev/null: Python would try again, and exit with 120."""
     try:
         stream.flush()
     except (OSError, ValueError):
@@ -166,8 +166,7 @@ def _give_up_what_is_refused(stream: TextIO) -> None:
 def _take_free_descriptors() -> None:
     """Open /dev/null for each standard stream that the process lacks.
 
-    Otherwise the next file to be opened gets its number, and receives what other processes that
-    are started from here print.
+    Otherwise the next opened file gets its number, and receives the output of child processes.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
@@ -176,10 +175,7 @@ def _take_free_descriptors() -> None:
 
 @contextmanager
 def _safe_streams() -> Iterator[Escaping]:
-    """In the block, the standard streams escape what is written, and may refuse it.
-
-    Yields the standard output.
-    """
+    """Let the standard streams escape and tolerate in the block; yield the standard output."""
     errors = Tolerant(sys.stderr, lambda reason: None)
 
     def warn(reason: str) -> None:
@@ -196,9 +192,9 @@ def _safe_streams() -> Iterator[Escaping]:
 
 @contextmanager
 def _logged() -> Iterator[None]:
-    """In the block, warnings and errors that are logged go to the standard error stream.
+    """Log warnings and errors to the standard error stream in the block.
 
-    Where the process has logging of its own, that stands.
+    If the process has configured logging itself, change nothing.
     """
     root = logging.getLogger()
     if root.handlers:
@@ -217,7 +213,7 @@ def _logged() -> Iterator[None]:
 
 
 def _say_last(output: Escaping) -> None:
-    """Say that the command is ended at once; a terminal gets its cursor back."""
+    """Say that the command ends at once, and restore the terminal's cursor."""
     if output.isatty():
         print("\x1b[?25h", end="", file=output.unescaped, flush=True)
     print("ended at once; run the same command again to go on", file=sys.stderr, flush=True)

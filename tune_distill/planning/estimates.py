@@ -1,4 +1,4 @@
-"""How long trainings will take: from stored runs of the same student, or roughly from its size."""
+"""Estimates of training time, from stored runs of the student or roughly from its size."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tune_distill.students.batches import num_steps
 from tune_distill.students.registry import num_parameters
 from tune_distill.tasks.outputs import source_text, target_text
 
-# Rough figures for one CPU core, used only while no run of the student is stored.
+# Rough figures for one CPU core, used only if no run of the student is stored.
 _FLOPS_PER_S = 2e10
 _STEP_OVERHEAD_S = 0.01
 _TOKENS_PER_WORD = 1.4
 
 
 def measured_examples_per_s(student: Mapping[str, str], store: Store) -> float | None:
-    """Median training speed of the stored runs of this student; none without one."""
+    """Return the median training speed of the student's stored runs; None if there are none."""
     speeds = [
         run.examples_per_s
         for key, identity in store.identities()
@@ -31,10 +31,13 @@ def measured_examples_per_s(student: Mapping[str, str], store: Store) -> float |
 def training_estimate_s(
     trials: Iterable[Trial], store: Store, examples: Sequence[Example]
 ) -> float:
-    """Seconds of training on one worker for these trials; `examples` are some of their data."""
+    """Return the estimated seconds of training these trials on one worker.
+
+    `examples` are some of their training examples, from which the length of texts is estimated.
+    """
     trials = list(trials)
     students = {trial.profile.student: trial.run_identity["student"] for trial in trials}
-    # Every stored run is read for this: once a student, not once a trial.
+    # This reads every stored run, so do it once for each student, not for each trial.
     speeds = {name: measured_examples_per_s(what, store) for name, what in students.items()}
     return sum(_one(trial, speeds[trial.profile.student], examples) for trial in trials)
 
@@ -48,7 +51,7 @@ def _one(trial: Trial, speed: float | None, examples: Sequence[Example]) -> floa
         + len(target_text(e.label, e.explanations[0]).split())
         for e in examples[:200]
     )
-    # Six floating-point operations a parameter and token: two forward, four backward.
+    # Six floating-point operations per parameter and token: two forward, four backward.
     flops = 6 * num_parameters(trial.profile.student) * words * _TOKENS_PER_WORD
     steps = num_steps(num_train, settings)
     return float(num_train * settings.num_epochs * flops / _FLOPS_PER_S + steps * _STEP_OVERHEAD_S)

@@ -1,4 +1,4 @@
-"""What happens to trials as JSON objects, for programs that watch a study and for its log."""
+"""Events of trials as JSON objects, for programs that watch a study and for its log."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from tune_distill.spec.plan import Plan, Trial
 
 
 def utc_now() -> str:
-    """The time as ISO 8601 in UTC, to the millisecond."""
+    """Return the time as ISO 8601 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class EventLines:
-    """A display that passes each event on as an object: `event`, `study`, `time`, and more.
+    """A display that passes each event to a function as a mapping: `event`, `study`, `time`, ...
 
-    A study's `begin` comes before its first other event: until then nothing tells that it will run.
+    A study's `begin` is passed just before its first other event, because a planned study may not
+    run at all.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class EventLines:
         self._pass_on_of(record.trial, "ended", state=record.state, error=record.error)
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to release."""
 
     def _pass_on_of(self, trial: Trial, event: str, **values: object) -> None:
         begin = self._not_begun.pop(trial.study, None)
@@ -61,7 +62,7 @@ class EventLines:
 
 
 class Displays:
-    """Several displays as one: each is told of everything, in order."""
+    """Several displays as one, each of which gets every event."""
 
     def __init__(self, *displays: Display) -> None:
         self._displays = displays

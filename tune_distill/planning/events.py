@@ -1,4 +1,4 @@
-"""What a running study tells whoever shows it."""
+"""The events of running studies, and the port for displays that receive them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from tune_distill.spec.plan import Plan, Trial
 
 @dataclass(frozen=True)
 class Report:
-    """Where an attempt at a trial stands, and the process that makes it.
+    """The progress of an attempt at a trial, and the process that runs it.
 
-    `node` is the id of Ray's node, or this machine's name where Ray does not run.
-
-    `train_loss` is that of the last row of the history. `resumed_step` is the step of the
-    checkpoint that the attempt went on from, 0 without one.
+    `node` is the id of Ray's node, or this machine's name without Ray. `train_loss` is that of the
+    last row of the history. `resumed_step` is the step of the checkpoint from which the attempt
+    resumed, 0 without one.
     """
 
     step: int
@@ -30,26 +29,26 @@ class Report:
 
 
 AllEnded = Callable[[Plan, list[TrialRecord]], None]
-"""Hears of a plan whose trials have all ended, and of their records, in no particular order."""
+"""Called with a plan whose trials have all ended, and their records in any order."""
 
 
 class Display(Protocol):
     """Shows studies while they run. Every method returns at once."""
 
     def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
-        """These plans start, with so many trials at once."""
+        """Show that these plans start, with `num_workers` trials at once."""
 
     def started(self, trial: Trial) -> None:
-        """The trial starts for the first time."""
+        """Show that the trial starts for the first time."""
 
     def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
-        """The trial lost its worker, and another one will have it: so often by now, and why."""
+        """Show that the trial lost its worker for this reason, and will start again."""
 
     def progressed(self, trial: Trial, report: Report) -> None:
-        """The trial has come so far."""
+        """Show the trial's progress."""
 
     def ended(self, record: TrialRecord) -> None:
-        """The trial is complete, pruned or failed."""
+        """Show that the trial is complete, pruned or failed."""
 
     def close(self) -> None:
-        """Nothing more comes; the terminal is as it was."""
+        """Restore the terminal; no further events come."""

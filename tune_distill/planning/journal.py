@@ -1,7 +1,7 @@
-"""Optuna's journal of a search, kept in any place, for Optuna's own tools to open.
+"""Optuna's journal of a search, in any kind of place, for Optuna's own tools.
 
-It has an entry for each trial that ended. Nothing is read from it but to compare it with the
-store: a journal that does not have what the store has is set aside and made again.
+It has an entry for each trial that ended. We read it only to compare it with the store: a journal
+that differs from the store is set aside and made again.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ STUDY_NAME = "tune_distill"
 _FILE = "optuna.journal"
 _SEGMENTS = "journal"
 
-# How long a writer may hold Optuna's lock; Optuna waits as long.
+# How long a writer may hold Optuna's lock; Optuna itself waits as long.
 _LOCK_S = 30.0
 
-# How many segments are read at once.
+# The number of segments that are read at once.
 _NUM_READERS = 16
 
 
 class SearchJournal:
-    """The journal of the search in a folder of a place, made with the first entry."""
+    """The journal in a search's folder of a place; its first entry creates it."""
 
     def __init__(self, place: Place, folder: str, mode: Literal["min", "max"]) -> None:
         self._place, self._folder = place, folder
@@ -55,7 +55,7 @@ class SearchJournal:
         self._opened: optuna.Study | None = None
 
     def append(self, trial: FrozenTrial) -> None:
-        """The journal has an entry for this trial, unless it was damaged in the meantime.
+        """Append an entry for this trial, unless the journal has been damaged meanwhile.
 
         Raises:
             StoreError: the place refuses.
@@ -64,7 +64,7 @@ class SearchJournal:
             self._study().add_trial(trial)
         except StoreError:
             raise
-        # Optuna raises errors of all kinds for lines that it did not write.
+        # Optuna raises errors of many types for lines that it did not write.
         except Exception as error:
             self._opened = None
             logger.warning(
@@ -74,11 +74,13 @@ class SearchJournal:
             )
 
     def fault(self, wanted: Iterable[FrozenTrial], known: Iterable[dict[str, Any]]) -> str | None:
-        """What is wrong with a journal that must have the `wanted` trials, and none at a point
-        that is not `known`; None if it is right."""
+        """Return a text about the journal's first fault, or None.
+
+        The journal must have the `wanted` trials, and no trial at a point that is not `known`.
+        """
         expected = [_entry(trial) for trial in wanted]
         if isinstance(self._place, Folder):
-            # Optuna would wait for a pipe, and follow a link.
+            # Optuna would block on a pipe, and follow a link.
             try:
                 require_regular(self._place.path(self._name))
             except FileNotFoundError:
@@ -92,7 +94,7 @@ class SearchJournal:
             trials = study.get_trials(deepcopy=False)
         except StoreError:
             raise
-        # As above.
+        # See `append`.
         except Exception as error:
             self._opened = None
             return f"got {_said(error)}"
@@ -107,7 +109,7 @@ class SearchJournal:
         return None
 
     def make_again(self, trials: Iterable[FrozenTrial]) -> str:
-        """The journal has these trials and nothing else; what became of the old one, in words."""
+        """Write a new journal with these trials; return a text about what became of the old one."""
         self._opened = None
         done = "made again from the store"
         if self._place.exists(self._name):
@@ -119,14 +121,14 @@ class SearchJournal:
 
     @property
     def where(self) -> str:
-        """Its place in words."""
+        """Return its path or URI, for messages."""
         return self._place.where(self._name)
 
     def _study(self) -> optuna.Study:
         if self._opened is None:
             storage = optuna.storages.JournalStorage(self._backend())
             with quiet():
-                # Not create_study alone, which writes to the journal each time it is opened.
+                # create_study writes to the journal each time, so load an existing study.
                 if STUDY_NAME in optuna.get_all_study_names(storage):
                     self._opened = optuna.load_study(study_name=STUDY_NAME, storage=storage)
                 else:
@@ -150,7 +152,7 @@ def _entry(trial: FrozenTrial) -> tuple[Any, ...]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Optuna from logging in this block what our own table shows."""
+    """Silence Optuna's logs in this block; our own table shows the trials."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -160,9 +162,9 @@ def quiet() -> Iterator[None]:
 
 
 def _remove_stale_lock(lock: Path) -> None:
-    """Remove Optuna's lock, a link to its journal, if a killed writer left it and the store moved.
+    """Remove a killed writer's lock, a link to the journal, if the store has moved since.
 
-    Optuna takes over a lock that was left only if its journal is where the link says.
+    Optuna itself takes over an old lock only if the link leads to its journal.
     """
     with suppress(FileNotFoundError):
         age_s = time.time() - lock.lstat().st_mtime
@@ -171,7 +173,7 @@ def _remove_stale_lock(lock: Path) -> None:
 
 
 class _JournalFile(JournalFileBackend):
-    """One file, appended to, that other tools of Optuna open too."""
+    """A journal in one file, which Optuna's other tools can open."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._writers = path, JournalFileSymlinkLock(str(path))
@@ -193,8 +195,10 @@ class _JournalFile(JournalFileBackend):
             return stream.read() in (b"", b"\n")
 
     def _cut_last_line(self) -> None:
-        """Remove a last line that a full disk or a power cut left without its end: the next line
-        would be glued to it."""
+        """Remove an incomplete last line, which a full disk or a power cut may have left.
+
+        The next line would be joined to it.
+        """
         self._writers.acquire()
         try:
             # Another process may have been writing it just now.
@@ -206,14 +210,14 @@ class _JournalFile(JournalFileBackend):
 
 
 class SegmentedJournal(BaseJournalBackend):
-    """A journal where nothing can be appended to a file: each entry is a numbered file of its own.
+    """A journal of numbered files, for places where files cannot be appended to.
 
-    A number is taken by the one writer that creates its file, so all readers see the same order.
+    The one writer that creates a file takes its number, so all readers see the same order.
     """
 
     def __init__(self, place: Place, folder: str) -> None:
         self._place, self._folder = place, f"{folder}/{_SEGMENTS}"
-        # Files are never changed, so what was read once stays true.
+        # Files never change, so each is read only once.
         self._logs: list[dict[str, Any]] = []
         self._num_segments = 0
 
@@ -228,20 +232,20 @@ class SegmentedJournal(BaseJournalBackend):
         lines = [json.dumps(log, separators=(",", ":")) + "\n" for log in logs]
         content = "".join(lines).encode()
         while not self._place.create(self._name(self._num_segments), content):
-            # A repeated request may have been refused for its own first attempt. Each entry has
-            # its writer's id, so that nobody else's is the same.
+            # A request that was repeated may have been refused because its first attempt succeeded.
+            # Each entry has its writer's id, so an equal entry is our own.
             if self._read_next() == content:
                 return
 
     def _read_all(self) -> None:
-        # One after the other, a long search would take minutes to open.
+        # Reading one file after the other would take minutes for a long search.
         with ThreadPoolExecutor(_NUM_READERS) as pool:
             names = [f"{self._folder}/{name}" for name in self._place.names(self._folder)]
             for name, content in zip(names, pool.map(self._place.read, names), strict=True):
                 self._add(name, content)
 
     def _read_next(self) -> bytes | None:
-        """The next segment, whose logs are now known; None if it is not there yet."""
+        """Read the next segment and return its content; None if it does not exist yet."""
         name = self._name(self._num_segments)
         try:
             content = self._place.read(name)
@@ -251,7 +255,7 @@ class SegmentedJournal(BaseJournalBackend):
         return content
 
     def _add(self, name: str, content: bytes) -> None:
-        """Raise ValueError if the segment is not the next one, as lines of JSON."""
+        """Add the segment's logs; raise ValueError if it is not the next one, or not JSON lines."""
         expected = self._name(self._num_segments)
         if name != expected:
             raise ValueError(f"{Path(name).name} in place of {Path(expected).name}")

@@ -1,4 +1,4 @@
-"""The state of each started trial, and the record that it ends as."""
+"""The ledger: the state of each started trial, and the record of each ended one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tune_distill.spec.redaction import one_line
 
 @dataclass
 class Attempts:
-    """A trial that was started and did not end: its attempts so far."""
+    """The attempts so far at a trial that has not ended."""
 
     trial: Trial
     num_retries: int = 0
@@ -27,9 +27,9 @@ class Attempts:
 
 
 class Ledger:
-    """Keeps the records of an executor's plans. Nothing else tells the display of trials.
+    """Keeps the records of an executor's plans, and alone tells the display about trials.
 
-    Trials go by the executor's own names, because one trial id may be run more than once.
+    Trials have the executor's own names here, because one trial id may run more than once.
     """
 
     def __init__(self, work: Work) -> None:
@@ -47,29 +47,30 @@ class Ledger:
         self._open: dict[str, Attempts] = {}
 
     def start(self, name: str, trial: Trial) -> Attempts:
-        """Return the trial's attempts; it is shown as started when it was not known before."""
+        """Return the trial's attempts; show a trial that was not known before as started."""
         if name not in self._open:
             self._open[name] = Attempts(trial)
             self._display.started(trial)
         return self._open[name]
 
     def retry(self, name: str, reason: str) -> None:
-        """The trial lost its worker for this reason, and starts again."""
+        """Note that the trial lost its worker for this reason and starts again."""
         attempts = self._open[name]
         attempts.num_retries += 1
         self._display.retried(attempts.trial, attempts.num_retries, reason)
 
     def progress(self, name: str, history: tuple[HistoryRow, ...], report: Report) -> None:
-        """The trial's attempt has come so far."""
+        """Note the progress of the trial's attempt."""
         attempts = self._open[name]
         attempts.history = history
         train_loss = history[-1].train_loss if history else None
         self._display.progressed(attempts.trial, replace(report, train_loss=train_loss))
 
     def complete(self, name: str, trained: bool) -> None:
-        """The trial's evaluation is in the store; `trained` says whether this attempt made its run.
+        """End the trial as complete: its evaluation is in the store.
 
-        A store that has lost its run, or refuses, makes it a failed one.
+        `trained` says whether this attempt trained the run. The trial fails instead if the store
+        has lost the run or refuses.
         """
         attempts = self._open[name]
         reused = self._is_reused(attempts, trained)
@@ -83,10 +84,7 @@ class Ledger:
         self._close(name, record)
 
     def prune(self, name: str) -> None:
-        """The trial was stopped early.
-
-        A store that cannot take its history makes it a failed one.
-        """
+        """End the trial as pruned; it fails instead if the store cannot take its history."""
         attempts = self._open[name]
         try:
             record = self._settled(self._record(attempts, "pruned"))
@@ -96,14 +94,14 @@ class Ledger:
         self._close(name, record)
 
     def fail(self, name: str, reason: str) -> None:
-        """The trial has failed for this reason."""
+        """End the trial as failed for this reason."""
         self._close(name, replace(self._record(self._open[name], "failed"), error=reason))
 
     def finish(self, queues: Sequence[TrialQueue], why_left: str) -> bool:
         """Fail all unfinished trials for this reason; return whether there were none.
 
-        `queues` are those of the plans, in their order. A plan of which no trial had begun is left
-        as it was.
+        `queues` are those of the plans, in their order. A plan without any started trial is left
+        out.
         """
         plans = zip(self._plans.values(), queues, strict=True)
         ended = [self._finish(plan, queue, why_left) for plan, queue in plans]
@@ -120,7 +118,7 @@ class Ledger:
         left = {i: record for i, record in (left | unfinished).items() if i not in ended}
         for trial_id, record in left.items():
             self._end(trial_id, self._last(record, why_left, begun=trial_id in unfinished))
-        # Optuna was not asked for the rest, or the last end could not be told of.
+        # Conclude here if Optuna chose fewer trials than planned, or `_end` raised an error.
         self._conclude(plan.resolved.study.name)
         return not left and len(self._ended_names[plan.resolved.study.name]) >= plan.num_to_run
 
@@ -129,7 +127,7 @@ class Ledger:
         self._end(name, replace(record, num_retries=attempts.num_retries))
 
     def _end(self, name: str, record: TrialRecord) -> None:
-        """The trial has this end, and it is shown. One that ended before keeps its first end."""
+        """Record and show the trial's end; a trial that ended before keeps its first end."""
         study = record.trial.study
         names, records = self._ended_names[study], self._records[study]
         names.add(name)
@@ -142,24 +140,23 @@ class Ledger:
                 self._conclude(study)
 
     def _last(self, record: TrialRecord, why_left: str, begun: bool) -> TrialRecord:
-        """The record of a trial that nobody ends any more."""
+        """Return the final record of a trial that the executor left unfinished."""
         trial = record.trial
         with suppress(TuneDistillError):
-            # Its evaluation may have been stored and not told of.
+            # Its evaluation may have been stored without being reported.
             if begun and self._store.has_evaluation(trial.evaluation_key):
                 found = complete_record(trial, self._store, reused=False)
                 return replace(found, num_retries=record.num_retries)
         return replace(record, error=why_left)
 
     def _conclude(self, study: str) -> None:
-        """Tell, once, that each of the study's trials has ended."""
+        """Call `all_ended` for the study, once."""
         if study not in self._concluded:
             self._concluded.add(study)
             self._all_ended(self._plans[study], list(self._records[study].values()))
 
     def _unfinished(self, plan: Plan) -> dict[str, TrialRecord]:
-        """Records, as yet without a reason, of the plan's trials that were started and did not
-        end: the executor was interrupted."""
+        """Return failed records, still without a reason, of the plan's started, unended trials."""
         return {
             attempts.trial.trial_id: self._record(attempts, "failed")
             for attempts in self._open.values()
@@ -167,7 +164,7 @@ class Ledger:
         }
 
     def _record(self, attempts: Attempts, state: TrialState) -> TrialRecord:
-        """A record of what the trial had reported."""
+        """Return a record with the history that the trial has reported."""
         return TrialRecord(
             attempts.trial,
             state,
@@ -177,7 +174,7 @@ class Ledger:
         )
 
     def _settled(self, record: TrialRecord) -> TrialRecord:
-        """Return the record as the first driver to end this trial decided it.
+        """Return the record with the state that the first driver to end this trial decided.
 
         Raises:
             StoreError: the store refuses.
@@ -190,7 +187,10 @@ class Ledger:
         return record
 
     def _is_reused(self, attempts: Attempts, trained: bool) -> bool:
-        """Whether the trial needed no training; one that an earlier attempt made is its own."""
+        """Return whether the trial used a run of the store or of another trial.
+
+        A run that an earlier attempt of the same trial made counts as trained.
+        """
         run_key = attempts.trial.run_key
         stored = self._plans[attempts.trial.study].stored_runs
         was_there = run_key in stored or run_key in self._trained
@@ -198,7 +198,7 @@ class Ledger:
 
 
 def _left_out(queue: TrialQueue, ended: Mapping[str, TrialRecord]) -> list[TrialRecord]:
-    """Records of trials that waited for a run which failed or was pruned: that is their end too."""
+    """Return records of trials that waited for a failed or pruned run, and end like it."""
     if not isinstance(queue, PlannedQueue):
         return []
     lost = {record.trial.run_key: record for record in ended.values() if record.state != "complete"}

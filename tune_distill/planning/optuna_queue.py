@@ -1,4 +1,4 @@
-"""Which trial an Optuna search starts next."""
+"""The queue of an Optuna search, which chooses the next point."""
 
 from __future__ import annotations
 
@@ -23,18 +23,17 @@ from tune_distill.spec.settings import domains
 # TPE needs some random points first; Optuna's default of 10 would leave little of a short search.
 _NUM_STARTUP_TRIALS = 5
 
-# How often TPE, and then chance, is asked for a point that the search has not had.
+# How many times TPE, and then a random draw, may repeat a point before the search gives up.
 _NUM_TRIES = 10
 _NUM_DRAWS = 1_000
 
 
 class OptunaQueue:
-    """Optuna's TPE over the points of a search that the store knows.
+    """Optuna's TPE over the points in a search's log.
 
-    A point is chosen by claiming its number in the search's log. So drivers that share a search
-    choose its points together, each once. Each driver hands out every point, those that other
-    drivers chose too; results that they stored are reused. `answered` are the trials that ended
-    before.
+    A driver chooses a point by claiming its number in the log, so drivers that share a search
+    choose each point once. Each driver hands out every point, also those that other drivers chose,
+    and reuses the results that these stored. `answered` are the trials that ended before.
     """
 
     def __init__(
@@ -81,7 +80,7 @@ class OptunaQueue:
     def reported(self, trial: Trial, step: int, eval_loss: float | None) -> None:
         if not self._reports or eval_loss is None:
             return
-        # A retried trial begins with what it reported before, which Optuna warns of.
+        # A retried trial repeats its earlier reports, for which Optuna would warn.
         if step > self._reported.get(trial.trial_id, -1):
             self._reported[trial.trial_id] = step
             self._asked_for[trial.trial_id].report(eval_loss, step)
@@ -90,18 +89,18 @@ class OptunaQueue:
         self._trainings.end(trial.run_key)
         told = {"pruned": OptunaState.PRUNED, "failed": OptunaState.FAIL}.get(state)
         if told is None:
-            # A metric without a value is no result.
+            # Optuna accepts no complete trial without a value.
             told = OptunaState.FAIL if value is None else OptunaState.COMPLETE
         value = value if told == OptunaState.COMPLETE else None
         # If a later step fails, the trial ends again; the second `tell` is ignored.
         self._study.tell(self._asked_for[trial.trial_id], value, told, skip_if_finished=True)
 
     def _told(self, seed: int, answered: Iterable[TrialRecord]) -> optuna.Study:
-        """A study of this driver's own that knows the answered trials."""
+        """Return an in-memory Optuna study that knows the answered trials."""
         with quiet():
             study = optuna.create_study(
                 direction="maximize" if self._resolved.study.metric.mode == "max" else "minimize",
-                # A search that goes on must not draw its first random numbers again.
+                # A resumed search must not repeat its first random draws.
                 sampler=optuna.samplers.TPESampler(
                     n_startup_trials=_NUM_STARTUP_TRIALS, seed=seed, constant_liar=True
                 ),
@@ -110,8 +109,11 @@ class OptunaQueue:
         return study
 
     def _next(self) -> optuna.Trial | None:
-        """Points that earlier commands left come first, then other drivers' points that have ended,
-        then new points, then other drivers' points still running."""
+        """Return Optuna's trial at the next point; None if there is none.
+
+        First come points that earlier commands left, then points that other drivers have ended,
+        then new points, then points that other drivers are running.
+        """
         if self._pending:
             return self._asked(self._pending.popleft())
         for place, point in enumerate(self._others):
@@ -122,7 +124,7 @@ class OptunaQueue:
         return self._asked(self._others.pop(0)) if self._others else None
 
     def _claimed(self) -> optuna.Trial | None:
-        """A new point, which this driver chose; None if the search has all that it may have."""
+        """Claim and return a new point; None if the search has enough or no other points."""
         while len(self._keys) < self._num_points:
             trial = self._drawn()
             number = free_number(self._numbers)
@@ -131,13 +133,13 @@ class OptunaQueue:
                 return trial
             if trial is not None:
                 self._study.tell(trial, state=OptunaState.FAIL)
-            # A damaged point was set aside, so its number is free again.
+            # A damaged point was set aside, which frees its number.
             with suppress(FileNotFoundError):
                 self._meet(number, self._log.point(number))
         return None
 
     def _meet(self, number: int, point: Point | None) -> None:
-        """Take note of a claimed number. A point not known here was chosen by another driver."""
+        """Note a claimed number. A point that is not known here was chosen by another driver."""
         if point is not None and self._is_new(point) and len(self._keys) < self._num_points:
             self._others.append(point)
         self._know(number, point)
@@ -147,11 +149,11 @@ class OptunaQueue:
         if point is not None:
             self._keys.add(self._trial_at(point).evaluation_key)
         else:
-            # Whoever claimed this number found no other point.
+            # The driver that claimed this number found no other point in the space.
             self._num_points = 0
 
     def _drawn(self) -> optuna.Trial | None:
-        """A point that the search has not had; None if there seems to be no other."""
+        """Return a point that the search has not had; None if there seems to be no other."""
         for _ in range(_NUM_TRIES):
             trial = self._study.ask(self._distributions)
             if self._is_new(trial.params):
@@ -161,7 +163,7 @@ class OptunaQueue:
         return self._asked(point) if (point := next(new, None)) is not None else None
 
     def _by_chance(self) -> Iterable[Point]:
-        """All points of a small space in random order; of others, random ones."""
+        """Return all points of a small space in random order; of a large one, random points."""
         listed = distinct_points(self._resolved, self._identities)
         if listed is not None:
             return self._rng.sample(listed, len(listed))
@@ -169,7 +171,7 @@ class OptunaQueue:
         return ({n: domain.draw(self._rng) for n, domain in names} for _ in range(_NUM_DRAWS))
 
     def _asked(self, point: Point) -> optuna.Trial:
-        """Optuna's trial at this point."""
+        """Return Optuna's trial at this point."""
         self._study.enqueue_trial(point)
         return self._study.ask(self._distributions)
 

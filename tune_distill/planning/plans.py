@@ -25,10 +25,10 @@ from tune_distill.training.inputs import Inputs
 
 
 def plans(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Iterator[Plan]:
-    """The study's plans in order; the next one is made when the one before has run.
+    """Yield the study's plans in order; the next plan depends on how the former ended.
 
-    An Optuna search explores with the first seed. Its complete settings are then replicated with
-    the other seeds; pruned ones are not worth it.
+    An Optuna search explores with the first seed. A second plan then replicates its complete
+    settings, but not the pruned ones, with the other seeds.
     """
     if resolved.study.search.method != "optuna":
         trials = planned_trials(resolved, inputs)
@@ -59,7 +59,7 @@ def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
     points = [point for point in asked if point is not None][:num_samples]
     chosen = [setting(study, space, point) for point in points]
     if not chosen and (first := baseline(study, resolved.profile)):
-        # What the others are compared with must be there, and Optuna might never choose it.
+        # All others are compared with the baseline, which Optuna might never choose.
         chosen = [first]
     most = num_samples
     if None in asked:
@@ -73,8 +73,11 @@ def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
 
 
 def _as_it_ended(plan: Plan, log: SearchLog) -> Plan:
-    """The plan in which a trial that the search has pruned is pruned, though another driver or
-    study has finished its run."""
+    """Return the plan with the states that the search decided.
+
+    A trial that the search has pruned stays pruned even if another driver or study finished its
+    run.
+    """
     ends = log.ends()
     pruned = {
         trial.trial_id
@@ -89,8 +92,10 @@ def _as_it_ended(plan: Plan, log: SearchLog) -> Plan:
 
 
 def exhaustion(plan: Plan, store: Store) -> str | None:
-    """The line that says that a search has every point of its space, fewer than were asked for;
-    None of other plans."""
+    """Return a line that the search tried all of its space, with fewer points than asked for.
+
+    Return None for other plans.
+    """
     num_samples = plan.resolved.study.search.num_samples
     if not plan.asks_optuna or num_samples is None:
         return None
@@ -108,8 +113,8 @@ def exhaustion(plan: Plan, store: Store) -> str | None:
 
 
 def start_over(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> None:
-    """The store answers none of the study's trials."""
-    # All of them first: a search's replicates are known only while its trials are.
+    """Remove all of the study's trials from the store."""
+    # List all plans before removing anything, because replicates follow from the search's trials.
     for plan in list(plans(resolved, inputs, store)):
         for trial in plan.trials:
             store.discard_run(trial.run_key)
@@ -120,14 +125,14 @@ def start_over(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> None:
 def nearest_run(
     trial: Trial, stored: Iterable[tuple[str, dict[str, Any]]]
 ) -> tuple[str, list[Difference]] | None:
-    """The stored run whose identity differs from the trial's in the fewest fields, and those."""
+    """Return the key of the stored run nearest to the trial's, and the fields that differ."""
     wanted = trial.run_identity
     ranked = [(key, differences(wanted, identity)) for key, identity in stored]
     return min(ranked, key=lambda entry: len(entry[1]), default=None)
 
 
 def explanations(plan: Plan, store: Store) -> list[str]:
-    """A line for each trial: found in the store, or which field differs from the nearest run."""
+    """Return a line for each trial: a hit, or which fields differ from the nearest stored run."""
     stored = list(store.identities())
     return [_explanation(trial, plan, store, stored) for trial in plan.trials] + (
         [f"{plan.num_new} settings that Optuna has yet to choose"] if plan.num_new else []

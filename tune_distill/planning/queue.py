@@ -1,4 +1,4 @@
-"""Which planned trial starts next: trainings first, and no run twice."""
+"""Queues, which decide the trial that starts next: trainings first, and no run twice."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from tune_distill.records.trials import TrialState
 from tune_distill.spec.plan import Trial
 
 Pause = Literal["wait", "finished"]
-"""Why a queue hands out no trial: the next one waits for a run that is in training, or none is
-left."""
+"""Why a queue returns no trial: all others wait for runs in training, or none is left."""
 
 
 class TrialQueue(Protocol):
@@ -30,9 +29,9 @@ class TrialQueue(Protocol):
 
 
 class Trainings:
-    """The runs that are stored, and those in training now, for whichever study.
+    """The stored runs and the runs in training, of all studies.
 
-    Studies share runs: the first trial that asks for one trains it, and the others wait.
+    Studies share runs: the first trial of a run trains it, and the others wait.
     """
 
     def __init__(self, has_run: Callable[[str], bool], stored: Iterable[str] = ()) -> None:
@@ -40,11 +39,11 @@ class Trainings:
         self._training: set[str] = set()
 
     def is_stored(self, run_key: str) -> bool:
-        """Return whether the run was stored when the studies began, or was made since."""
+        """Return whether the run was stored when the studies began, or has been trained since."""
         return run_key in self._stored
 
     def is_training(self, run_key: str) -> bool:
-        """Return whether some trial trains the run now."""
+        """Return whether a trial is training the run."""
         return run_key in self._training
 
     def begin(self, run_key: str) -> None:
@@ -56,7 +55,7 @@ class Trainings:
         """Note that a trial of the run has ended; return whether the run is stored.
 
         Raises:
-            StoreError: the store cannot say.
+            StoreError: the store cannot be read.
         """
         if run_key not in self._stored and self._has_run(run_key):
             self._stored.add(run_key)
@@ -65,11 +64,11 @@ class Trainings:
 
 
 class PlannedQueue:
-    """Hands out planned trials: a run's first trial trains it, the others wait for it.
+    """Hands out planned trials: a run's first trial trains it, and the others wait for it.
 
-    So a run is trained once, and decodings start as soon as their run is stored. If a training
-    fails, the trials that wait for it are `left_out`: they would fail in the same way. The longest
-    trainings come first, because one that is left for the end leaves the other workers idle.
+    So each run is trained once, and decodings start as soon as their run is stored. If a training
+    fails, the trials that wait for it are `left_out`, because they would fail in the same way. The
+    longest trainings come first, because other workers would idle during a long last one.
     """
 
     def __init__(self, trials: Iterable[Trial], trainings: Trainings) -> None:
@@ -92,17 +91,17 @@ class PlannedQueue:
         return "wait" if self._waiting else "finished"
 
     def reported(self, trial: Trial, step: int, eval_loss: float | None) -> None:
-        """Ignore it: a plan does not change with losses."""
+        """Do nothing: the order of planned trials does not depend on losses."""
 
     def ended(self, trial: Trial, state: TrialState, value: float | None) -> None:
-        # A trial whose decoding failed leaves its run to the others.
+        # If only the decoding failed, the run is stored and the other trials can use it.
         if not self._trainings.end(trial.run_key):
             self.left_out += [other for other in self._waiting if other.run_key == trial.run_key]
             self._waiting = [other for other in self._waiting if other.run_key != trial.run_key]
 
 
 class Queues:
-    """Several queues as one: the first that has a trial ready hands it out."""
+    """Several queues as one; the first queue with a ready trial hands it out."""
 
     def __init__(self, queues: Sequence[TrialQueue]) -> None:
         self._left = list(queues)
@@ -126,7 +125,7 @@ class Queues:
 
 
 def _work(trial: Trial) -> int:
-    """How much the trial's run has to train, in tokens at most."""
+    """Return an upper bound on the tokens that the trial's run trains on."""
     train = trial.profile.train
     length = train.max_source_length + train.max_target_length
     return trial.data.num_train * train.num_epochs * length

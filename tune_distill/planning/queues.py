@@ -1,4 +1,4 @@
-"""The queues and the pruning of plans that run together."""
+"""Queues and pruning for plans that run together."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tune_distill.training.inputs import Inputs
 
 
 def queues_of(work: Work) -> list[TrialQueue]:
-    """Return a queue for each of the plans, in their order; they share what is in training."""
+    """Return a queue for each of the plans, in their order; they share the runs in training."""
     stored = frozenset[str]().union(*(plan.stored_runs for plan in work.plans))
     trainings = Trainings(work.store.has_run, stored)
     return [_queue(plan, work, trainings) for plan in work.plans]
 
 
 def halvings_of(work: Work) -> dict[str, Halving]:
-    """Return what prunes each study's trials, by the study's name; others have none."""
+    """Return the Halving of each study that has one, by the study's name."""
     found = {}
     for plan in work.plans:
         study, profile = plan.resolved.study, plan.resolved.profile
@@ -49,7 +49,7 @@ def _queue(plan: Plan, work: Work, trainings: Trainings) -> TrialQueue:
 
 
 def _baseline_runs(plan: Plan, inputs: Inputs) -> set[str]:
-    """The runs of the baseline: pruned, they would leave nothing to compare with."""
+    """Return the runs of the baseline, which are never pruned so that others can be compared."""
     resolved = plan.resolved
     spared = baseline(resolved.study, resolved.profile)
     if spared is None:
@@ -58,6 +58,6 @@ def _baseline_runs(plan: Plan, inputs: Inputs) -> set[str]:
 
 
 def _finished(plan: Plan, store: Store) -> list[TrialRecord]:
-    """The records of the plan's finished trials."""
+    """Return the records of the plan's finished trials."""
     trials = [trial for trial in plan.trials if trial.trial_id in plan.finished]
     return [stored_record(trial, plan, store) for trial in trials]

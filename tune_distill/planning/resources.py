@@ -1,4 +1,4 @@
-"""What a trial gets: CPUs and GPUs so that trials fill the machine, memory, time and attempts."""
+"""The resources of a trial: CPUs and GPUs (so that trials fill the machine), memory, attempts."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from tune_distill.spec.errors import ClusterError
 
 Nodes = Sequence[Mapping[str, float]]
-"""The resources of each node that trials may run on, as Ray names them."""
+"""The resources of each node that trials may run on, by Ray's names."""
 
 SMALL_STUDENT = 10_000_000
-"""Parameters below which more than one thread does not pay."""
+"""The number of parameters below which a second thread does not speed training up."""
 
 
 @dataclass(frozen=True)
 class ResourceRequest:
-    """What the user asked for; none leaves it to us."""
+    """The resources that the user asked for; None means that we choose."""
 
     cpus_per_trial: float | None = None
     gpus_per_trial: float | None = None
@@ -27,8 +27,7 @@ class ResourceRequest:
 
 @dataclass(frozen=True)
 class Limits:
-    """What a trial may cost: attempts in a row without a new checkpoint after the first one, and
-    seconds for each."""
+    """Limits of a trial: retries in a row without a new checkpoint, and seconds per attempt."""
 
     max_retries: int = 3
     time_limit_s: float | None = None
@@ -36,7 +35,10 @@ class Limits:
 
 @dataclass(frozen=True)
 class TrialResources:
-    """What each trial gets, and how many run at once. `memory` is in bytes; 0 reserves none."""
+    """The resources of each trial, and how many trials run at once.
+
+    `memory` is in bytes; 0 reserves none.
+    """
 
     cpus: float
     gpus: float
@@ -45,15 +47,15 @@ class TrialResources:
 
     @property
     def num_threads(self) -> int:
-        """torch's threads in a trial."""
+        """Return the number of torch's threads in a trial."""
         return max(1, int(self.cpus))
 
     def fits(self, nodes: Nodes) -> bool:
-        """Whether some node is large enough for a trial."""
+        """Return whether a node is large enough for a trial."""
         return any(_slots(node, self.cpus, self.gpus, self.memory) for node in nodes)
 
     def text(self) -> str:
-        """`2 at once, each with 1 CPU, 0.5 GPUs and 4 GiB of memory`."""
+        """Return a text such as `2 at once, each with 1 CPU, 0.5 GPUs and 4 GiB of memory`."""
         amounts = {"CPU": self.cpus, "GPU": self.gpus}
         if self.memory:
             amounts["memory"] = self.memory
@@ -66,11 +68,11 @@ def fit(
     num_parameters: float,
     request: ResourceRequest,
 ) -> TrialResources:
-    """Resources for each trial of a study with `num_runs` runs of such a student on these nodes.
+    """Return the resources of each trial of a study with `num_runs` runs of a student.
 
-    CPUs are shared evenly among the runs, all of the study's and not only those left to do, so
-    that a study that goes on uses as many threads as it began with. A small student gets one: its
-    operations are too short to share. A trial gets a GPU where there is one.
+    CPUs are shared evenly among all runs of the study, not only those left to do, so that a resumed
+    study uses as many threads as before. A small student gets one CPU, because its operations are
+    too short to parallelise. A trial gets a GPU if a node has one.
 
     Raises:
         ClusterError: no node can ever hold one trial.
@@ -90,7 +92,7 @@ def fit(
 
 
 def memory_text(num_bytes: float) -> str:
-    """`4 GiB`, `1.5 MiB` or `300 bytes`."""
+    """Return a text such as `4 GiB`, `1.5 MiB` or `300 bytes`."""
     for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if num_bytes >= size:
             return f"{round(num_bytes / size, 2):g} {unit}"
@@ -104,7 +106,7 @@ def _even_share(
     memory: int,
     limit: int | None,
 ) -> float:
-    """The largest whole number of CPUs at which no fewer trials run at once than with one each."""
+    """Return the largest number of CPUs with which as many trials run at once as with one each."""
     most = max((int(node.get("CPU", 0)) for node in nodes), default=0)
     at_once = min(num_runs, sum(_slots(node, 1, gpus, memory) for node in nodes), limit or num_runs)
     for cpus in range(most, 1, -1):
@@ -116,7 +118,7 @@ def _even_share(
 def _slots(node: Mapping[str, float], cpus: float, gpus: float, memory: int) -> int:
     limits = [node.get("CPU", 0) / cpus if cpus else math.inf]
     if gpus:
-        # Ray gives a trial one GPU's share or whole GPUs, never parts of two.
+        # Ray gives a trial a share of one GPU or whole GPUs, but never shares of two.
         available = int(node.get("GPU", 0))
         limits.append(available * int(1 / gpus) if gpus < 1 else available // gpus)
     if memory:
@@ -145,7 +147,7 @@ def _nodes_text(kinds: Sequence[str], at_most: int = 4) -> str:
 
 
 def _amounts(amounts: Mapping[str, float]) -> str:
-    """`1 CPU, 0.5 GPUs and 4 GiB of memory`."""
+    """Return a text such as `1 CPU, 0.5 GPUs and 4 GiB of memory`."""
     texts = [
         f"{memory_text(amount)} of memory"
         if kind == "memory"

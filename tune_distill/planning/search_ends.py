@@ -1,4 +1,4 @@
-"""How the trials of a search end: for all drivers that share it in the same way."""
+"""The ends of a search's trials, on which all drivers that share the search agree."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class SearchEnds:
     """Decides the ends of a plan's trials, and keeps Optuna's journal of them.
 
     Several drivers may run the same trial. The first to end it decides whether it is complete or
-    pruned, and the others tell it so too.
+    pruned, and the others adopt this state.
     """
 
     def __init__(self, plan: Plan, store: Store) -> None:
@@ -43,8 +43,10 @@ class SearchEnds:
         self._journal = SearchJournal(store.place, folder, plan.resolved.study.metric.mode)
 
     def mend(self, finished: Sequence[TrialRecord], planned: Sequence[Trial]) -> None:
-        """The search knows its planned trials and those that the store has finished, also if
-        another study made them; a damaged journal is reported and made again.
+        """Add planned and finished trials that the search lacks, and repair its journal.
+
+        Another study may have finished trials of this search. A damaged journal is reported and
+        made again.
 
         Raises:
             StoreError: the place refuses.
@@ -69,10 +71,10 @@ class SearchEnds:
                 self.settle(record)
 
     def settle(self, record: TrialRecord) -> TrialRecord:
-        """The record of a complete or pruned trial as the first driver to end it has decided.
+        """Return the record of a complete or pruned trial with the state that was decided first.
 
         Raises:
-            StoreError: the place refuses, or has lost what it had.
+            StoreError: the place refuses, or has lost the trial's run or evaluation.
         """
         key = record.trial.evaluation_key
         if (end := self._log.end(key)) is not None:
@@ -81,7 +83,7 @@ class SearchEnds:
             self._log.forget_end(key)
         if record.state == "pruned":
             self._store.mark_pruned(self._search_key, record.trial.run_key, record.history)
-        # The journal first: a trial that has an end has an entry, unless the journal lost it.
+        # Write the journal first, so that every trial with an end has an entry.
         self._journal.append(ended_trial(self._resolved, record))
         if self._log.set_end(key, self._end(record)) or (end := self._log.end(key)) is None:
             return record
@@ -94,7 +96,7 @@ class SearchEnds:
         return End(numbers[0], point, record.state)
 
     def _decided(self, state: FinishedState, record: TrialRecord) -> TrialRecord | None:
-        """The record with the state that was decided; None if the store has lost what it needs."""
+        """Return the record with the decided state; None if the store has lost its parts."""
         trial = record.trial
         if state == "complete":
             if record.state == "complete":
@@ -110,13 +112,13 @@ class SearchEnds:
 
 
 def ended_trial(resolved: ResolvedStudy, record: TrialRecord) -> FrozenTrial:
-    """A complete or pruned trial as Optuna writes it."""
+    """Return Optuna's form of a complete or pruned trial."""
     metric = resolved.study.metric.name
     value, state = None, TrialState.PRUNED
     if record.evaluation is not None:
         values = {**record.evaluation.metrics, "eval_loss": record.evaluation.eval_loss}
         value = values[metric]
-        # As Optuna's own `tell`: a metric without a value is no result.
+        # Like Optuna's own `tell`: a complete trial without a value has failed.
         state = TrialState.FAIL if value is None else TrialState.COMPLETE
     reports = {row.step: row.eval_loss for row in record.history if row.eval_loss is not None}
     return optuna.trial.create_trial(
@@ -129,7 +131,7 @@ def ended_trial(resolved: ResolvedStudy, record: TrialRecord) -> FrozenTrial:
 
 
 def distributions(space: Mapping[str, Domain]) -> dict[str, BaseDistribution]:
-    """The space in Optuna's terms."""
+    """Return the space as Optuna's distributions."""
     return {name: _distribution(domain) for name, domain in space.items()}
 
 
@@ -139,7 +141,7 @@ def _distribution(domain: Domain) -> BaseDistribution:
     if isinstance(domain, Cases):
         return CategoricalDistribution(list(domain.cases))
     if isinstance(domain, IntRange):
-        # Optuna wants the last step inside the range.
+        # Optuna requires that the last step ends at `high`.
         high = domain.low + (domain.high - domain.low) // domain.step * domain.step
         return IntDistribution(domain.low, high, step=domain.step)
     assert isinstance(domain, Uniform | LogUniform)

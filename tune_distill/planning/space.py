@@ -1,4 +1,4 @@
-"""The points of a search space that are trials of their own."""
+"""The points of a search space that lead to different trials."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from tune_distill.spec.domains import Domain, Scalar
 from tune_distill.spec.plan import Identities, ResolvedStudy, Trial
 from tune_distill.spec.settings import domains, finite_points, setting
 
-# A larger space is not listed: few searches ask for as many samples.
+# A larger space is not listed, because few searches have as many samples.
 _MOST_LISTED = 1_000
 
 
 def distinct_points(
     resolved: ResolvedStudy, identities: Identities
 ) -> list[dict[str, Scalar]] | None:
-    """The points of a small finite space; None of any other. Of points that are the same trial,
-    as when two fractions round to as many examples, one is there."""
+    """Return the points of a small finite space; None for any other space.
+
+    Points that lead to the same trial, as fractions that round to one number of examples, are
+    listed once.
+    """
     space = domains(resolved.study, resolved.profile)
     points = finite_points(space, _MOST_LISTED)
     if points is None:
@@ -33,10 +36,10 @@ def trial_at(
     point: Mapping[str, Scalar],
     identities: Identities,
 ) -> Trial:
-    """The trial at a point of the study's space, with the first seed: searches explore with it."""
+    """Return the trial at a point of the study's space with the first seed, as in a search."""
     return resolved.trial(setting(resolved.study, space, point), resolved.seeds[0], identities)
 
 
 def point_of(resolved: ResolvedStudy, trial: Trial) -> dict[str, Scalar]:
-    """The point that the trial is at."""
+    """Return the trial's point."""
     return {name: trial.setting.values[column] for name, column in resolved.study.columns.items()}

@@ -1,4 +1,4 @@
-"""The plans an executor runs, with their inputs, store, limits and listeners."""
+"""The work of an executor: plans with their inputs, store, limits and listeners."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tune_distill.training.inputs import Inputs
 
 @dataclass(frozen=True)
 class Work:
-    """Plans of different studies, and all that running them needs.
+    """Plans of different studies, and everything that is needed to run them.
 
-    `plans` have trials left, `known` are all plans of the command so far. `display` hears of every
-    event. `all_ended` is called once for each plan whose trials have all ended: complete trials are
-    in the store then, failed ones carry their reason.
+    `plans` have trials left; `known` are all plans of the command so far. `display` gets every
+    event. `all_ended` is called once for each plan when all of its trials have ended: complete
+    trials are in the store by then, and failed ones have their reason.
     """
 
     plans: Sequence[Plan]
@@ -34,12 +34,12 @@ class Work:
     all_ended: AllEnded
 
     def prepare(self) -> Inputs:
-        """Return the inputs, with all that the trials read.
+        """Load everything that the trials read into the inputs, and return them.
 
         Raises:
-            StudentError: a student that is not supported, or cannot be found.
-            DataError: a training pool on which no simulator can be fitted.
-            MetricError: an encoder for BERTScore that cannot be loaded.
+            StudentError: a student is not supported, or cannot be found.
+            DataError: a simulator cannot be fitted on a training pool.
+            MetricError: BERTScore's encoder cannot be loaded.
         """
         self.inputs.prepare(profiles_left(self.plans), self.store)
         return self.inputs
@@ -55,10 +55,9 @@ class Work:
 
 
 def resources_for(plans: Sequence[Plan], nodes: Nodes, request: ResourceRequest) -> TrialResources:
-    """Return what each trial that these plans have left gets on these nodes.
+    """Return the resources of each trial of these plans on these nodes.
 
-    They are all plans of the command: what a trial gets must not depend on how much of them was
-    done before.
+    Pass all plans of the command, so that resources do not depend on how many trials are left.
 
     Raises:
         ClusterError: no node can ever hold one trial.
@@ -70,7 +69,7 @@ def resources_for(plans: Sequence[Plan], nodes: Nodes, request: ResourceRequest)
 
 
 def profiles_left(plans: Iterable[Plan]) -> list[Profile]:
-    """Return the profiles of all trials that the plans have left, those yet to be chosen too."""
+    """Return the profiles of all trials left, including those that Optuna has yet to choose."""
     profiles = []
     for plan in plans:
         profiles += [trial.profile for trial in plan.pending]

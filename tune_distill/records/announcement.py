@@ -1,4 +1,4 @@
-"""A parcel's lines as they arrive: announced first, limited, and checked against their digest."""
+"""Reading a parcel's lines: its announcement, its limits on size, and its digest."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MARK = "tune_distill-parcel"
 BEGIN, DATA, END = (f"{_MARK} {kind} " for kind in ("begin", "data", "end"))
 
 LINE_BYTES = 3 * 2**16
-"""Of the compressed bytes in one line; a multiple of 3, so that base64 pads the last line only."""
+"""Compressed bytes per line; a multiple of 3, so that base64 pads the last line only."""
 
 TOTAL_BYTES = 8 * 2**30
 """The most that the files of one parcel may have together; FILES limits each of them."""
@@ -34,8 +34,8 @@ _FRAME_BYTES = 2**12
 class Announcement(BaseModel):
     """The first line of a parcel.
 
-    `studies` have tables, `missing` of those asked for have none yet; `files` are names, with the
-    study's folder, and sizes in bytes, in the order in which they come.
+    `studies` are those with tables, and `missing` the requested ones without. `files` lists
+    (`<study>/<file>`, size in bytes) in the order of sending.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -48,11 +48,11 @@ class Announcement(BaseModel):
 def read_parcel(
     lines: Iterable[str], studies: Sequence[str]
 ) -> tuple[Announcement, Iterator[bytes]]:
-    """Return what is announced, and the bytes of the files, one after the other.
+    """Return the announcement, and an iterator over the bytes of all files in its order.
 
     Raises:
-        ClusterError: no parcel begins in these lines, or it announces something else than tables
-            of these studies, or too much. The bytes raise it where they are not what was sent.
+        ClusterError: the lines contain no parcel, or it announces files other than tables of these
+            studies, or too many bytes. The iterator raises it if the bytes are not those sent.
     """
     remaining = iter(lines)
     others: deque[str] = deque(maxlen=10)
@@ -94,7 +94,7 @@ def _announcement(text: str, studies: Sequence[str]) -> Announcement:
 
 
 def _inflated(lines: Iterator[str], size: int) -> Iterator[bytes]:
-    """The bytes that the lines carry, never more than `size` of them."""
+    """Yield the decompressed bytes of the lines; raise ClusterError if there are not `size`."""
     inflater, left = zlib.decompressobj(), size
     try:
         for part in _parts(lines, int(size * _OVERHEAD) + _FRAME_BYTES):
@@ -114,7 +114,7 @@ def _inflated(lines: Iterator[str], size: int) -> Iterator[bytes]:
 
 
 def _parts(lines: Iterator[str], limit: int) -> Iterator[bytes]:
-    """The compressed bytes of each line of data, until the last line, which must fit them."""
+    """Yield the compressed bytes of each data line, then check them against the last line."""
     digest, num_lines, num_bytes = hashlib.sha256(), 0, 0
     for line in lines:
         text = line.rstrip("\n")
@@ -140,13 +140,13 @@ def _decoded(text: str) -> bytes:
         raise broken("a line that is too long")
     try:
         return base64.b64decode(text, validate=True)
-    # A ValueError is a letter that base64 does not have and ASCII neither.
+    # b64decode raises a plain ValueError for text outside ASCII.
     except (binascii.Error, ValueError) as error:
         raise broken("a damaged line") from error
 
 
 def _nothing(others: Iterable[str]) -> ClusterError:
-    """Why no parcel came: in the packer's own words, if it has said something."""
+    """Return the error for lines without a parcel: the packer's own error if they contain one."""
     for text in others:
         if text.startswith("error: "):
             return ClusterError(text.removeprefix("error: "))

@@ -1,4 +1,4 @@
-"""Tables that have come from elsewhere: checked whole, then put in the place of older ones."""
+"""Fetched tables: check all of them, then replace the older ones."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ FILES = {
     "study.yaml": _TEXT_BYTES,
     "environment.json": _TEXT_BYTES,
 }
-"""What a study's folder is made of, and how many bytes each file may have."""
+"""The files of a study's folder, and the most bytes that each may have."""
 
-# What older versions wrote too, and without which no table can be told apart or joined.
+# Columns that every version wrote, and that readers need to tell rows apart and to join tables.
 _COLUMNS = {
     TRIALS_FILE: {"study", "trial_id", "state", "seed", "run_key", "evaluation_key"},
     "history.parquet": {"trial_id", "step"},
@@ -50,7 +50,7 @@ _BATCH_ROWS = 2**14
 
 
 def broken(got: str) -> ClusterError:
-    """Return the one error of an answer that is not used."""
+    """Return the error for a fetched answer that is not used."""
     return ClusterError(f"fetch: the tables must arrive whole, got {got}; fetch them again")
 
 
@@ -69,10 +69,10 @@ def waiting_folder(results: Path) -> Iterator[Path]:
 
 
 def require_tables(folder: Path, study: str, names: Sequence[str]) -> None:
-    """Check the files of one study: readable, with our columns, and of that study.
+    """Check that the files of one study are readable, have our columns and belong to the study.
 
     Raises:
-        ClusterError: one of them is not.
+        ClusterError: a file fails one of these checks.
     """
     for name in names:
         if name.startswith(f"{study}/"):
@@ -80,14 +80,14 @@ def require_tables(folder: Path, study: str, names: Sequence[str]) -> None:
 
 
 def replace_together(arrived: Path, results: Path, names: Sequence[str]) -> None:
-    """Move the files from `arrived` to `results`. If one cannot be moved, all former ones are back.
+    """Move the files from `arrived` to `results`; if one cannot be moved, restore the old files.
 
     Raises:
         StoreError: the file system refuses.
     """
     former = joined(arrived, ".former")
     done: list[str] = []
-    # Those that make the others visible come last.
+    # A trials table makes the other tables visible, so it comes last.
     ordered = sorted(names, key=lambda name: name.endswith(f"/{TRIALS_FILE}"))
     try:
         for name in ordered:
@@ -105,7 +105,7 @@ def replace_together(arrived: Path, results: Path, names: Sequence[str]) -> None
 
 
 def _keep(path: Path, kept: Path) -> None:
-    """Let the file at `path`, if there is one, be found at `kept` too."""
+    """Link or copy the file at `path`, if there is one, to `kept`."""
     kept.parent.mkdir(parents=True, exist_ok=True)
     with suppress(FileNotFoundError):
         try:
@@ -120,8 +120,8 @@ def _keep(path: Path, kept: Path) -> None:
 def _require_table(path: Path, name: str, study: str) -> None:
     try:
         told = _names_of_studies(path)
-    # pyarrow's own errors are ValueErrors, KeyErrors, and OSErrors without a number. It runs out of
-    # memory where a damaged page claims an absurd size.
+    # pyarrow's own errors are ValueErrors, KeyErrors, and OSErrors without a number. It raises
+    # MemoryError if a damaged page claims an absurd size.
     except (ValueError, KeyError, OSError, MemoryError, pa.ArrowException, RecursionError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             with explained(path):
@@ -135,7 +135,7 @@ def _require_table(path: Path, name: str, study: str) -> None:
 
 
 def _names_of_studies(path: Path) -> set[str]:
-    """The studies that a file says it is of; none if it says nothing of them."""
+    """Return the names of studies in the file; empty if its format has none."""
     if path.suffix == ".parquet":
         return _read_parquet(path)
     if path.suffix == ".csv":

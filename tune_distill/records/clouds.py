@@ -1,4 +1,4 @@
-"""File systems that fsspec knows, and in what clouds differ: packages, credentials and errors."""
+"""fsspec's file systems, and what differs between clouds: packages, credentials and errors."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import fsspec
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.redaction import keep_secrets_of, redacted
 
-# Here an upload appears in one piece once it has ended, and renames are copies.
+# With these protocols an upload becomes visible only when it is complete, and renames are copies.
 WHOLE_UPLOADS = {"s3", "s3a", "gs", "gcs"}
 
-# What pip installs for a protocol; for others fsspec names the package.
+# The extra of tune_distill that supports a protocol; for other protocols fsspec names the package.
 CLOUDS = {"s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
 
 _CREDENTIALS = {
@@ -28,26 +28,27 @@ _CREDENTIALS = {
     "one who may list, read, write and delete there",
 }
 
-# s3fs would have ten pieces of 50 MiB of each file in memory at once.
+# By default, s3fs keeps ten pieces of 50 MiB of each file in memory at once.
 _PIECE_BYTES = 8 * 1024 * 1024
 PUT_OPTIONS: dict[str, dict[str, int]] = {
     "s3": {"chunksize": _PIECE_BYTES, "max_concurrency": 2},
     "gs": {"chunksize": _PIECE_BYTES},
 }
 
-# How often S3 is asked again while it is undecided which of two writers came first.
+# Attempts while S3 reports a conflict between two writers.
 _NUM_CREATE_TRIES = 10
 
 
 def open_system(uri: str, flag: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """Return the file system of `uri` and the path in it, which nothing has asked yet.
+    """Return the file system of `uri` and the path in it, without a request to it.
 
     Raises:
-        StoreError: no such protocol, its package is not installed, or it takes other URIs.
+        StoreError: fsspec does not know the protocol, its package is not installed, or the URI
+            has a form that the protocol does not support.
     """
     keep_secrets_of(uri)
     try:
-        # An instance of our own, whose listings are not kept: other processes write there too.
+        # A separate instance without a cache of listings, because other processes write there too.
         system, root = fsspec.core.url_to_fs(
             uri, skip_instance_cache=True, use_listings_cache=False
         )
@@ -57,7 +58,7 @@ def open_system(uri: str, flag: str) -> tuple[fsspec.AbstractFileSystem, str]:
         raise StoreError(
             f"{flag}: {protocol(uri)}:// needs a package that is not installed, got {uri}; {remedy}"
         ) from error
-    # What a file system makes of its URI is its own; so are its errors.
+    # Each file system parses its URI itself, and raises errors of its own.
     except Exception as error:
         raise StoreError(
             f"{flag}: must be a folder or a URI that fsspec can open, got {uri} "
@@ -76,12 +77,12 @@ def open_system(uri: str, flag: str) -> tuple[fsspec.AbstractFileSystem, str]:
 
 
 def protocol(uri: str) -> str:
-    """Return what stands before `://`."""
+    """Return the part of the URI before `://`."""
     return uri.partition("://")[0]
 
 
 def create_object(system: fsspec.AbstractFileSystem, path: str, content: bytes) -> bool:
-    """Write an object that is not there yet; return whether this call wrote it."""
+    """Write the object if none has this path; return whether this call wrote it."""
     for attempt in range(_NUM_CREATE_TRIES):
         try:
             system.pipe_file(path, content, mode="create")
@@ -89,10 +90,10 @@ def create_object(system: fsspec.AbstractFileSystem, path: str, content: bytes) 
             return False
         except OSError as error:
             code = _error_code(error)
-            # Not every server says which of the conditions failed; there is only one.
+            # Not every server names the condition that failed, but the request has only one.
             if code == "PreconditionFailed":
                 return False
-            # S3 asks for another attempt where two writers come at the same moment.
+            # S3 asks for another attempt if two writers come at the same moment.
             if code != "ConditionalRequestConflict":
                 raise
             time.sleep(0.1 * (attempt + 1))
@@ -102,7 +103,7 @@ def create_object(system: fsspec.AbstractFileSystem, path: str, content: bytes) 
 
 
 def remedy(error: Exception, cloud: str | None, flag: str) -> str:
-    """Return what a user can do about an error of a file system."""
+    """Return the remedy to suggest for an error of a file system."""
     if isinstance(error, FileNotFoundError) and cloud:
         return f"make the bucket first, or choose another with {flag}"
     if _is_about_access(error):
@@ -116,27 +117,28 @@ def remedy(error: Exception, cloud: str | None, flag: str) -> str:
 
 
 def said(error: Exception) -> str:
-    """Return an error of any package in one line of a few hundred characters."""
+    """Return the error's type and text in one line of at most a few hundred characters."""
     text = redacted(" ".join(str(error).split()))
     text = text if len(text) <= 400 else f"{text[:400]}..."
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _is_about_access(error: Exception) -> bool:
-    """Whether credentials are missing or do not suffice."""
-    # botocore, google.auth and the others share no base; gcsfs says Forbidden in an OSError.
+    """Return whether credentials are missing or insufficient."""
+    # botocore, google.auth and the others share no base class; gcsfs raises an OSError
+    # "Forbidden".
     return isinstance(error, PermissionError) or bool(
         re.search(r"credential|forbidden|anonymous|denied", said(error), re.IGNORECASE)
     )
 
 
 def _error_code(error: BaseException) -> str:
-    """What S3 calls the error that s3fs has put into Python's terms."""
+    """Return S3's code of the error that s3fs translated into a Python exception."""
     response = getattr(error.__cause__, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
 
 
-# gcsfs logs, with a traceback, what it then raises.
+# gcsfs logs each error with a traceback before it raises it.
 _LOUD = logging.getLogger("gcsfs")
 _level = threading.Lock()
 _num_quiet, _former_level = 0, logging.NOTSET
@@ -144,9 +146,9 @@ _num_quiet, _former_level = 0, logging.NOTSET
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let file systems raise their errors without logging them too, in this block.
+    """Silence the log messages of file systems in this block; their errors are still raised.
 
-    Threads may be in such blocks at once; the last to leave restores the logger's level.
+    Several threads may be in such blocks at once; the last to leave restores the logger's level.
     """
     global _num_quiet, _former_level
     with _level:

@@ -1,4 +1,4 @@
-"""Places whose files are copied to this machine to be read, and from it once they are written."""
+"""The base class of remote places: files are copied here to be read, and back when written."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
 
 
 class Copies(ABC):
-    """A place whose files are copied here to be read, and copied there once they are written.
+    """A place whose files are downloaded to be read, and uploaded once they are written.
 
-    Names that the place gives are checked here, and symbolic links are not uploaded.
+    This class checks the names that the place lists, and refuses to upload symbolic links.
     """
 
     @abstractmethod
@@ -23,23 +23,23 @@ class Copies(ABC):
 
     @abstractmethod
     def download(self, name: str, path: Path) -> None:
-        """Write the file's content to `path`; FileNotFoundError if there is no such file."""
+        """Write the file's content to `path`; raise FileNotFoundError if there is no such file."""
 
     @abstractmethod
     def upload(self, path: Path, name: str) -> None:
-        """Give the file the content of `path`, whole."""
+        """Replace the file by the content of `path`, atomically."""
 
     @abstractmethod
     def files(self, folder: str) -> list[str]:
-        """Return the names of all files in the folder and its folders, sorted.
+        """Return the sorted names of all files in the folder and its subfolders.
 
         Raises:
-            StoreError: a name that could lead out of a folder of this machine.
+            StoreError: a name could lead out of a folder of this machine.
         """
 
     @abstractmethod
     def sizes(self, folder: str) -> dict[str, int]:
-        """Return the bytes of each of these files, by its name below the folder."""
+        """Return the size in bytes of each of these files, by its name below the folder."""
 
     @abstractmethod
     def names(self, folder: str) -> list[str]: ...
@@ -68,10 +68,10 @@ class Copies(ABC):
             yield folder
 
     def download_all(self, files: list[str], root: str, folder: Path) -> None:
-        """Copy these files of the folder `root` of the place into `folder`, under their names.
+        """Copy these files, which lie in the place's folder `root`, into `folder`.
 
         Raises:
-            StoreError: one of the names leads out of `folder`; nothing is written then.
+            StoreError: a name leads out of `folder`; then nothing is written.
         """
         inside = {file: file.removeprefix(f"{root}/") if root else file for file in files}
         require_tree(inside.values(), self.where(root))
@@ -103,5 +103,5 @@ class Copies(ABC):
 
 
 def _last(name: str) -> str:
-    """The last part of a name; of one that is refused, all of it."""
+    """Return the last part of a name; the whole name if it has no last part."""
     return name.rpartition("/")[2] or name

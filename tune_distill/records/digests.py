@@ -1,4 +1,4 @@
-"""Stored files by content: size and SHA-256, and whether a file is still what was stored."""
+"""Size and SHA-256 of stored files, and checks that a file still is what was stored."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from pydantic import ConfigDict, Field
 
 from tune_distill.spec.errors import StoreError
 
-# A link where links are not followed, a socket, a file in place of a folder, a folder.
+# Errors of opening a link, a socket, a path below a file, and a folder.
 _IRREGULAR = {errno.ELOOP, errno.ENXIO, errno.ENOTDIR, errno.EISDIR}
 
 # Without O_NONBLOCK, opening a named pipe would wait for a writer.
 _REGULAR = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
-# To hash a smaller file again costs less than to remember it.
+# Hashing a smaller file again is cheaper than remembering its digest.
 _REMEMBERED_BYTES = 2**16
 
 Version = tuple[int, int, int, int, int]
-"""What changes when a file is replaced or written: device, inode, size, times of both changes."""
+"""Device, inode, size and both times of change: one differs after a file was written."""
 
 _hashed: dict[str, tuple[Version, str]] = {}
 
 
 class DamagedError(StoreError):
-    """A stored file is not what was stored."""
+    """A file's content is not what was stored."""
 
 
 @dataclass(frozen=True)
 class FileDigest:
-    """What a file holds: its size in bytes and its SHA-256 (hex)."""
+    """A file's size in bytes and its SHA-256 (hex)."""
 
     __pydantic_config__ = ConfigDict(strict=True)
 
@@ -47,22 +47,22 @@ class FileDigest:
 
 
 def digest_of(path: Path) -> FileDigest:
-    """The file's size and SHA-256. A large file that did not change is hashed once a process.
+    """Return the file's digest. A process hashes a large unchanged file only once.
 
     Raises:
-        DamagedError: no regular file lies there.
-        FileNotFoundError: nothing lies there.
+        DamagedError: the path is not a regular file.
+        FileNotFoundError: the path does not exist.
     """
     return _measured(path)[0]
 
 
 def digest_of_bytes(content: bytes) -> FileDigest:
-    """The size and SHA-256 of a file with this content."""
+    """Return the digest of a file with this content."""
     return FileDigest(len(content), hashlib.sha256(content).hexdigest())
 
 
 def digests_in(folder: Path) -> dict[str, FileDigest]:
-    """The digests of all files in the folder and its folders, by their names below it."""
+    """Return the digests of all files in the folder and its subfolders, by their names below it."""
     files = sorted(path for path in folder.rglob("*") if not path.is_dir())
     return {path.relative_to(folder).as_posix(): digest_of(path) for path in files}
 
@@ -71,17 +71,17 @@ def require(path: str | Path, expected: FileDigest) -> None:
     """Check that the file holds what was stored.
 
     Raises:
-        DamagedError: it does not, or is missing.
+        DamagedError: the file is missing or differs.
     """
     _require(path, expected)
 
 
 def read_verified(path: Path, expected: FileDigest) -> bytes:
-    """Return the content of the file, which is what was stored.
+    """Return the content of the file after checking it against `expected`.
 
     Raises:
-        DamagedError: it holds something else.
-        FileNotFoundError: nothing lies there.
+        DamagedError: the content differs.
+        FileNotFoundError: the path does not exist.
     """
     with open_regular(path) as stream:
         content = stream.read()
@@ -91,10 +91,10 @@ def read_verified(path: Path, expected: FileDigest) -> bytes:
 
 @contextmanager
 def verified(path: Path, expected: FileDigest) -> Iterator[None]:
-    """Check the file before the block, and after it that it has not changed meanwhile.
+    """Check the file's digest before the block, and after it that the file did not change.
 
     Raises:
-        DamagedError: it does not hold what was stored.
+        DamagedError: the file does not hold what was stored.
     """
     before = _require(path, expected)
     yield
@@ -103,10 +103,10 @@ def verified(path: Path, expected: FileDigest) -> Iterator[None]:
 
 
 def open_regular(path: str | Path, dir_fd: int | None = None) -> BufferedReader:
-    """Open the file for reading. Links are not followed, and no device or pipe is waited for.
+    """Open the file for reading, without following links or waiting for devices and pipes.
 
     Raises:
-        DamagedError: something else than a regular file lies there.
+        DamagedError: the path is not a regular file.
     """
     try:
         descriptor = os.open(path, _REGULAR, dir_fd=dir_fd)
@@ -121,11 +121,11 @@ def open_regular(path: str | Path, dir_fd: int | None = None) -> BufferedReader:
 
 
 def require_regular(path: Path) -> None:
-    """Check that a regular file lies there.
+    """Check that the path is a regular file.
 
     Raises:
-        DamagedError: something else does.
-        FileNotFoundError: nothing does.
+        DamagedError: it is something else.
+        FileNotFoundError: it does not exist.
     """
     try:
         mode = os.lstat(path).st_mode
@@ -156,10 +156,10 @@ def _require_same(path: str | Path, found: FileDigest, expected: FileDigest) -> 
 
 
 def require_size(name: str, size: int, expected: FileDigest) -> None:
-    """Check the size of a file that is elsewhere, whose content is checked when it is read.
+    """Check the size of a remote file, whose content is checked when it is read.
 
     Raises:
-        DamagedError: it is another one.
+        DamagedError: the size differs.
     """
     if size != expected.size:
         raise DamagedError(f"{name} has {size} bytes, and {expected.size} by its record")

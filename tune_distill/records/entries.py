@@ -1,4 +1,4 @@
-"""What all kinds of a store's entries share: they are read whole, or set aside."""
+"""What all kinds of store entries share: an entry is read whole, or set aside as damaged."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ logger = logging.getLogger(__name__)
 
 
 class Entries:
-    """Entries in a place, each completed by a sealed record."""
+    """Entries in a place; a sealed record, written last, completes each."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
 
     def write(self, name: str, content: bytes) -> None:
-        """Store the file, in place of the one before, and remove what killed writers left there."""
+        """Write or replace the file, and remove what killed writers left in its folder."""
         with self.place.writing(name) as path:
             path.write_bytes(content)
         self.place.remove_abandoned(name.rpartition("/")[0])
@@ -30,8 +30,11 @@ class Entries:
     def read_record(
         self, entry: str, file: str, kind: str, keys: Mapping[str, str], content: type[Content]
     ) -> Sealed[Content] | None:
-        """The record that completes the entry, which is `file` in it, or the entry itself. Only a
-        missing file is a miss: an entry whose record is damaged is set aside."""
+        """Return the record that completes the entry; None if it is missing.
+
+        The record is `file` in the entry, or the entry itself. If it is damaged, set the entry
+        aside and return None.
+        """
         try:
             return read_sealed(self.place, f"{entry}/{file}".rstrip("/"), kind, keys, content)
         except DamagedError as error:
@@ -39,7 +42,7 @@ class Entries:
             return None
 
     def files_are_whole(self, entry: str, stored: Sealed[Any]) -> bool:
-        """Whether the files that the record names are as stored; else the entry is set aside."""
+        """Return whether the record's files are as stored; if not, set the entry aside."""
         try:
             require_files(self.place, entry, stored.files)
         except DamagedError as error:
@@ -48,6 +51,6 @@ class Entries:
         return True
 
     def set_aside_damaged(self, name: str, error: Exception) -> None:
-        """Report the entry, damaged as `error` says; it is not found any more."""
+        """Report the entry as damaged by `error`, and rename it so that it is no longer found."""
         aside = Path(self.place.set_aside(name, "damaged")).name
         logger.warning("%s: damaged (%s); set aside as %s", self.place.where(name), error, aside)

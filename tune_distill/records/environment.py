@@ -1,4 +1,4 @@
-"""Where a study ran: versions, code and machine, for whoever repeats it."""
+"""Where a study ran: versions, code and machine, for readers who repeat it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PACKAGES = (
 
 
 class Environment(BaseModel):
-    """What a report tells of the place where a study ran."""
+    """The fields of `environment.json` that a report shows."""
 
     python: str
     packages: dict[str, str | None]
@@ -46,7 +46,7 @@ class Environment(BaseModel):
 
 
 def environment() -> dict[str, Any]:
-    """Versions of what computes, the package's git commit in a clone, and the machine."""
+    """Return the versions of libraries, the package's git commit if known, and the machine."""
     return {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
@@ -58,15 +58,15 @@ def environment() -> dict[str, Any]:
 
 
 def environment_text(hardware: dict[str, Any]) -> str:
-    """The content of `environment.json`; `hardware` adds what only the caller knows."""
+    """Return the content of `environment.json`; `hardware` adds fields known to the caller only."""
     return json.dumps(environment() | hardware, indent=2) + "\n"
 
 
 def read_environment(path: Path) -> Environment:
-    """What an `environment.json` says.
+    """Read an `environment.json`.
 
     Raises:
-        StoreError: the file is cut, or not one of ours.
+        StoreError: the file is missing, truncated, or has another format.
     """
     try:
         return Environment.model_validate_json(read_file(path.parent, path.name, _MOST_BYTES))
@@ -87,7 +87,7 @@ def _first_fault(error: OSError | ValidationError | StoreError) -> str:
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether there is an `environment.json` that cannot be read."""
+    """Return whether the path exists but is not a readable `environment.json`."""
     try:
         read_environment(path)
     except StoreError:
@@ -103,11 +103,11 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The commit of the clone that the package comes from, with + if files were changed."""
+    """Return the commit of the clone that the package runs from, with + if files were changed."""
     package = Path(__file__).resolve().parents[1]
     root, travelled = package.parent, package / "commit.txt"
     if travelled.is_file():
-        # Of the clone from which this copy was submitted.
+        # The commit of the clone from which this copy was submitted.
         return travelled.read_text(encoding="utf-8").strip()
     if not (root / ".git").exists():
         return None

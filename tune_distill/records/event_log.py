@@ -1,7 +1,7 @@
-"""The event log: `events.jsonl` in a study's results, a JSON object a line, appended as it happens.
+"""The event log: `events.jsonl` in a study's results, with one JSON object per line.
 
-It can be read while the study runs and after it died. Several commands may append to one file: each
-line is written at once.
+It can be read while the study runs and after it died. Several commands may append to one file,
+because each line is written by a single call.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class EventLog:
     def append(self, event: Mapping[str, Any]) -> None:
         """Append the event to the log of its `study`.
 
-        A log that cannot be written is reported once and left: the tables matter more.
+        If a log cannot be written, warn once and stop logging: the study goes on without it.
         """
         if self._refused:
             return
@@ -51,7 +51,7 @@ class EventLog:
 def _append(path: Path, line: bytes) -> None:
     descriptor = os.open(path, _APPEND, 0o666)
     try:
-        # Else another writer's line might be seen half written. Some shared disks have no locks.
+        # The lock keeps us from reading half of another writer's line. Some shared disks have none.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         size = os.fstat(descriptor).st_size

@@ -1,4 +1,4 @@
-"""What one example is: a sentence pair, its label and its reference explanations."""
+"""One example: a sentence pair, its label and its reference explanations."""
 
 from __future__ import annotations
 
@@ -16,9 +16,8 @@ LABELS = ("entailment", "neutral", "contradiction")
 class Example:
     """A premise and a hypothesis with their label and one to three explanations.
 
-    `example_id` is the user's name for it, unique within a split. The first explanation is the one
-    a student is trained to write; all of them are references when a generated explanation is
-    scored.
+    `example_id` is the user's name for it, unique within a split. A student is trained to write
+    the first explanation; all of them are references when a generated explanation is scored.
     """
 
     example_id: str
@@ -28,7 +27,7 @@ class Example:
     explanations: tuple[str, ...]
 
     def digest(self) -> bytes:
-        """SHA-256 of texts and label (32 bytes), without the id, in which formats differ."""
+        """Return the SHA-256 (32 bytes) of texts and label; ids differ between file formats."""
         parts = (self.premise, self.hypothesis, self.label, *self.explanations)
         # Length prefixes keep ("ab", "c") and ("a", "bc") apart.
         text = "".join(f"{len(part)}:{part}" for part in parts)
@@ -36,8 +35,10 @@ class Example:
 
 
 def content_ids(examples: Iterable[Example]) -> list[str]:
-    """A name for each example that its content alone decides: its digest in hex, with `-2`, `-3`,
-    ... where earlier ones are identical to it."""
+    """Return a name for each example that depends on its content alone.
+
+    The name is the digest in hex; repeated examples get `-2`, `-3`, ... after it.
+    """
     seen: Counter[str] = Counter()
     found = []
     for example in examples:
@@ -48,8 +49,10 @@ def content_ids(examples: Iterable[Example]) -> list[str]:
 
 
 def with_unique_ids(examples: Sequence[Example]) -> list[Example]:
-    """The examples in order, with `-2`, `-3`, ... after ids that earlier ones have: a pair may
-    carry several annotations under one id."""
+    """Return the examples in order, with `-2`, `-3`, ... after repeated ids.
+
+    Ids repeat if a pair has several annotations under one id.
+    """
     taken = {example.example_id for example in examples}
     last: dict[str, int] = {}
     found = []

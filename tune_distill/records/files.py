@@ -1,4 +1,4 @@
-"""Files appear whole or not at all: temporary name beside the target, then a rename."""
+"""Atomic writes: write under a temporary name beside the target, then rename."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tune_distill.records.leftovers import locked, remove_abandoned
 from tune_distill.records.refusals import explained
 from tune_distill.spec.errors import StoreError
 
-# What file systems without hard links answer (FAT, many FUSE mounts of object stores).
+# Errors of file systems without hard links (FAT, many FUSE mounts of object stores).
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yields a temporary path; what is written there is at `path` once the block has ended.
+    """Yield a temporary path, and move the file written there to `path` after the block.
 
     Raises:
         StoreError: the file system refuses (full, read-only, ...); nothing is left behind.
@@ -32,14 +32,14 @@ def atomic_file(path: Path) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
             with locked(temporary, Path.touch):
                 mode = _permissions(temporary)
-                # So that a block that writes nothing is found out.
+                # This time of change shows afterwards whether the block wrote anything.
                 os.utime(temporary, (0, 0))
                 yield temporary
                 _require_written(temporary)
                 _flush(temporary, mode)
                 os.replace(temporary, path)
     finally:
-        # Below a regular file there is nothing to remove, and looking there raises.
+        # If the parent is a regular file, unlink raises NotADirectoryError.
         with suppress(FileNotFoundError, NotADirectoryError):
             temporary.unlink()
 
@@ -50,7 +50,7 @@ def _require_written(path: Path) -> None:
 
 
 def put(written: Path, path: Path) -> None:
-    """Move the file that was written beside it, or elsewhere on its disk, to `path`."""
+    """Move the file `written`, which lies on the same disk, to `path`."""
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _flush(written, _permissions_in(path.parent))
@@ -59,10 +59,10 @@ def put(written: Path, path: Path) -> None:
 
 @contextmanager
 def replaced_together(folder: Path, last: str) -> Iterator[Path]:
-    """Yields an empty folder; once the block has ended, its files replace those in `folder`.
+    """Yield an empty folder, and move its files into `folder` after the block.
 
-    All of them are on the disk before the first one is replaced: an error in the block leaves all
-    old files. The file named `last` is replaced after the others.
+    All files are written before the first one is replaced, so an error in the block leaves all old
+    files. The file named `last` is replaced after the others.
 
     Raises:
         StoreError: the file system refuses; nothing is left behind.
@@ -80,14 +80,14 @@ def replaced_together(folder: Path, last: str) -> Iterator[Path]:
                 for name in names:
                     os.replace(temporary / name, folder / name)
     except StoreError as error:
-        # The user knows the folder, and not the temporary one.
+        # The user knows `folder`, and not the temporary one.
         raise StoreError(str(error).replace(str(temporary), str(folder))) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _require_replaceable(path: Path) -> None:
-    """Raise StoreError if a folder is in the place of a file: no rename would replace it."""
+    """Raise StoreError if `path` is a folder, which a rename of a file cannot replace."""
     with explained(path):
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -95,7 +95,7 @@ def _require_replaceable(path: Path) -> None:
 
 @contextmanager
 def atomic_directory(path: Path) -> Iterator[Path]:
-    """Yields a temporary directory that replaces the one at `path` once the block has ended.
+    """Yield a temporary directory, and replace the one at `path` by it after the block.
 
     Raises:
         StoreError: the file system refuses; nothing is left behind.
@@ -111,13 +111,13 @@ def atomic_directory(path: Path) -> Iterator[Path]:
                     if file.is_file():
                         _flush(file, mode)
                 while not _renamed(temporary, path):
-                    # A directory cannot be renamed over a full one: the old one steps aside first,
-                    # and another writer may come between.
+                    # A directory cannot be renamed over a non-empty one, so the old one is renamed
+                    # first. Another writer may come between: then this loop tries again.
                     with suppress(FileNotFoundError):
                         os.replace(path, former)
                     shutil.rmtree(former, ignore_errors=True)
     finally:
-        # Only our own: another process may be writing the same directory.
+        # Other temporary directories may belong to another process that writes the same path.
         for leftover in (temporary, former):
             shutil.rmtree(leftover, ignore_errors=True)
 
@@ -140,7 +140,9 @@ def write_text(path: Path, text: str) -> None:
 
 
 def create_file(path: Path, content: bytes) -> bool:
-    """Write `path` unless it is there; whether it was absent. Of several writers one succeeds.
+    """Write `path` unless it exists; return whether this call wrote it.
+
+    If several writers come at once, exactly one of them succeeds.
 
     Raises:
         StoreError: the file system refuses; nothing is left behind.
@@ -159,7 +161,7 @@ def create_file(path: Path, content: bytes) -> bool:
 
 
 def _linked(temporary: Path, path: Path) -> bool:
-    """Move the temporary file to `path` unless that is there; whether it was absent."""
+    """Link the temporary file to `path` unless that exists; return whether it did not."""
     try:
         # Unlike a rename, a link refuses a name that is taken.
         os.link(temporary, path)
@@ -168,7 +170,7 @@ def _linked(temporary: Path, path: Path) -> bool:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        # Such file systems have no way to let one of two writers win.
+        # Without hard links, both of two simultaneous writers may believe that they were first.
         if path.exists():
             return False
         os.replace(temporary, path)
@@ -176,9 +178,9 @@ def _linked(temporary: Path, path: Path) -> bool:
 
 
 def require_writable(folder: Path) -> None:
-    """Make the folder if need be, and write a file in it, which is removed again.
+    """Check that a file can be written in the folder, which is made if it does not exist.
 
-    What killed writers have left in the folder is removed on the occasion.
+    This also removes what killed writers have left in the folder.
 
     Raises:
         StoreError: the folder cannot be made or written.
@@ -189,7 +191,7 @@ def require_writable(folder: Path) -> None:
         remove_abandoned(folder)
         try:
             with locked(probe, Path.touch):
-                # Some bytes, because an empty file fits on a full disk.
+                # An empty file would fit on a full disk.
                 probe.write_bytes(b"0" * 4096)
                 _flush(probe, _permissions(probe))
         finally:
@@ -201,15 +203,15 @@ def _temporary(path: Path) -> Path:
 
 
 def _permissions(made: Path) -> int:
-    """The permissions of files beside a file or folder that was made without asking for any.
+    """Return the permissions for new files, given a file or folder made with default permissions.
 
-    That tells the umask, which cannot be asked for without setting it for every thread.
+    They depend on the umask, which cannot be read without setting it for all threads.
     """
     return stat.S_IMODE(made.stat().st_mode) & 0o666
 
 
 def _permissions_in(folder: Path) -> int:
-    """The permissions of new files in the folder."""
+    """Return the default permissions of new files in the folder."""
     probe = _temporary(folder / "probe")
     try:
         with locked(probe, Path.touch):
@@ -219,8 +221,8 @@ def _permissions_in(folder: Path) -> int:
 
 
 def _flush(path: Path, mode: int) -> None:
-    # Without this a power cut can leave the new name on an empty file.
+    # Without fsync, a power cut can leave an empty file under the new name.
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
-    # Some writers keep their files to themselves; a shared store is for all whom the umask lets in.
+    # Some libraries write files that only their owner may read; others may read a shared store.
     path.chmod(mode)

@@ -1,4 +1,4 @@
-"""Locks on temporary files, which tell those of living writers from those of killed ones."""
+"""Locks on temporary files: they show whether the writer of a file still lives."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tune_distill.spec.errors import StoreError
 _SCRATCH = "tune_distill-scratch-"
 
 _TEMPORARY = f".*.{'[0-9a-f]' * 12}.tmp"
-"""Names of temporary files and directories beside their targets; no other hidden files are ours."""
+"""The names of our temporary files and directories; other hidden files are not ours."""
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yields an empty temporary directory, which is removed after the block.
+    """Yield an empty temporary directory, and remove it after the block.
 
-    Those of killed processes are removed on the occasion.
+    This also removes such directories of killed processes.
     """
     root = Path(tempfile.gettempdir())
     remove_abandoned(root, f"{_SCRATCH}*")
@@ -50,11 +50,11 @@ def alone(lock: Path) -> Iterator[None]:
 def remove_abandoned(folder: Path, pattern: str = _TEMPORARY) -> None:
     """Remove the temporary files and directories that killed writers have left in the folder."""
     for temporary in folder.glob(pattern):
-        # Ended in this moment, or another user's, which is not for us to remove.
+        # Its writer may end at this moment, or it may belong to another user.
         with suppress(OSError, StoreError):
             descriptor = _open(temporary)
             try:
-                # Refused while its writer lives.
+                # Raises OSError while its writer lives.
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 remove_tree(temporary)
             finally:
@@ -81,15 +81,15 @@ def locked(path: Path, make: Callable[[Path], None]) -> Iterator[None]:
 
 
 def make_locked(path: Path, make: Callable[[Path], None]) -> int:
-    """Make `path` with `make` and lock it; the descriptor that holds the lock."""
+    """Make `path` with `make` and lock it; return the descriptor that holds the lock."""
     while True:
         make(path)
-        # Until it is locked, somebody may take it for abandoned.
+        # Another process may remove it as abandoned before it is locked; then try again.
         try:
             descriptor = _open(path)
         except FileNotFoundError:
             continue
-        # Not every network's file system has locks: nobody can tell there whose writer lives.
+        # Some network file systems have no locks; leftovers are not removed there.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if path.exists():
@@ -98,6 +98,6 @@ def make_locked(path: Path, make: Callable[[Path], None]) -> int:
 
 
 def _open(path: Path) -> int:
-    # Over NFS a lock needs a file that may be written. Links are not followed, because others
-    # may put them into a folder for temporary files.
+    # Over NFS, an exclusive lock needs a file that is open for writing. Links are not followed,
+    # because other users may put them into a folder for temporary files.
     return os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | os.O_NOFOLLOW)

@@ -1,4 +1,4 @@
-"""A copy, on this machine, of a results folder that is elsewhere."""
+"""A local copy of a remote results folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Version = tuple[int, int]
 
 
 class Mirror:
-    """The tables and reports of a place in a folder of this machine."""
+    """The tables and reports of a remote place in a folder of this machine."""
 
     def __init__(self, place: Copies, folder: Path) -> None:
         self.folder = folder
@@ -23,10 +23,10 @@ class Mirror:
         self._published: dict[str, _Version] = {}
 
     def fetch(self) -> None:
-        """Copy every study's tables and reports into the folder, and nothing else.
+        """Copy every study's tables and reports into the folder.
 
         Raises:
-            StoreError: a file there has a name that leads out of the folder.
+            StoreError: a remote file's name leads out of the folder.
         """
         for folder in self._place.names(""):
             if TRIALS_FILE in self._place.names(folder):
@@ -36,7 +36,7 @@ class Mirror:
                     self._published[name] = _version(joined(self.folder, name))
 
     def publish(self) -> None:
-        """Copy every file that was written since the last time to the place.
+        """Upload every file that was written since the last call.
 
         Raises:
             StoreError: a file is a symbolic link, or the place refuses.
@@ -54,13 +54,13 @@ class Mirror:
 
 @contextmanager
 def mirrored(place: Copies) -> Iterator[Mirror]:
-    """Yield the place's mirror, still empty; it is removed after the block."""
+    """Yield an empty mirror of the place, and remove it after the block."""
     with scratch() as folder:
         yield Mirror(place, folder)
 
 
 def _hidden(name: Path) -> bool:
-    """Whether the name lies in the store or is a temporary one."""
+    """Return whether the file is in the store or is a temporary file."""
     return any(part.startswith(".") for part in name.parts)
 
 

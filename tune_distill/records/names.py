@@ -1,6 +1,6 @@
-"""File names from outside, joined to folders of this machine.
+"""Untrusted file names, checked and joined to folders of this machine.
 
-Whoever may write to a bucket or to a shared folder chooses the names of its files, so a name is
+Everyone who may write to a bucket or a shared folder chooses names of files in it, so a name is
 checked each time it becomes a path. Only this module joins such names to folders.
 """
 
@@ -17,13 +17,13 @@ from tune_distill.records.digests import DamagedError, open_regular
 from tune_distill.spec.errors import StoreError
 
 MOST_READ_BYTES = 256 * 1024 * 1024
-"""What is read into memory at once; larger files are handed over as paths."""
+"""The largest file that is read into memory; larger files are passed on as paths."""
 
 MAX_NAME_BYTES = 1024
-"""As S3 limits its keys."""
+"""S3's limit on the length of keys."""
 
 MAX_PART_BYTES = 255
-"""As file systems limit the name of a file or folder."""
+"""The limit of common file systems on the name of a file or folder."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -31,14 +31,14 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 def require_name(name: str, where: str) -> str:
-    """Return `name`, which is relative and leads nowhere but downward.
+    """Return `name` after checking that it is a relative path that stays below its folder.
 
     Args:
         name: parts separated by slashes, such as `runs/<run_key>/run.json`.
         where: the folder or URI that the name belongs to, for the message.
 
     Raises:
-        StoreError: another name.
+        StoreError: the name breaks a rule.
     """
     rule = _broken_rule(name)
     if rule is not None:
@@ -52,7 +52,7 @@ def joined(folder: Path, name: str) -> Path:
 
     Raises:
         StoreError: `name` leads out of the folder.
-        DamagedError: a part of it is a symbolic link.
+        DamagedError: a part of the path is a symbolic link.
     """
     path = entry(folder, name)
     require_no_link(path)
@@ -60,9 +60,10 @@ def joined(folder: Path, name: str) -> Path:
 
 
 def entry(folder: Path, name: str) -> Path:
-    """Return the path of what is called `name`, which is itself to be renamed or removed.
+    """Return the path of `name` below `folder`, to rename or remove it.
 
-    As `joined`, but its last part may be a symbolic link: neither renaming nor removing follows it.
+    Unlike in `joined`, the last part may be a symbolic link, which renaming and removing do not
+    follow.
 
     Raises:
         StoreError: as `joined`.
@@ -81,7 +82,7 @@ def read_file(folder: Path, name: str, most_bytes: int = MOST_READ_BYTES) -> byt
     Raises:
         FileNotFoundError: there is no such file.
         StoreError: as `joined`.
-        DamagedError: it is no regular file, or has more than `most_bytes`.
+        DamagedError: it is not a regular file, or has more than `most_bytes` bytes.
     """
     with _opened(folder, name) as stream:
         size = os.fstat(stream.fileno()).st_size
@@ -101,7 +102,7 @@ def require_tree(names: Iterable[str], where: str) -> None:
     """Check the names of a listing.
 
     Raises:
-        StoreError: one of them is refused by `require_name`, or is a file and also a folder.
+        StoreError: `require_name` refuses a name, or one is both a file and a folder.
     """
     files = {require_name(name, where) for name in names}
     for name in files:
@@ -115,7 +116,7 @@ def require_tree(names: Iterable[str], where: str) -> None:
 
 
 def _broken_rule(name: str) -> str | None:
-    """The rule that a name breaks."""
+    """Return the first rule that the name breaks; None if it breaks none."""
     if _CONTROL.search(name):
         return "have no control characters"
     if "\\" in name:
@@ -143,7 +144,7 @@ def require_no_link(path: Path) -> None:
 
 
 def _opened(folder: Path, name: str) -> BufferedReader:
-    """Open the file folder by folder so that no link is followed meanwhile."""
+    """Open the file one folder at a time, so that no link in its path is followed."""
     *parents, last = require_name(name, str(folder)).split("/")
     try:
         descriptor = os.open(folder, _DIRECTORY)
@@ -159,7 +160,7 @@ def _opened(folder: Path, name: str) -> BufferedReader:
         joined(folder, name)
         raise
     except OSError as error:
-        # Say so if a link is the reason.
+        # Raises a clearer error if a link is the reason.
         joined(folder, name)
         if error.errno == errno.ENOTDIR:
             raise DamagedError(f"{folder}/{name}: a part of its name must be a folder") from error

@@ -1,4 +1,4 @@
-"""A store in a bucket, or in any other place that fsspec can reach."""
+"""A place in a bucket, or in any other file system that fsspec can reach."""
 
 from __future__ import annotations
 
@@ -32,19 +32,18 @@ from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.redaction import redacted
 
-# What no bucket answers, but the disk of this machine where files lie on their way.
+# Errors of this machine's temporary disk; no bucket answers with them.
 _OWN_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
-# Of two threads that create the same file one must see the other's.
+# Serialises `create` between threads where the file system has no conditional write.
 _creating = threading.Lock()
 
 
 class ObjectStore(Copies):
     """Files as objects under a URI.
 
-    Several threads may call its methods at once. A pickled one connects anew where it is
-    unpickled, with the credentials of that machine. A server's own links, as over SFTP, are the
-    server's to follow.
+    Several threads may call its methods at once. Unpickling connects anew, with the credentials of
+    the machine that unpickles. Symbolic links on a server, as over SFTP, are followed there.
 
     Raises:
         StoreError: from any method: the place refuses, cannot be reached, or a name in it could
@@ -61,10 +60,10 @@ class ObjectStore(Copies):
 
     @classmethod
     def open(cls, uri: str, flag: str) -> ObjectStore:
-        """Return the place at `uri`, which nothing has asked yet.
+        """Return the place at `uri`, without a request to it.
 
         Raises:
-            StoreError: no such protocol, its package is not installed, or it takes other URIs.
+            StoreError: as `clouds.open_system`.
         """
         return cls(uri, flag, *open_system(uri, flag))
 
@@ -101,8 +100,8 @@ class ObjectStore(Copies):
         if self._whole_uploads:
             with self._explained(name, writes=True):
                 return create_object(self._system, self._path(name), content)
-        # What these file systems have in common has no way to let one of two writers win; within
-        # this process the lock does.
+        # fsspec has no conditional write for these file systems, so two processes may both
+        # succeed. Within this process, the lock prevents that.
         with _creating:
             if self.exists(name):
                 return False
@@ -138,11 +137,11 @@ class ObjectStore(Copies):
         return {name: sizes[name] for name in self._checked(sizes.keys() - {""})}
 
     def _checked(self, names: Iterable[str]) -> list[str]:
-        """The names of a listing, none of which leads elsewhere."""
+        """Return the names of a listing after checking that none leads out of its folder."""
         return [require_name(name, self.where()) for name in names]
 
     def exists(self, name: str) -> bool:
-        # Not fsspec's own: for most file systems it takes any error for a no.
+        # fsspec's own `exists` takes any error for "no" on most file systems.
         return self._is_file(name) or bool(self.files(name))
 
     def _is_file(self, name: str) -> bool:
@@ -162,7 +161,7 @@ class ObjectStore(Copies):
             self._remove_empty_folders(name)
 
     def remove_abandoned(self, folder: str) -> None:
-        """Do nothing: an object store does not tell who is still writing."""
+        """Do nothing: an object store does not show which writers still live."""
 
     def set_aside(self, name: str, why: str) -> str:
         number = 1
@@ -170,8 +169,8 @@ class ObjectStore(Copies):
             number += 1
         if self._is_file(name):
             self._move(name, aside)
-        # What says that a folder is complete lies at its top: an interrupted move leaves a folder
-        # that is not.
+        # Move top-level files first: they mark a folder as complete, and an interrupted move
+        # must not leave an incomplete folder with such a mark.
         for file in sorted(self.files(name), key=lambda file: file.count("/")):
             self._move(file, aside + file.removeprefix(name))
         if not self._whole_uploads:
@@ -186,13 +185,13 @@ class ObjectStore(Copies):
             self._system.mv(self._path(name), self._path(target))
 
     def _remove_empty_folders(self, name: str) -> None:
-        """Remove folders without files (buckets have none; elsewhere they outlast their files)."""
+        """Remove empty folders, which file systems other than buckets keep."""
         root = self._path(name)
         with suppress(FileNotFoundError), self._explained(name):
             found = self._system.find(root, withdirs=True, detail=True)
             folders = {path for path, entry in found.items() if entry["type"] == "directory"}
             for folder in sorted({root, *folders}, key=len, reverse=True):
-                # One that is not empty has been written to in the meantime, and is to stay.
+                # rmdir refuses a folder that another process has written to in the meantime.
                 with suppress(OSError):
                     self._system.rmdir(folder)
 
@@ -206,7 +205,7 @@ class ObjectStore(Copies):
             self._system.rm_file(probe)
 
     def _path(self, name: str) -> str:
-        """The path of a name, which is checked each time: some come from the place itself."""
+        """Return the path of a name after checking it, because some names come from listings."""
         if not name:
             return self._root
         require_name(name, self.where())
@@ -227,7 +226,7 @@ class ObjectStore(Copies):
 
     @contextmanager
     def _explained(self, name: str, writes: bool = False) -> Iterator[None]:
-        """Raise FileNotFoundError for a file that is absent, StoreError for any other error."""
+        """Raise FileNotFoundError for an absent file, and StoreError for any other error."""
         try:
             with quiet():
                 yield
@@ -237,7 +236,7 @@ class ObjectStore(Copies):
             raise
         except StoreError:
             raise
-        # Each cloud's package has exceptions of its own, and most are no OSError.
+        # Each cloud's package has its own exceptions, most of which are not OSErrors.
         except Exception as error:
             if self._cloud and isinstance(error, OSError) and error.errno in _OWN_DISK:
                 with explained(Path(tempfile.gettempdir()), SCRATCH_CHOSEN_WITH):
@@ -252,10 +251,10 @@ class ObjectStore(Copies):
 
 
 def _relative(path: str, root: str) -> str:
-    """The name of a path below the root; empty for the root itself.
+    """Return the name of a path below the root; empty for the root itself.
 
-    Some file systems give their paths without the first slash, or with it.
+    Some file systems list paths with a leading slash, others without.
     """
     name = f"/{path.strip('/')}".removeprefix(f"/{root.strip('/')}" if root.strip("/") else "")
-    # Of several slashes the others are an empty part, which `require_name` refuses.
+    # Further slashes stay as empty parts, which `require_name` refuses.
     return name.removeprefix("/").rstrip("/")

@@ -1,4 +1,4 @@
-"""Where a command's results go, and its store."""
+"""The results folder and the store of a command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from tune_distill.records.files import require_writable
 from tune_distill.records.mirror import Mirror, mirrored
 from tune_distill.records.store import Store
 from tune_distill.records.uris import is_remote, local_path, open_place
-from tune_distill.spec.errors import StoreError
 
 
 @dataclass(frozen=True)
@@ -27,21 +26,21 @@ class Outputs:
     _mirror: Mirror | None = None
 
     def require_writable(self) -> None:
-        """Check that results and store can be written, before a trial starts.
+        """Check, before a trial starts, that results and store can be written.
 
         Raises:
-            StoreError: one of them cannot.
+            StoreError: one of them cannot be written.
         """
         require_writable(self.results)
         self.store.place.require_writable()
 
     def fetch(self) -> None:
-        """Copy what earlier commands left at results elsewhere to this machine."""
+        """Download what earlier commands wrote, if the results are remote."""
         if self._mirror is not None:
             self._mirror.fetch()
 
     def publish(self) -> None:
-        """Copy what was written to results elsewhere."""
+        """Upload what was written, if the results are remote."""
         if self._mirror is not None:
             self._mirror.publish()
 
@@ -53,10 +52,8 @@ def opened(results: str, store: str | None) -> Iterator[Outputs]:
     Raises:
         StoreError: one of them cannot be opened.
     """
-    for option, name in (("--results", results), ("--store", store)):
-        if name is not None and not name.strip():
-            raise StoreError(f"{option}: must name a folder or a URI, got {name!r}")
-    kept = Store(open_place(store or f"{results.rstrip('/')}/.store", "--store"))
+    inside = f"{results.rstrip('/')}/.store"
+    kept = Store(open_place(inside if store is None else store, "--store"))
     if not is_remote(results):
         yield Outputs(local_path(results, "--results"), kept)
         return

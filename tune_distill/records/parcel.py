@@ -1,10 +1,10 @@
-"""Tables packed to travel as lines of text, through a job's log, and unpacked where they arrive.
+"""A parcel: tables as lines of text, which a job prints to its log and `fetch` unpacks.
 
     python -m tune_distill.records.parcel RESULTS STUDY...
 
-prints them: a line that announces the files and their sizes, lines of their compressed bytes in
-base64, and a line with the number of those lines and their digest. Other lines may stand between
-them, as warnings do in a log. Both sides hold one line at a time.
+prints a line that announces the files and their sizes, lines of their compressed bytes in base64,
+and a line with the number of those lines and their digest. Other lines, such as warnings in the
+log, may come between them. Packing and unpacking hold one line in memory at a time.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _CHUNK_BYTES = 2**20
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables; the exit code is 0 if they were packed, 2 if there are none."""
+    """Print the tables; return the exit code: 0 if they were packed, 2 if there are none."""
     results, *studies = sys.argv[1:] if arguments is None else arguments
     try:
         pack(open_place(results, "--results"), studies, _print_line)
@@ -59,10 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def pack(results: Place, studies: Sequence[str], write: Callable[[str], None]) -> None:
-    """Give each line of the parcel with these studies' tables to `write`.
+    """Call `write` with each line of the parcel of these studies' tables.
 
     Raises:
-        StoreError: none of them has tables.
+        StoreError: none of the studies has tables.
     """
     present = [study for study in studies if results.exists(f"{study}/{TRIALS_FILE}")]
     missing = [study for study in studies if study not in present]
@@ -72,7 +72,7 @@ def pack(results: Place, studies: Sequence[str], write: Callable[[str], None]) -
             "writes them when it ends"
         )
     with ExitStack() as opened:
-        # A writer may replace a table meanwhile: what was opened stays as it was announced.
+        # A writer may replace a table meanwhile. An open file keeps the announced content.
         streams = {
             f"{study}/{name}": _open(results, f"{study}/{name}", opened)
             for study in present
@@ -80,7 +80,7 @@ def pack(results: Place, studies: Sequence[str], write: Callable[[str], None]) -
         }
         files = tuple((name, os.fstat(stream.fileno()).st_size) for name, stream in streams.items())
         announced = Announcement(studies=tuple(present), missing=tuple(missing), files=files)
-        # In ASCII: a job's log need not know another encoding.
+        # json.dumps writes ASCII, which survives any encoding of the log.
         write(BEGIN + json.dumps(announced.model_dump()))
         _write_data(streams.values(), write)
 
@@ -88,10 +88,11 @@ def pack(results: Place, studies: Sequence[str], write: Callable[[str], None]) -
 def unpack(lines: Iterable[str], results: Path, studies: Sequence[str]) -> Announcement:
     """Replace the tables of these studies in `results` by those in the parcel, all or none.
 
-    They are received and checked in a hidden folder of `results` before the first one is replaced.
+    All files are received and checked in a hidden folder of `results` before the first one is
+    replaced.
 
     Raises:
-        ClusterError: these lines hold no whole and valid parcel of these studies.
+        ClusterError: the lines contain no complete and valid parcel of these studies.
         StoreError: `results` cannot be written.
     """
     with waiting_folder(results) as folder:
@@ -103,7 +104,7 @@ def unpack(lines: Iterable[str], results: Path, studies: Sequence[str]) -> Annou
                 path.parent.mkdir(exist_ok=True)
                 with path.open("wb") as target:
                     _fill(target, size, chunks, waiting)
-        # Reads on to the last line, which says that all have come.
+        # any() reads the lines to the last one, which is checked against all others.
         if waiting or any(chunks):
             raise broken("more than was announced")
         for study in announced.studies:
@@ -118,7 +119,7 @@ def _open(results: Place, name: str, opened: ExitStack) -> BinaryIO:
 
 
 def _write_data(streams: Iterable[BinaryIO], write: Callable[[str], None]) -> None:
-    """Write the lines of the streams' bytes, and the last line."""
+    """Write the data lines with the compressed bytes of the streams, and the last line."""
     compressor, digest = zlib.compressobj(), hashlib.sha256()
     waiting, num_lines = bytearray(), 0
 
@@ -141,7 +142,7 @@ def _write_data(streams: Iterable[BinaryIO], write: Callable[[str], None]) -> No
 
 
 def _fill(target: BinaryIO, size: int, chunks: Iterator[bytes], waiting: bytearray) -> None:
-    """Write the next `size` bytes to `target`; what has come beyond them stays in `waiting`."""
+    """Write the next `size` bytes to `target`; bytes received beyond them stay in `waiting`."""
     while size:
         if not waiting:
             chunk = next(chunks, None)
@@ -154,7 +155,7 @@ def _fill(target: BinaryIO, size: int, chunks: Iterator[bytes], waiting: bytearr
 
 
 def _print_line(line: str) -> None:
-    # In one piece: what others write to the same log must not come between a line and its end.
+    # A single write, so that other output in the same log cannot split the line.
     sys.stdout.write(line + "\n")
 
 

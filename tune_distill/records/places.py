@@ -1,10 +1,9 @@
-"""Where a store's files are kept. Each kind of place keeps the same promises.
+"""The port for places that keep a store's files, and the place that is a folder.
 
-A name is relative, with slashes: `runs/<run_key>/run.json`. Names that could lead elsewhere are
-refused, and no symbolic link inside a place is followed. A file is there whole or not at all;
-writing replaces what was there before. Large files are handed over as paths on this machine, so
-that their bytes never lie in memory together: where the place is a folder here, those are the
-files themselves; otherwise they are copies in a temporary folder.
+A name is a relative path with slashes: `runs/<run_key>/run.json`. Names that could lead out of the
+place are refused, and symbolic links inside it are not followed. Writes are atomic and replace the
+former file. Large files are passed as paths on this machine, so they are never in memory as a
+whole: a folder passes the files themselves, a remote place passes temporary copies.
 """
 
 from __future__ import annotations
@@ -31,66 +30,67 @@ class Place(Protocol):
     """Keeps named files.
 
     Raises:
-        StoreError: from every method: a name is not relative or leads upward (see names.py), a
-            part of it is a symbolic link, or the place refuses (full, read-only, ...).
+        StoreError: from every method: a name breaks the rules of names.py, a part of it is a
+            symbolic link, or the place refuses (full, read-only, ...).
     """
 
     def where(self, name: str = "") -> str:
-        """Return the file's place in words that a user can look it up by."""
+        """Return the path or URI of the file, for messages."""
 
     def read(self, name: str) -> bytes:
         """Return the content of a small file.
 
         Raises:
-            FileNotFoundError: there is none.
-            DamagedError: what lies there is no regular file, or larger than MOST_READ_BYTES.
+            FileNotFoundError: there is no such file.
+            DamagedError: it is not a regular file, or is larger than MOST_READ_BYTES.
         """
 
     def reading(self, name: str) -> AbstractContextManager[Path]:
-        """Yield a path on this machine with the file's content, for the block only.
+        """Yield a path on this machine with the file's content, valid in the block only.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no such file.
         """
 
     def reading_folder(self, name: str) -> AbstractContextManager[Path]:
-        """Yield a folder on this machine with the folder's files, for the block only.
+        """Yield a folder on this machine with the folder's files, valid in the block only.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no such folder.
         """
 
     def writing(self, name: str) -> AbstractContextManager[Path]:
-        """Yield a path on this machine; what is written there has the name once the block ended.
+        """Yield a path on this machine, and store the file written there after the block.
 
         If the block or the place fails, nothing is left behind.
         """
 
     def writing_folder(self, name: str) -> AbstractContextManager[Path]:
-        """Yield an empty folder on this machine; its files are in the folder of the name once the
-        block has ended. Only files are whole or absent, not the folder: mark completeness
-        elsewhere.
+        """Yield an empty folder on this machine, and store its files after the block.
+
+        Each file is written atomically, but not the folder: mark its completeness elsewhere.
         """
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file that is not there yet, and return whether this call wrote it: of several
-        writers one succeeds.
+        """Write the file unless it exists; return whether this call wrote it.
+
+        If several writers come at once, one of them succeeds.
         """
 
     def names(self, folder: str) -> list[str]:
-        """Return the sorted last parts of what lies directly in the folder."""
+        """Return the sorted names of the files and folders directly in the folder."""
 
     def exists(self, name: str) -> bool:
-        """Return whether the name is a file or a folder of files."""
+        """Return whether the name is a file or a non-empty folder."""
 
     def remove(self, name: str) -> None:
-        """Remove the file, if it is there. A link is removed itself, not what it leads to."""
+        """Remove the file, if it exists. If it is a link, remove the link, not its target."""
 
     def remove_folder(self, name: str) -> None:
-        """Remove the folder and its files, if they are there."""
+        """Remove the folder and its files, if it exists."""
 
     def remove_abandoned(self, folder: str) -> None:
-        """Remove what killed writers left directly in the folder, where that can be told."""
+        """Remove what killed writers left directly in the folder, if that can be recognised."""
 
     def set_aside(self, name: str, why: str) -> str:
         """Rename the file or folder to the first free `<name>.<why>-<n>`; return that name."""
@@ -109,7 +109,7 @@ class Folder:
         return f"{self.root}/{name}" if name else str(self.root)
 
     def path(self, name: str) -> Path:
-        """Return where the file lies, if it exists."""
+        """Return the path of the file, which need not exist."""
         return joined(self.root, name) if name else self.root
 
     def read(self, name: str) -> bytes:
@@ -149,7 +149,7 @@ class Folder:
             entries = os.listdir(self.path(folder))
         except (FileNotFoundError, NotADirectoryError):
             return []
-        # Temporary files, and what a place keeps for itself, are hidden.
+        # Temporary files have hidden names.
         return sorted(name for name in entries if not name.startswith("."))
 
     def exists(self, name: str) -> bool:
@@ -175,7 +175,7 @@ class Folder:
         number = 1
         while os.path.lexists(aside := path.with_name(f"{path.name}.{why}-{number}")):
             number += 1
-        # Another process may have set it aside a moment ago.
+        # Another process may have renamed it a moment ago.
         with explained(path), suppress(FileNotFoundError):
             os.replace(path, aside)
         return f"{name}.{why}-{number}"

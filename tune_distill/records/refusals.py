@@ -1,4 +1,4 @@
-"""What the machine refuses, told with what to do about it."""
+"""Refusals of the machine (full disks, missing rights) as errors with a remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 
 from tune_distill.spec.errors import StoreError
 
-# What torch says, in plain RuntimeErrors, of memory and of GPUs that have failed.
+# torch reports exhausted memory and failed GPUs as plain RuntimeErrors with these words.
 _MACHINE = re.compile(r"allocate memory|out of memory|CUDA error", re.IGNORECASE)
 
 SCRATCH_CHOSEN_WITH = "TMPDIR on this node"
@@ -21,7 +21,7 @@ SCRATCH_CHOSEN_WITH = "TMPDIR on this node"
 
 @contextmanager
 def explained(path: Path, chosen_with: str = "--results or --store") -> Iterator[None]:
-    """Turns what the file system refuses in the block into a StoreError that says what to do."""
+    """Turn an OSError of writing in the block into a StoreError with a remedy."""
     try:
         yield
     except OSError as error:
@@ -39,11 +39,10 @@ def explained(path: Path, chosen_with: str = "--results or --store") -> Iterator
 
 @contextmanager
 def explained_reading(where: Callable[[str], str], name: str = "") -> Iterator[None]:
-    """Turn the system's refusals to read in the block into a StoreError that says what to do.
+    """Turn an OSError of reading in the block into a StoreError with a remedy.
 
-    Where the system does not name a file, `where` says where the one of this name lies.
-
-    FileNotFoundError passes: that a file is absent is an answer.
+    If the OSError names no file, the message names `where(name)`. A FileNotFoundError is passed on,
+    because callers handle absent files.
     """
     try:
         yield
@@ -59,17 +58,17 @@ def explained_reading(where: Callable[[str], str], name: str = "") -> Iterator[N
 
 
 def says_nothing_of_content(error: BaseException) -> bool:
-    """Whether the machine, and not what a file holds, is the reason that it could not be read."""
-    # The system's own errors have a number; parsers raise OSErrors without one.
+    """Return whether the machine, rather than the file's content, caused this error of reading."""
+    # The system's own OSErrors have a number; those of parsers have none.
     is_system = isinstance(error, OSError) and error.errno not in (None, errno.ENOENT)
     return is_system or isinstance(error, MemoryError) or bool(_MACHINE.search(str(error)))
 
 
 @contextmanager
 def plain_os_errors() -> Iterator[None]:
-    """Turn safetensors' errors of writing into the OSErrors that they hide.
+    """Turn safetensors' errors of writing into the OSErrors behind them.
 
-    The store explains those to the user: a full disk, a read-only folder.
+    The store explains OSErrors to the user: a full disk, a read-only folder.
     """
     try:
         yield

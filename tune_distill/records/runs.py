@@ -1,4 +1,4 @@
-"""What a training and an evaluation leave beside their files, and the schemas of it."""
+"""The records of runs and evaluations in a store, and their schemas."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-# Records are read back strictly: no text stands for a number, and every number is finite.
+# Records are validated strictly: a text is not taken for a number, and every number is finite.
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """Losses at one step. `train_loss` is the mean since the row before of what was minimised,
-    with label smoothing and times ce_weight; `unsmoothed_train_loss` is without either.
-    `eval_loss` is none between evaluations."""
+    """The losses at one step.
+
+    `train_loss` is the mean since the previous row of the minimised loss, with label smoothing and
+    times ce_weight; `unsmoothed_train_loss` has neither. `eval_loss` is None between evaluations.
+    """
 
     __pydantic_config__ = _STRICT
 
@@ -30,17 +32,17 @@ class HistoryRow:
 
 
 def without_eval_loss(history: Iterable[HistoryRow]) -> tuple[HistoryRow, ...]:
-    """The history of a training whose evaluations were of other examples than are asked for."""
+    """Return the history without eval losses, because they were measured on other examples."""
     return tuple(replace(row, eval_loss=None) for row in history)
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What a finished training leaves beside its student.
+    """The record of a finished training.
 
-    `eval_loss` and those of `history` were measured on the examples of `validation_digest`.
-    `device` is "cpu" or the GPU's name, `instruction_set` that of the device with its processor,
-    and `precision` the arithmetic's: what the last digits depend on.
+    The eval losses, also those of `history`, were measured on the examples of `validation_digest`.
+    The last digits of all losses depend on `device` ("cpu" or the GPU's name), `instruction_set`
+    (with the processor's model) and `precision` (of the arithmetic).
     """
 
     __pydantic_config__ = _STRICT
@@ -62,7 +64,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class EvaluationRecord:
-    """What a decoding and scoring of a run leaves beside its predictions."""
+    """The record of one decoding and scoring of a run."""
 
     __pydantic_config__ = _STRICT
 
@@ -74,7 +76,7 @@ class EvaluationRecord:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """The content of run.json. `student` is the folder of the trained student, beside it."""
+    """The content of run.json. `student` is the name of the trained student's folder beside it."""
 
     __pydantic_config__ = _STRICT
 
@@ -84,7 +86,7 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class PrunedRun:
-    """What a run reported before a search stopped it early."""
+    """The history of a run that a search stopped early."""
 
     __pydantic_config__ = _STRICT
 

@@ -1,4 +1,4 @@
-"""The columns of every table: name, type and what it means. results/README.md repeats them."""
+"""The columns of every table: name, type and meaning. results/README.md repeats them."""
 
 from __future__ import annotations
 
@@ -131,9 +131,9 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
 
 
 def misfit(table: str, found: pa.Schema) -> str | None:
-    """Say which documented column of the table has another type than documented; None if all fit.
+    """Return a text about the first column with another type than documented; None if all fit.
 
-    Other tools may write whole numbers as real ones, and a column without a value as null.
+    Other tools may write whole numbers as real ones, and a column without values as null.
     """
     for column in TABLES[table]:
         position = found.get_field_index(column.name)
@@ -143,7 +143,7 @@ def misfit(table: str, found: pa.Schema) -> str | None:
 
 
 def gap(table: str, with_nulls: Iterable[str]) -> str | None:
-    """Say which column of those with nulls must have a value in every row; None if none must."""
+    """Return a text about the first of these columns that may have no nulls; None if all may."""
     always = {column.name for column in TABLES[table] if column.always}
     return next((f"column {name} with nulls" for name in with_nulls if name in always), None)
 
@@ -164,12 +164,12 @@ def _fits(expected: pa.DataType, found: pa.DataType) -> bool:
 
 
 def schema(columns: tuple[Column, ...]) -> pa.Schema:
-    """The Arrow schema of these columns."""
+    """Return the Arrow schema of these columns."""
     return pa.schema([column.field for column in columns])
 
 
 def trials_columns(settings: list[Mapping[str, Scalar]]) -> tuple[Column, ...]:
-    """The columns of a study's trials: one for each varied parameter, in the middle.
+    """Return the columns of a study's trials table: one for each varied parameter, in the middle.
 
     A parameter that every table shows anyway, such as `num_train`, keeps its place.
     """

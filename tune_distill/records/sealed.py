@@ -1,11 +1,11 @@
-"""Records that carry their own digest, the keys they belong to, and the digests of their files.
+"""Sealed records: JSON with its own digest, the keys of its entry, and the digests of its files.
 
 A record is canonical JSON: `content`, `files` (name -> size and SHA-256), `format`, `keys`, `kind`,
-and last `sha256`, the digest of the same JSON without it. It completes the files that it names, so
-it is written after them.
+and last `sha256`, the digest of the same JSON without it. It is written after the files that it
+names, so its presence shows that they are complete.
 
-A later version may add fields to `content`: they are ignored here. What changes the meaning of
-the others raises FORMAT; such a record is refused, and never taken for damage.
+A later version may add fields to `content`, which this version ignores. A version that changes the
+meaning of existing fields must raise FORMAT; such records are refused, not reported as damaged.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def seal(
     content: Mapping[str, Any],
     files: Mapping[str, FileDigest] | None = None,
 ) -> bytes:
-    """The record of this content.
+    """Return the bytes of a record of this content.
 
     Raises:
         ValueError: a number is not finite.
@@ -70,13 +70,15 @@ def seal(
 def unseal(
     raw: bytes, kind: str, keys: Mapping[str, str], content: type[Content]
 ) -> Sealed[Content]:
-    """The record that `seal` made, whose `keys` include these.
+    """Return the record that `seal` wrote, after checking its digest, kind and keys.
+
+    `keys` may be a subset of the record's keys.
 
     Raises:
-        DamagedError: it is not whole, was edited, or belongs to another entry.
+        DamagedError: the record is incomplete, was edited, or belongs to another entry.
         NewerRecordError: a newer version wrote it.
     """
-    # Before it is parsed: what has no right digest may be of any size and depth.
+    # Check the digest before parsing, because damaged JSON may be of any size and depth.
     size = len(_tail(b""))
     if raw[-size:] != _tail(raw[:-size]):
         raise DamagedError("the record's digest is not that of its content")
@@ -96,7 +98,7 @@ def unseal(
 
 
 def _tail(head: bytes) -> bytes:
-    """The end of the record that begins with `head`."""
+    """Return the bytes that complete the record that begins with `head`."""
     return b',"sha256":"%s"}' % hashlib.sha256(head + b"}").hexdigest().encode()
 
 

@@ -1,12 +1,12 @@
-"""The points that a search asked for and how they ended, as small records in the store.
+"""The log of a search: the points that it asked for and how they ended, as records in the store.
 
 STORE/searches/<search_key>/points/<number>.json       a point; null if the space has no other
                             ends/<evaluation_key>.json  how the trial at a point ended
 
-They are what a search is known by: Optuna's journal beside them is written for other tools and can
-be made again. Each record is created once, so drivers that share a search agree: the first to take
-a number chooses its point, and the first to end a trial decides its state. An end repeats its
-point, so a lost point of an ended trial is found again.
+These records define the search. Optuna's journal beside them is for other tools, and can be made
+from them again. Each record is created only once, so drivers that share a search agree: the first
+to claim a number chooses its point, and the first to end a trial decides its state. An end repeats
+its point, so a lost point of an ended trial can be restored.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from tune_distill.spec.plan import FinishedState
 logger = logging.getLogger(__name__)
 
 Point = dict[str, Scalar]
-"""Each varied name and its value, or the name of its case."""
+"""The value, or the name of the case, of each varied parameter."""
 
-# How many records are read at once.
+# The number of records that are read at once.
 _NUM_READERS = 16
 
 
 class End(NamedTuple):
-    """How the trial at a point ended."""
+    """The end of the trial at a point."""
 
     number: int
     point: Point
@@ -47,7 +47,7 @@ class End(NamedTuple):
 
 
 class _PointRecord(BaseModel):
-    """`driver` is the SearchLog that chose the point."""
+    """A point; `driver` identifies the SearchLog that chose it."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -76,7 +76,7 @@ class SearchLog:
         self._driver = uuid.uuid4().hex
 
     def points(self) -> dict[int, Point | None]:
-        """The points by number, each once; None says that the space has no other."""
+        """Return the points by number, each once; None means that the space has no other point."""
         found: dict[int, Point | None] = {end.number: end.point for end in self.ends().values()}
         for name, record in self._records(_PointRecord):
             if int(name) not in found and record.point not in found.values():
@@ -84,16 +84,16 @@ class SearchLog:
         return dict(sorted(found.items()))
 
     def claim(self, number: int, point: Point | None) -> bool:
-        """Whether the number was free, and now has this point."""
+        """Give the number this point if it is free; return whether it was."""
         name = f"{number:08d}"
         if self._create(name, _PointRecord(point=point, driver=self._driver)):
             return True
-        # A repeated request may have been refused for its own first attempt.
+        # A request that was repeated may have been refused because its first attempt succeeded.
         taken = self._record(_PointRecord, name)
         return taken is not None and taken.driver == self._driver
 
     def claim_all(self, points: Iterable[Point]) -> None:
-        """Each of the points has a number."""
+        """Give a number to each of the points that has none."""
         known = self.points()
         for point in points:
             while point not in known.values():
@@ -103,10 +103,10 @@ class SearchLog:
                     known = self.points()
 
     def point(self, number: int) -> Point | None:
-        """The point that has the number.
+        """Return the point of this number.
 
         Raises:
-            FileNotFoundError: none has it.
+            FileNotFoundError: no point has the number.
         """
         record = self._record(_PointRecord, f"{number:08d}")
         if record is None:
@@ -114,20 +114,20 @@ class SearchLog:
         return record.point
 
     def ends(self) -> dict[str, End]:
-        """How trials ended, by evaluation key."""
+        """Return the ends of trials by evaluation key."""
         return {name: _end(record) for name, record in self._records(_EndRecord)}
 
     def end(self, evaluation_key: str) -> End | None:
-        """How the trial of this key ended; None if it did not yet."""
+        """Return the end of the trial with this key; None if it has not ended."""
         record = self._record(_EndRecord, evaluation_key)
         return None if record is None else _end(record)
 
     def set_end(self, evaluation_key: str, end: End) -> bool:
-        """Whether the trial had no end, and now has this one."""
+        """Store this end unless the trial has one; return whether it was stored."""
         return self._create(evaluation_key, _EndRecord(**end._asdict()))
 
     def forget_end(self, evaluation_key: str) -> None:
-        """The trial may end again: the store has lost what it ended with."""
+        """Remove the trial's end, because the store has lost its results and it must run again."""
         self._place.remove(self._file(_EndRecord, evaluation_key))
 
     def _create(self, name: str, record: _PointRecord | _EndRecord) -> bool:
@@ -136,7 +136,7 @@ class SearchLog:
         return self._place.create(self._file(kind, name), content)
 
     def _records(self, kind: type[_Record]) -> Iterator[tuple[str, _Record]]:
-        # What was set aside has a longer name.
+        # Records that were set aside do not end with .json.
         files = self._place.names(f"{self._folder}/{_KINDS[kind]}")
         names = [name.removesuffix(".json") for name in files if name.endswith(".json")]
         with ThreadPoolExecutor(_NUM_READERS) as pool:
@@ -144,7 +144,7 @@ class SearchLog:
             yield from ((n, record) for n, record in zip(names, found, strict=True) if record)
 
     def _record(self, kind: type[_Record], name: str) -> _Record | None:
-        """The record; None if there is none. A damaged one is reported and set aside."""
+        """Return the record; None if there is none or it is damaged, after setting it aside."""
         file = self._file(kind, name)
         try:
             found = read_sealed(self._place, file, _KINDS[kind], self._keys(name), kind)
@@ -164,7 +164,7 @@ class SearchLog:
 
 
 def free_number(taken: Container[int]) -> int:
-    """The first number that is not taken."""
+    """Return the smallest number that is not taken."""
     return next(number for number in itertools.count() if number not in taken)
 
 

@@ -1,18 +1,18 @@
-"""Runs and evaluations are kept by key, and only whole ones are found, in any kind of place.
+"""The store: complete runs and evaluations by key, in any kind of place.
 
-STORE/runs/<run_key>/identity.json           what the key is made of: the key is its SHA-256
-                     checkpoint.safetensors  where an unfinished training goes on
-                     student-<id>/           the trained student, as save_pretrained makes it
-                     run.json                losses, cost and which student; written last: the run
-                                             is complete
+STORE/runs/<run_key>/identity.json           the identity, whose SHA-256 is the key
+                     checkpoint.safetensors  the state of an unfinished training
+                     student-<id>/           the trained student, as save_pretrained writes it
+                     run.json                losses, cost and the student's folder; written last,
+                                             so it marks the run as complete
 STORE/evaluations/<evaluation_key>/          predictions.parquet; evaluation.json, written last
 STORE/simulators/<pool digest>-v<n>.safetensors
 STORE/searches/<search_key>/                 Optuna's journal, and the runs that ASHA pruned
 
-run.json, evaluation.json and the marks of pruned runs are sealed (see sealed.py): they carry their
-own digest, the keys that they belong to, and size and SHA-256 of each file that they complete.
-Checkpoints and simulators carry such a record inside. All of it is checked when it is read: what is
-not as it was stored is reported, set aside as `<name>.damaged-<n>`, and not found any more.
+run.json, evaluation.json and the marks of pruned runs are sealed records (see sealed.py): they hold
+their own digest, the keys of their entry, and the size and SHA-256 of each of its files.
+Checkpoints and simulators contain such a record. Each entry is checked when it is read. A damaged
+one is reported and renamed to `<name>.damaged-<n>`, so that it is no longer found.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Store(StoredRuns, StoredEvaluations):
     """Runs, evaluations, simulators and searches in a place.
 
     Raises:
-        StoreError: of any method: a file may not be read or written, or a newer version wrote it.
+        StoreError: from any method: a file may not be read or written, or a newer version wrote it.
     """
 
     # Simulators
 
     def simulator(self, name: str) -> bytes | None:
-        """The simulator's file, or None. Its reader checks what it holds."""
+        """Return the content of the simulator's file, or None. The caller checks the content."""
         try:
             return read_bytes(self.place, _simulator(name))
         except DamagedError as error:
@@ -50,24 +50,24 @@ class Store(StoredRuns, StoredEvaluations):
         self.write(_simulator(name), content)
 
     def set_simulator_aside(self, name: str, error: Exception) -> None:
-        """Report the simulator, damaged as `error` says; it is not found any more."""
+        """Report the simulator as damaged by `error`, and rename it."""
         self.set_aside_damaged(_simulator(name), error)
 
     # Searches
 
     def search_folder(self, search_key: str) -> str:
-        """Where the search keeps Optuna's journal, by name."""
+        """Return the name of the search's folder."""
         return f"searches/{search_key}"
 
     def is_pruned(self, search_key: str, run_key: str) -> bool:
-        """Whether this search has stopped the run early. A damaged mark is set aside."""
+        """Return whether this search has stopped the run early; set a damaged mark aside."""
         return self._stored_pruned(search_key, run_key) is not None
 
     def pruned_history(self, search_key: str, run_key: str) -> tuple[HistoryRow, ...]:
-        """What a pruned run reported before it was stopped.
+        """Return the history of a pruned run.
 
         Raises:
-            StoreError: its mark is missing or damaged, and is set aside.
+            StoreError: its mark is missing, or is damaged and was set aside.
         """
         stored = self._stored_pruned(search_key, run_key)
         if stored is None:
@@ -78,13 +78,13 @@ class Store(StoredRuns, StoredEvaluations):
         return stored.content.history
 
     def mark_pruned(self, search_key: str, run_key: str, history: tuple[HistoryRow, ...]) -> None:
-        """Store that this search has stopped the run early; other searches may still finish it."""
+        """Mark the run as stopped early by this search; other searches may still finish it."""
         keys = {"search": search_key, "run": run_key}
         content = asdict(PrunedRun(history))
         self.write(_pruned(search_key, run_key), seal("pruned", keys, content))
 
     def discard_search(self, search_key: str) -> None:
-        """Set the search's folder aside, so that the search starts from nothing."""
+        """Set the search's folder aside, so that the search starts over."""
         folder = self.search_folder(search_key)
         with explained_reading(self.place.where, folder):
             exists = self.place.exists(folder)

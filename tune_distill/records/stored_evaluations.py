@@ -1,4 +1,4 @@
-"""Evaluations in a store: scored answers, and the record that completes them."""
+"""The evaluations of a store: scored answers, and the record that completes them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class StoredEvaluations(Entries):
     """The evaluations of a store, by evaluation key."""
 
     def has_evaluation(self, evaluation_key: str) -> bool:
-        """Whether the evaluation is finished and its answers are as stored; else it is set aside.
+        """Return whether the evaluation is finished; set it aside if its answers are damaged.
 
-        Answers that are elsewhere are copied here and checked whole.
+        Remote answers are downloaded to be checked.
         """
         stored = self._stored_evaluation(evaluation_key)
         if stored is None:
@@ -35,15 +35,15 @@ class StoredEvaluations(Entries):
         return True
 
     def evaluation(self, evaluation_key: str) -> EvaluationRecord | None:
-        """The evaluation's record, or None. A damaged one is set aside."""
+        """Return the evaluation's record, or None; set a damaged evaluation aside."""
         stored = self._stored_evaluation(evaluation_key)
         return None if stored is None else stored.content
 
     def predictions(self, evaluation_key: str) -> bytes:
-        """Return the evaluation's scored answers, which have been checked: a Parquet file.
+        """Return the evaluation's scored answers, a checked Parquet file.
 
         Raises:
-            StoreError: they are missing or damaged, and are set aside.
+            StoreError: the answers are missing, or are damaged and were set aside.
         """
         stored = self._stored_evaluation(evaluation_key)
         if stored is None:
@@ -55,7 +55,7 @@ class StoredEvaluations(Entries):
             raise self._lost(evaluation_key, "damaged ones") from error
 
     def where_predictions(self, evaluation_key: str) -> str:
-        """Where the answers are, in words that a user can look them up by."""
+        """Return the path or URI of the answers, for messages."""
         return self.place.where(f"{_evaluation(evaluation_key)}/{_PREDICTIONS}")
 
     def save_evaluation(
@@ -65,7 +65,7 @@ class StoredEvaluations(Entries):
         record: EvaluationRecord,
         save_predictions: Callable[[Path], None],
     ) -> None:
-        """Complete the run's evaluation: predictions first, the record last."""
+        """Store an evaluation of the run: predictions first, the record last."""
         folder = _evaluation(evaluation_key)
         with self.place.writing(f"{folder}/{_PREDICTIONS}") as path:
             save_predictions(path)
@@ -74,7 +74,7 @@ class StoredEvaluations(Entries):
         self.write(f"{folder}/evaluation.json", seal("evaluation", keys, asdict(record), files))
 
     def discard_evaluation(self, evaluation_key: str) -> None:
-        """Forget the evaluation."""
+        """Remove the evaluation."""
         self.place.remove(f"{_evaluation(evaluation_key)}/evaluation.json")
 
     def _stored_evaluation(self, evaluation_key: str) -> Sealed[EvaluationRecord] | None:
@@ -90,10 +90,10 @@ class StoredEvaluations(Entries):
 
 
 def _predictions(evaluation_key: str, stored: Sealed[EvaluationRecord]) -> tuple[str, FileDigest]:
-    """The name and digest of the evaluation's answers.
+    """Return the name and digest of the evaluation's answers.
 
     Raises:
-        DamagedError: its record names none.
+        DamagedError: the record names no answers.
     """
     digest = stored.files.get(_PREDICTIONS)
     if digest is None:

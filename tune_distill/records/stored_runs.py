@@ -1,4 +1,4 @@
-"""Runs in a store: identity and checkpoint while they train, student and record at the end."""
+"""The runs of a store: identity and checkpoint while they train, student and record at the end."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ class StoredRuns(Entries):
     """The runs of a store, by run key."""
 
     def has_run(self, run_key: str) -> bool:
-        """Whether the run is finished and all its files are as stored; else it is set aside."""
+        """Return whether the run is finished; set it aside if a file is not as stored."""
         stored = self._stored_run(run_key)
         return stored is not None and self.files_are_whole(_run(run_key), stored)
 
     def run(self, run_key: str) -> RunRecord | None:
-        """The finished run's record, or None. A damaged one is set aside."""
+        """Return the finished run's record, or None; set a damaged run aside."""
         stored = self._stored_run(run_key)
         return None if stored is None else stored.content.record
 
     @contextmanager
     def student(self, run_key: str) -> Iterator[Path]:
-        """Yield a folder with the finished run's student, whose files have been checked.
+        """Yield a folder with the finished run's student after checking its files.
 
         Raises:
             DamagedError: a file is not what was stored.
@@ -59,7 +59,7 @@ class StoredRuns(Entries):
             yield path
 
     def begin_run(self, run_key: str, identity: Mapping[str, Any]) -> None:
-        """Store the run's identity, which others are compared with."""
+        """Store the run's identity, so that later misses can be explained by comparison with it."""
         name, content = f"{_run(run_key)}/{_IDENTITY}", canonical_json(identity).encode()
         try:
             found = read_bytes(self.place, name)
@@ -72,17 +72,17 @@ class StoredRuns(Entries):
             self.place.create(name, content)
 
     def has_checkpoint(self, run_key: str) -> bool:
-        """Whether an unfinished training can go on."""
+        """Return whether the run has a checkpoint to resume from."""
         with explained_reading(self.place.where, _run(run_key)):
             return self.place.exists(_checkpoint(run_key))
 
     @contextmanager
     def checkpoint(self, run_key: str) -> Iterator[Path]:
-        """Yield the checkpoint's file. Its reader checks what it holds.
+        """Yield the checkpoint's file. The caller checks its content.
 
         Raises:
-            FileNotFoundError: there is none.
-            DamagedError: something else lies in its place.
+            FileNotFoundError: there is no checkpoint.
+            DamagedError: it is not a regular file.
         """
         name = _checkpoint(run_key)
         with ExitStack() as stack:
@@ -91,12 +91,12 @@ class StoredRuns(Entries):
             yield path
 
     def save_checkpoint(self, run_key: str, save: Callable[[Path], None]) -> None:
-        """Replace the checkpoint by the one that `save` writes."""
+        """Replace the checkpoint by the file that `save` writes."""
         with self.place.writing(_checkpoint(run_key)) as path:
             save(path)
 
     def set_checkpoint_aside(self, run_key: str, error: Exception) -> None:
-        """Report the checkpoint, damaged as `error` says; it is not found any more."""
+        """Report the checkpoint as damaged by `error`, and rename it."""
         self.set_aside_damaged(_checkpoint(run_key), error)
 
     def finish_run(
@@ -106,13 +106,13 @@ class StoredRuns(Entries):
         record: RunRecord,
         save: Callable[[Path], None],
     ) -> None:
-        """Complete the run: `save` writes its student, and the record comes last.
+        """Store the run's student, which `save` writes, and then its record.
 
-        A run that another process has finished in the meantime stays as it is.
+        If another process has finished the run in the meantime, its record is kept.
         """
         if not self.has_run(run_key):
-            # Each writer has a folder of its own, and the first to name it in the record wins:
-            # another one's weights may differ in the last digits from what the record tells.
+            # Each writer has its own student folder, and the first to write the record wins: the
+            # weights of another writer may differ in the last digits from what the record says.
             student = f"{_STUDENT}{uuid.uuid4().hex[:12]}"
             with self.place.writing_folder(f"{_run(run_key)}/{student}") as folder:
                 save(folder)
@@ -126,11 +126,11 @@ class StoredRuns(Entries):
         self._clear(run_key)
 
     def set_run_aside(self, run_key: str, error: Exception) -> None:
-        """Report the run, damaged as `error` says; it is not found any more."""
+        """Report the run as damaged by `error`, and rename it."""
         self.set_aside_damaged(_run(run_key), error)
 
     def discard_run(self, run_key: str) -> None:
-        """Forget the run: its record, its checkpoint and its student are gone."""
+        """Remove the run: its record, its checkpoint and its student."""
         self.place.remove(f"{_run(run_key)}/run.json")
         self._clear(run_key)
 
@@ -138,7 +138,7 @@ class StoredRuns(Entries):
         return self.read_record(_run(run_key), "run.json", "run", {"run": run_key}, StoredRun)
 
     def _clear(self, run_key: str) -> None:
-        """Remove what the run's record does not speak of from its folder."""
+        """Remove the files and folders that the run's record does not name."""
         self.place.remove(_checkpoint(run_key))
         stored = self._stored_run(run_key)
         student = None if stored is None else stored.content.student
@@ -148,10 +148,10 @@ class StoredRuns(Entries):
         self.place.remove_abandoned(_run(run_key))
 
     def identities(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Keys and identities of the complete runs, to compare others with.
+        """Yield keys and identities of the complete runs, to compare others with.
 
-        Runs of no present study are among them, also those of other versions: what cannot be read
-        is left out, and left as it is.
+        Runs of former studies and other versions are among them. Unreadable ones are skipped and
+        left as they are.
         """
         with explained_reading(self.place.where, "runs"):
             keys = self.place.names("runs")

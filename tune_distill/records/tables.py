@@ -1,4 +1,4 @@
-"""Rows become Parquet files that appear whole: trials, history, predictions and examples."""
+"""Writers of the Parquet tables: trials, history, predictions and examples."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from tune_distill.spec.errors import StoreError
 TRIALS_FILE = "trials.parquet"
 
 GROUP_ROWS = 2**16
-"""Rows of a row group, where a table has so many: what is in memory while it is written."""
+"""Rows of a row group of a large table; a writer holds one row group in memory."""
 
-# So many rows are lists of Python's numbers and texts at a time, which take ten times the memory.
+# Rows that are Python objects at a time: they take ten times the memory of Arrow's arrays.
 _BATCH_ROWS = 2**10
 
 
 _FORMULA = "^[-=+@\t\r]"
-"""Texts that a spreadsheet takes for a formula, though CSV quotes them."""
+"""Matches texts that a spreadsheet runs as formulas, even if they are quoted in the CSV."""
 
 
 class Scored(Protocol):
@@ -45,7 +45,7 @@ class Scored(Protocol):
 
 
 def write_predictions(path: Path, rows: Sequence[Scored]) -> None:
-    """Write a row for each scored answer, as the store keeps them: without a trial."""
+    """Write the store's table of scored answers: a row for each, without a trial id."""
     columns = {
         column.name: pa.array([getattr(row, column.name) for row in rows], column.type)
         for column in SCORED
@@ -65,7 +65,7 @@ def write_trials(
 
 
 def _without_formulas(table: pa.Table) -> pa.Table:
-    """The table with an apostrophe before each text that a spreadsheet would run as a formula."""
+    """Return the table with an apostrophe before each text that a spreadsheet would run."""
     for number, field in enumerate(table.schema):
         if pa.types.is_string(field.type):
             texts = table.column(number)
@@ -81,7 +81,7 @@ def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def write_examples(folder: Path, examples: Iterable[Example]) -> None:
-    """Write a row for each of these to `examples.parquet`."""
+    """Write a row for each example to `examples.parquet`."""
     rows = [
         {
             "example_id": example.example_id,
@@ -102,11 +102,11 @@ def write_all_predictions(
 ) -> None:
     """Write the rows of every (trial_id, where, stored predictions) to `predictions.parquet`.
 
-    `names` gives the study's id of each example by its content id, under which the store has it.
-    One part at a time: memory does not grow with the number of trials.
+    `names` maps the content id of each example, which the store uses, to the study's id. Parts are
+    written one at a time, so memory does not grow with the number of trials.
 
     Raises:
-        StoreError: predictions that cannot be read, or that are not of these examples.
+        StoreError: predictions cannot be read, or are not of these examples.
     """
     target, stored_schema = schema(PREDICTIONS), schema(SCORED)
     field = target.field("trial_id")
@@ -121,7 +121,7 @@ def write_all_predictions(
 
 
 class _Renamed:
-    """Stored predictions with the study's ids of their examples."""
+    """Replaces the content ids in stored predictions by the study's ids of the examples."""
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._stored = pa.array(names.keys(), pa.string())
@@ -131,7 +131,7 @@ class _Renamed:
     def __call__(self, where: str, table: pa.Table) -> pa.Table:
         position = table.schema.get_field_index("example_id")
         column = table.column(position)
-        # Trials of one study answer the same examples in the same order.
+        # Trials of one study mostly answer the same examples in the same order: reuse the column.
         if self._last is None or not column.equals(self._last[0]):
             self._last = column, self._shown_ids(where, column)
         return table.set_column(position, table.schema.field(position), self._last[1])
@@ -149,8 +149,8 @@ class _Renamed:
 def _write(path: Path, target: pa.Schema, tables: Iterable[pa.Table]) -> None:
     """Write the rows of these tables to `path` in order.
 
-    Small tables are gathered: a row group of a few rows takes as long to write and to read as one
-    of many, and a table of a few takes far more memory than its rows.
+    Small tables are merged, because a row group of few rows takes as long to write and to read as
+    one of many, and a small table takes far more memory than its rows.
     """
     batches = (table.combine_chunks() for table in _gathered(tables, _BATCH_ROWS))
     with atomic_file(path) as temporary, pq.ParquetWriter(temporary, target) as writer:
@@ -159,7 +159,7 @@ def _write(path: Path, target: pa.Schema, tables: Iterable[pa.Table]) -> None:
 
 
 def _gathered(tables: Iterable[pa.Table], least: int) -> Iterator[pa.Table]:
-    """The rows in order, in tables of at least so many rows, but for the last."""
+    """Yield the rows in order, in tables of at least `least` rows; the last may have fewer."""
     waiting: list[pa.Table] = []
     num_rows = 0
     for table in tables:
@@ -177,7 +177,8 @@ def _stored_predictions(where: str, stored: bytes, expected: pa.Schema) -> pa.Ta
         with pq.ParquetFile(pa.BufferReader(stored), pre_buffer=False) as file:
             if file.schema_arrow.equals(expected):
                 return file.read(use_threads=False)
-        # Former versions wrote fewer columns; to fit those takes four times as long.
+        # Former versions wrote fewer columns. read_table fills the others with nulls, but takes
+        # four times as long.
         return pq.read_table(pa.BufferReader(stored), schema=expected)
     except (OSError, pa.ArrowException) as error:
         reason = " ".join(str(error).split())[:300]
@@ -188,7 +189,7 @@ def _stored_predictions(where: str, stored: bytes, expected: pa.Schema) -> pa.Ta
 
 
 def _tables(rows: Iterable[Mapping[str, Any]], columns: tuple[Column, ...]) -> Iterator[pa.Table]:
-    """The rows as tables of a thousand each."""
+    """Yield the rows as tables of `_BATCH_ROWS` rows."""
     target, remaining = schema(columns), iter(rows)
     while batch := list(islice(remaining, _BATCH_ROWS)):
         arrays = [pa.array([row[column.name] for row in batch], column.type) for column in columns]

@@ -1,4 +1,4 @@
-"""What became of each trial, and its rows in the tables."""
+"""Trial records, and their rows in the tables."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ from tune_distill.spec.printable import printable
 from tune_distill.spec.profile import Data
 
 INTERRUPTED = "interrupted; run the same command again to go on"
-"""The error of a trial that Ctrl-C kept from its end."""
+"""The error of a trial that Ctrl-C ended early."""
 
 TrialState = Literal["complete", "pruned", "failed"]
 
 
 class Validation(Protocol):
-    """Says which validation examples a data section names."""
+    """Reads the validation examples of a data section."""
 
     def validation(self, data: Data) -> Sequence[Example]: ...
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial's end. `run` and `evaluation` are there exactly for complete trials.
+    """The end of a trial. Complete trials, and no others, have a `run` and an `evaluation`.
 
-    `num_retries`: how often it lost its worker and was started again, in the command that made it.
+    `num_retries` counts how often the trial lost its worker and was started again.
     """
 
     trial: Trial
@@ -59,10 +59,10 @@ class TrialRecord:
 
 
 def complete_record(trial: Trial, store: Store, reused: bool) -> TrialRecord:
-    """The record of a trial that the store answers.
+    """Return the record of a trial whose run and evaluation are in the store.
 
     Raises:
-        StoreError: it does not.
+        StoreError: one of them is missing or damaged.
     """
     run = store.run(trial.run_key)
     evaluation = store.evaluation(trial.evaluation_key)
@@ -77,10 +77,10 @@ def complete_record(trial: Trial, store: Store, reused: bool) -> TrialRecord:
 
 
 def stored_record(trial: Trial, plan: Plan, store: Store) -> TrialRecord:
-    """The record of a trial that the plan found finished.
+    """Return the record of a trial that the plan found finished.
 
     Raises:
-        StoreError: the store has lost it since.
+        StoreError: the store has lost the trial since then.
     """
     if plan.finished[trial.trial_id] == "pruned":
         history = store.pruned_history(plan.search_key, trial.run_key)
@@ -89,14 +89,14 @@ def stored_record(trial: Trial, plan: Plan, store: Store) -> TrialRecord:
 
 
 def comparable_history(trial: Trial, run: RunRecord) -> tuple[HistoryRow, ...]:
-    """The run's history, without evaluation losses where they are of other examples."""
+    """Return the run's history; leave eval losses out if they are of other examples."""
     if run.validation_digest == trial.evaluation_identity["validation"]["digest"]:
         return run.history
     return without_eval_loss(run.history)
 
 
 def trial_row(study: str, record: TrialRecord) -> dict[str, Any]:
-    """The trial's row in the trials table."""
+    """Return the trial's row in the trials table."""
     trial, run, evaluation = record.trial, record.run, record.evaluation
     metrics = evaluation.metrics if evaluation else {}
     last = record.history[-1] if record.history else None
@@ -105,7 +105,7 @@ def trial_row(study: str, record: TrialRecord) -> dict[str, Any]:
         "study": study,
         "trial_id": trial.trial_id,
         "state": record.state,
-        # A lone surrogate, as in the name of a file, fits no table.
+        # Arrow cannot encode a lone surrogate, which a file name in an error may contain.
         "error": None if record.error is None else printable(record.error),
         "seed": trial.seed,
         **trial.setting.values,
@@ -131,12 +131,12 @@ def trial_row(study: str, record: TrialRecord) -> dict[str, Any]:
     }
 
 
-# Not asdict, which copies each number with care; not vars, which leaves a dictionary in each row.
+# Read with getattr: asdict deep-copies each number, and vars keeps a dictionary in each row.
 _HISTORY_FIELDS = tuple(field.name for field in fields(HistoryRow))
 
 
 def history_rows(records: Iterable[TrialRecord]) -> Iterator[dict[str, Any]]:
-    """A row for each history row of each trial."""
+    """Yield the rows of the history table."""
     for record in records:
         for row in record.history:
             numbers = {name: getattr(row, name) for name in _HISTORY_FIELDS}
@@ -144,10 +144,10 @@ def history_rows(records: Iterable[TrialRecord]) -> Iterator[dict[str, Any]]:
 
 
 def study_examples(records: Iterable[TrialRecord], inputs: Validation) -> dict[str, Example]:
-    """The validation examples of all the trials by content id, each once, under ids that differ.
+    """Return the validation examples of all the trials by content id, with unique example ids.
 
-    Readers of the tables pair answers by these ids. They are the user's own; where two sources
-    give one id to different examples, the later ones have `-2`, `-3`, ... after it.
+    Readers of the tables pair answers by example id. The ids are the user's own; if two sources
+    give one id to different examples, the later ones get `-2`, `-3`, ... after it.
     """
     found: dict[str, Example] = {}
     for data in dict.fromkeys(record.trial.profile.data for record in records):
@@ -166,14 +166,14 @@ def write_study_tables(
     inputs: Validation,
     beside: Mapping[str, str] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """Write the study's four tables and its CSV to `folder`; the rows of trials.
+    """Write the study's four tables and its CSV to `folder`; return the rows of trials.
 
-    `beside` are the texts of further files, by their names. All files are replaced together, once
-    each of them could be written; an error leaves all as they were.
+    `beside` maps names of further files to their texts. All files are replaced together after each
+    of them could be written; an error leaves all of them as they were.
     """
     require_no_link(folder)
     remove_abandoned(folder)
-    # Last: a reader who sees a trial there finds its history, predictions and examples.
+    # Replaced last, so that a reader of its trials finds their history, predictions and examples.
     with replaced_together(folder, last=TRIALS_FILE) as new:
         rows = _write_tables(new, study, records, store, inputs)
         for name, text in beside.items():
@@ -187,7 +187,7 @@ def _write_tables(
     rows = [trial_row(study, record) for record in records]
     configs: dict[str, str] = {}
     for row in rows:
-        # Settings have many seeds, and these are the longest texts of all.
+        # Share one text between the seeds of a setting: these are the longest texts of all.
         row["config"] = configs.setdefault(row["config"], row["config"])
     columns = trials_columns([record.trial.setting.values for record in records])
     examples = study_examples(records, inputs)

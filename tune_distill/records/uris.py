@@ -1,4 +1,4 @@
-"""What --store and --results name: a folder of this machine, or a place elsewhere."""
+"""The URIs of --store and --results: a folder of this machine, or a remote place."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def open_place(uri: str, flag: str) -> Place:
     """
     if not is_remote(uri):
         return Folder(local_path(uri, flag))
-    # fsspec and its clouds take long to import.
+    # fsspec and the clouds' packages take long to import.
     from tune_distill.records.objects import ObjectStore
 
     return ObjectStore.open(uri, flag)
 
 
 def is_remote(uri: str) -> bool:
-    """Return whether `uri` names something else than a path of this machine."""
+    """Return whether `uri` names a place other than a path of this machine."""
     return "://" in uri and not uri.startswith("file:")
 
 
@@ -32,8 +32,11 @@ def local_path(uri: str, flag: str) -> Path:
     """Return the folder that `uri` (a path, or file://...) names.
 
     Raises:
-        StoreError: another kind of URI.
+        StoreError: the URI is empty or invalid, or names another machine.
     """
+    if not uri.strip():
+        # An empty path would be the working directory.
+        raise StoreError(f"{flag}: must name a folder or a URI, got {uri!r}")
     parsed = _parsed(uri, flag)
     if "\0" in unquote(uri):
         raise StoreError(f"{flag}: a path must be without NUL, got {uri!r}; choose another")

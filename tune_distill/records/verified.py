@@ -1,4 +1,4 @@
-"""Reading a store's files so that what is read is what was stored."""
+"""Verified reading of a store's files: what is read is what was stored."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tune_distill.records.sealed import Content, NewerRecordError, Sealed, unsea
 
 
 def read_bytes(place: Place, name: str) -> bytes | None:
-    """The content of a small file; None where there is none.
+    """Return the content of a small file; None if there is none.
 
     Raises:
-        DamagedError: it is no regular file, or far too large.
-        StoreError: it may not or cannot be read.
+        DamagedError: it is not a regular file, or is far too large.
+        StoreError: it cannot be read.
     """
     try:
         with explained_reading(place.where, name):
@@ -37,7 +37,7 @@ def read_bytes(place: Place, name: str) -> bytes | None:
 def read_sealed(
     place: Place, name: str, kind: str, keys: Mapping[str, str], content: type[Content]
 ) -> Sealed[Content] | None:
-    """The record of this name; None where there is none.
+    """Return the record of this name; None if there is none.
 
     Raises:
         DamagedError: it is not what was stored for these keys.
@@ -53,12 +53,14 @@ def read_sealed(
 
 
 def require_files(place: Place, folder: str, files: Mapping[str, FileDigest]) -> None:
-    """Check that the folder has these files: whole in a folder of this machine, and elsewhere with
-    their sizes, because they are checked whole once they are copied here.
+    """Check that the folder has these files.
+
+    Local files are checked against their digests. Of remote files only the sizes are checked,
+    because their digests are checked when they are downloaded.
 
     Raises:
-        DamagedError: one is not what was stored.
-        StoreError: one may not be read.
+        DamagedError: a file is not what was stored.
+        StoreError: a file may not be read.
     """
     if isinstance(place, Copies):
         sizes = place.sizes(folder)
@@ -71,15 +73,15 @@ def require_files(place: Place, folder: str, files: Mapping[str, FileDigest]) ->
     root = place.path(folder)
     with explained_reading(place.where, folder):
         for name, digest in files.items():
-            # Records name files below their folder only.
+            # FileName keeps these names below their folder.
             require(f"{root}/{name}", digest)
 
 
 def require_file(place: Place, name: str, digest: FileDigest) -> None:
-    """Check that the file is what was stored. One that is elsewhere is copied here for it.
+    """Check that the file is what was stored; a remote file is downloaded for it.
 
     Raises:
-        DamagedError: it is not.
+        DamagedError: it is not what was stored.
         StoreError: it may not be read.
     """
     with _missing_is_damage(place, name), place.reading(name) as path:
@@ -87,10 +89,10 @@ def require_file(place: Place, name: str, digest: FileDigest) -> None:
 
 
 def read_file(place: Place, name: str, digest: FileDigest) -> bytes:
-    """Return the content of the file, which is what was stored.
+    """Return the content of the file after checking it.
 
     Raises:
-        DamagedError: it is something else.
+        DamagedError: it is not what was stored.
         StoreError: it may not be read.
     """
     with _missing_is_damage(place, name), place.reading(name) as path:
@@ -101,11 +103,11 @@ def read_file(place: Place, name: str, digest: FileDigest) -> bytes:
 def reading_verified_folder(
     place: Place, name: str, files: Mapping[str, FileDigest]
 ) -> Iterator[Path]:
-    """A folder that has these files, each of them checked, while the block lasts.
+    """Yield a folder with these files after checking them; it is valid in the block only.
 
     Raises:
-        DamagedError: one is not what was stored.
-        StoreError: one may not be read.
+        DamagedError: a file is not what was stored.
+        StoreError: a file may not be read.
     """
     with ExitStack() as stack:
         with _missing_is_damage(place, name):

@@ -1,4 +1,4 @@
-"""Where a varied field takes its values from: a list, a range, or named cases."""
+"""Domains of varied fields: a list of values, a range, or named cases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _one_fault(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     try:
         return validate(value)
     except ValidationError:
-        # Three faults otherwise: no text, no whole number, no number.
+        # pydantic would report three faults: not a text, not a whole number, not a number.
         raise ValueError(f"must be a text, a finite number or null, got {shown(value)}") from None
 
 
@@ -81,7 +81,7 @@ class Range(Section):
         return isinstance(value, int | float) and self.low <= value <= self.high
 
     def scaled(self, default: float) -> Range:
-        """The same range in the field's own unit: factors become values."""
+        """Return the range in the field's own unit: its factors times `default`."""
         if not self.times_default:
             return self
         return self.model_copy(
@@ -110,7 +110,7 @@ class LogUniform(Range):
         return self
 
     def draw(self, rng: random.Random) -> Scalar:
-        # exp(log(x)) can land a rounding error outside.
+        # exp(log(x)) can lie outside the range by a rounding error.
         drawn = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
         return min(max(drawn, self.low), self.high)
 
@@ -186,7 +186,7 @@ Domain: TypeAlias = Annotated[
 
 
 def outside(where: str, domain: Domain, value: Scalar) -> list[str]:
-    """The fault of a value that the domain does not hold; none of one that it holds."""
+    """Return the fault of a value outside the domain; an empty list for a value inside."""
     if domain.holds(value):
         return []
     return [f"{where}: must be {domain.rule}, got {shown(value)}; choose another, or widen vary"]

@@ -1,7 +1,8 @@
-"""Which fields of a section change numbers: those, and no others, are part of a key.
+"""Marks on the fields of a section that decide whether a field is part of a key.
 
-A field is marked where it is declared. An unmarked field is always part of the key. A new field
-whose default changes nothing is marked `Neutral(default)`: the keys of older runs stay as they are.
+A key contains the fields that change numbers, and no others. An unmarked field is always part of
+the key. Mark a new field whose default changes nothing with `Neutral(default)`, so that the keys
+of older runs do not change.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from pydantic import BaseModel
 
 
 class Mark:
-    """Says of one field when it leaves no trace in a key."""
+    """Decides when a field is left out of a key."""
 
     def is_silent(self, section: BaseModel, value: object) -> bool:
-        """Whether the section's numbers do not depend on the field, which has this value."""
+        """Return whether a field with this value has no effect on the section's numbers."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Neutral(Mark):
-    """The field changes no number while it has this value."""
+    """The field has no effect while it has this value."""
 
     value: Any
 
@@ -32,7 +33,7 @@ class Neutral(Mark):
 
 @dataclass(frozen=True)
 class ByContent(Mark):
-    """The field names something outside the profile, whose content is in the key instead."""
+    """The field names something outside the profile, and the key holds its content instead."""
 
     def is_silent(self, section: BaseModel, value: object) -> bool:
         return True
@@ -50,10 +51,10 @@ class OnlyIf(Mark):
 
 
 class Keyed(BaseModel):
-    """A group of fields that keys hold as far as they are in effect."""
+    """A group of fields, of which keys hold those in effect."""
 
     def in_effect(self) -> dict[str, Any]:
-        """The fields that change numbers, with their JSON values."""
+        """Return the fields that change numbers, with their JSON values."""
         fields = type(self).model_fields
         return {
             name: value

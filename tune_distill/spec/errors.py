@@ -1,4 +1,4 @@
-"""Every error that a user can cause or meet, and the exit code it ends in.
+"""The errors that users may see, and the exit codes that they lead to.
 
     TuneDistillError          exit code 2: usage or configuration, found before a worker starts
       StudyFileError          a study, a profile, --set, or a name that does not exist
@@ -19,7 +19,7 @@ from tune_distill.spec.redaction import redacted
 
 
 class TuneDistillError(Exception):
-    """The command cannot go on; its message, without secrets, is all that the user needs."""
+    """The command cannot go on. The message, without secrets, is shown without a traceback."""
 
     def __init__(self, *said: object) -> None:
         super().__init__(*(redacted(part) if isinstance(part, str) else part for part in said))
@@ -62,11 +62,11 @@ class NonFiniteLossError(TrialError):
         self.step = step
         self.loss = loss
         self.updates = updates
-        """How often the weights were updated before, at least."""
+        """The least number of updates of the weights before `step`."""
 
     def __str__(self) -> str:
         remedy = "try a lower learning rate, more warm-up or stronger clipping"
         if not self.updates:
-            # Nothing that training does has had an effect yet.
+            # No update has happened yet, so training settings cannot be the cause.
             remedy = "the student itself overflows on these examples, so use another student"
         return f"train.loss: must be finite, got {self.loss} at step {self.step}; {remedy}"

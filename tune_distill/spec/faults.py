@@ -1,4 +1,4 @@
-"""Validation errors in the words of a user: where, rule, value got, remedy."""
+"""Validation errors in user-facing words: where, rule, value got, remedy."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tune_distill.spec.shown import listed, plain, shown
 Result = TypeVar("Result")
 
 MAX_FAULTS = 20
-"""Most faults that one error names; it says where there are more."""
+"""The most faults that one error lists; a last line says if there are more."""
 
 _MORE = "and more faults: mend these first"
 
 _MAX_LINE, _MAX_TEXT = 700, 8000  # characters
 
-# Longer ones are not compared: the time that it takes grows with the square of their length.
+# Longer names are not compared, because the time grows with the square of their length.
 _LONGEST_NAME = 100
 
 _DOMAIN_TAGS = {"values", "uniform", "loguniform", "int", "cases"}
 
 
 class FaultsError(ValueError):
-    """Several faults that one validator found, each with its own place."""
+    """Several faults that one validator found, each with its place in the file."""
 
     def __init__(self, lines: list[str]) -> None:
         super().__init__("; ".join(lines))
@@ -35,18 +35,19 @@ class FaultsError(ValueError):
 
 
 def raise_value_faults(lines: Iterable[str]) -> None:
-    """Raise the first `MAX_FAULTS` lines as one fault that pydantic collects, if there are any.
+    """Raise the first `MAX_FAULTS` lines, if there are any, as one fault for pydantic to collect.
+
+    Lines beyond the limit are not generated, because each may search for the nearest valid name.
 
     Raises:
-        FaultsError: there are some. Those beyond the limit are not even made: each may look a
-            misspelt name up.
+        FaultsError: there are lines.
     """
     if first := _first(lines):
         raise FaultsError(first)
 
 
 def _first(lines: Iterable[str]) -> list[str]:
-    """The first lines up to the limits, and one that says whether there are more."""
+    """Return the first lines up to the limits, and a line that says so if there are more."""
     first: list[str] = []
     for line in lines:
         if len(first) == MAX_FAULTS or sum(map(len, first)) > _MAX_TEXT:
@@ -56,17 +57,17 @@ def _first(lines: Iterable[str]) -> list[str]:
 
 
 def nearest(name: str, valid: tuple[str, ...] | list[str]) -> str:
-    """`; did you mean ...?` for the closest valid name, or the list where nothing is close."""
+    """Return `; did you mean ...?` with the closest valid name, or a list of the valid names."""
     name, valid = name[:_LONGEST_NAME], [known[:_LONGEST_NAME] for known in valid]
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.6)
     if not close:
-        # A field without its section is a common slip: learning_rate for train.learning_rate.
+        # Users often omit the section: learning_rate for train.learning_rate.
         close = [path for path in valid if path.rpartition(".")[2] == name.rpartition(".")[2]][:1]
     return f"; did you mean {close[0]!r}?" if close else f"; valid are {listed(map(plain, valid))}"
 
 
 def describe(error: ValidationError, model: type[BaseModel], where: str) -> list[str]:
-    """Lines of the faults of `error`, at most `MAX_FAULTS`, each starting with `where`."""
+    """Return a line for each fault of `error`, at most `MAX_FAULTS`, each starting with `where`."""
     return _first(f"{where}: {line}" for line in _described(error, model))
 
 
@@ -80,23 +81,23 @@ def _described(error: ValidationError, model: type[BaseModel]) -> Iterable[str]:
 
 
 def raise_faults(faults: Iterable[str]) -> None:
-    """Raise the first `MAX_FAULTS` faults as one error, a line each, if there are any.
+    """Raise the first `MAX_FAULTS` faults, if there are any, as one error with a line for each.
 
     Raises:
-        StudyFileError: there are some.
+        StudyFileError: there are faults.
     """
     if lines := _first(faults):
         raise StudyFileError("\n".join(lines))
 
 
 class Collected:
-    """Faults of several steps that do not need one another."""
+    """Collects the faults of several independent steps."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def attempt(self, step: Callable[[], Result]) -> Result | None:
-        """What `step` returns; None where it raises a StudyFileError, which is kept for later."""
+        """Return the result of `step`; None if it raises a StudyFileError, which is collected."""
         try:
             return step()
         except StudyFileError as error:
@@ -104,10 +105,10 @@ class Collected:
             return None
 
     def raise_all(self) -> None:
-        """Raise what was kept as one error, each line once.
+        """Raise the collected faults as one error, without repeated lines.
 
         Raises:
-            StudyFileError: some step raised one.
+            StudyFileError: a step raised one.
         """
         raise_faults(dict.fromkeys(self.lines))
 
@@ -149,10 +150,10 @@ def _rule(fault: Any, model: type[BaseModel]) -> str:
 
 
 def _path(loc: tuple[str | int, ...]) -> list[str]:
-    """The place as a user wrote it, without what pydantic and the list shorthand add.
+    """Return the fault's path as the user wrote it.
 
-    Below a varied name pydantic puts the domain's type, and then stands the field of that name,
-    which a list does not show: vary.x.values.values.0 is vary.x.0.
+    pydantic adds the domain's type below a varied name, and the list shorthand adds the field
+    `values`: vary.x.values.values.0 becomes vary.x.0.
     """
     path = [str(part) for part in loc]
     if path[:1] == ["vary"] and len(path) > 2 and path[2] in _DOMAIN_TAGS:
@@ -163,7 +164,7 @@ def _path(loc: tuple[str | int, ...]) -> list[str]:
 
 
 def _field_names(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
-    """The valid keys at `loc` below `model`."""
+    """Return the valid keys at `loc` below `model`."""
     models = [model]
     for part in loc:
         tagged = [candidate for candidate in models if _tag(candidate) == part]
@@ -172,7 +173,7 @@ def _field_names(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str
             models = tagged
         elif annotations:
             models = _models(annotations[0])
-        # Otherwise the part is a key of a mapping, whose values are one of these models.
+        # Otherwise the part is a key of a mapping whose values are one of these models.
     return [name for candidate in models[:1] for name in candidate.model_fields]
 
 
@@ -181,7 +182,7 @@ def _tag(model: type[BaseModel]) -> Any:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """Every model that stands somewhere in the annotation."""
+    """Return every model inside the annotation."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in _models(part)]

@@ -1,8 +1,8 @@
-"""The identity of runs and evaluations: what a result depends on, and its SHA-256.
+"""Identities of runs and evaluations (what a result depends on), and their SHA-256 as keys.
 
-The same key means the same numbers on one kind of device, so a key holds everything else that
-changes them. It holds no paths, device counts or times, no field without effect, and a run key no
-decode settings.
+The same key means the same numbers on one kind of device. So a key contains everything else that
+changes them, and nothing that does not: no paths, device counts or times, and no field without
+effect. A run key contains no decode settings.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Any
 from tune_distill.spec.profile import Profile, neutral_values
 
 RECIPE_VERSION = 4
-"""Raise it when training code changes its results: stored runs are then not found any more."""
+"""Raise it when a change of the training code changes results; stored runs are then not reused."""
 
 EVALUATION_VERSION = 4
-"""Raise it when decoding or scoring changes its results."""
+"""Raise it when a change of decoding or scoring changes results."""
 
 SIMULATOR_VERSION = 2
-"""Raise it when the features, the fit or the file of faithfulness' simulator change."""
+"""Raise it when features, fit or file format of the simulator for faithfulness change."""
 
 
 @dataclass(frozen=True)
@@ -34,27 +34,27 @@ class DataIdentity:
     validation_digest: str
     num_validation: int
     pool_digest: str
-    """The training pool before its fraction is taken: what the simulator is fitted on."""
+    """The training pool before its fraction is taken; the simulator is fitted on the pool."""
 
 
-# Made once: json.dumps makes an encoder for each text.
+# Shared, because json.dumps makes an encoder for each call with options.
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def canonical_json(value: Any) -> str:
-    """The one JSON text of `value`: sorted keys, no spaces, no NaN."""
+    """Return the canonical JSON text of `value`: sorted keys, no spaces, no NaN."""
     return _ENCODER.encode(value)
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
-    """SHA-256 of the identity's canonical JSON, as 64 hex digits."""
+    """Return the SHA-256 of the identity's canonical JSON, as 64 hex digits."""
     return hashlib.sha256(canonical_json(identity).encode()).hexdigest()
 
 
 def run_identity(
     profile: Profile, seed: int, student: Mapping[str, str], data: DataIdentity
 ) -> dict[str, Any]:
-    """Everything that the weights and losses of a run depend on."""
+    """Return everything that the weights and losses of a run depend on."""
     return {
         "recipe_version": RECIPE_VERSION,
         "student": {**student, **profile.student.in_effect()},
@@ -71,7 +71,7 @@ def run_identity(
 def evaluation_identity(
     run_key: str, profile: Profile, data: DataIdentity, encoder: str | None
 ) -> dict[str, Any]:
-    """Everything that the predictions and metrics of a run depend on beyond its weights.
+    """Return everything that predictions and metrics depend on besides the run.
 
     `encoder` is the digest of the files of BERTScore's encoder, if the profile names one.
     """
@@ -93,7 +93,7 @@ def evaluation_identity(
 
 
 def flatten(identity: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The identity with dotted keys and no nesting."""
+    """Return the identity as a flat dictionary with dotted keys."""
     flat: dict[str, Any] = {}
     for name, value in identity.items():
         if isinstance(value, Mapping):
@@ -105,7 +105,7 @@ def flatten(identity: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Difference:
-    """One field in which a wanted identity differs from a stored one."""
+    """A field in which the wanted identity differs from a stored one."""
 
     field: str
     wanted: Any
@@ -113,7 +113,7 @@ class Difference:
 
 
 def differences(wanted: Mapping[str, Any], stored: Mapping[str, Any]) -> list[Difference]:
-    """The fields that differ, in the wanted identity's order.
+    """Return the fields that differ, in the wanted identity's order, then those only stored.
 
     A field that an identity leaves out has its neutral value there, if it has one.
     """

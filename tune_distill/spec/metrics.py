@@ -1,4 +1,4 @@
-"""The metrics, each declared once: tables, words, figures and statistics read it from here."""
+"""Declarations of the metrics, which tables, words, figures and statistics read."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Metric:
-    """What a trial is measured in.
+    """A metric of a trial.
 
-    `name` is its column in trials; `label` and `unit` are what a reader sees; `meaning` documents
-    the column. It is the mean of `answer_column` over a trial's answers, weighted by
-    `weight_column`; a metric without an answer column has no intervals, and no study can be judged
-    by it. `is_share`: its values are from 0 to 1. `in_steps`: it is also reported during training.
-    `heading` is its column's in the terminal's table; empty leaves the column out. `is_charted`
-    says whether it has a panel of its own. `ceiling` documents the column `<name>_ceiling`, the
-    best that the metric could be. `absent` says why it may have no meaning for a study's data.
+    `name` is its column in the trials table, and `meaning` documents that column. Readers see
+    `label` and `unit`. The metric is the mean of `answer_column` over a trial's answers, weighted
+    by `weight_column`; without an answer column it has no intervals, and no study can be judged by
+    it. `is_share`: its values lie between 0 and 1. `in_steps`: it is also reported during training.
+    `heading` is the column's heading in the terminal's table; an empty one leaves the column out.
+    `is_charted` says whether it has a panel of its own. `ceiling` documents the column
+    `<name>_ceiling`, the metric's best possible value. `absent` says for which data the metric has
+    no meaning.
     """
 
     name: str
@@ -114,17 +115,17 @@ _DECLARED = (
 )
 
 METRICS = {metric.name: metric for metric in _DECLARED}
-"""Every metric by its name, in the order of tables and figures."""
+"""The metrics by name, in the order of tables and figures."""
 
 JUDGED = tuple(name for name, metric in METRICS.items() if metric.answer_column)
 """The metrics that a study can be judged by."""
 
 IN_STEPS = tuple(name for name, metric in METRICS.items() if metric.in_steps)
-"""Metrics that a trial reports while it trains; a scheduler can only prune by one of these."""
+"""Metrics that a trial reports while it trains; a scheduler can prune only by these."""
 
 
 def metric_columns() -> dict[str, str]:
-    """Return the metrics' columns of the trials table, and what each means."""
+    """Return the metrics' columns of the trials table with their meanings."""
     columns = {}
     for metric in METRICS.values():
         columns[metric.name] = metric.meaning

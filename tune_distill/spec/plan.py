@@ -1,6 +1,7 @@
-"""Which trials a study asks for, and which of them are still to be done.
+"""The trials of a study, and which of them still have to run.
 
-Pure: what the inputs are and what the store has come in through two small protocols.
+This module does no I/O: two small protocols provide the identities of the inputs and the content
+of the store.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ FinishedState = Literal["complete", "pruned"]
 
 
 class Identities(Protocol):
-    """Says what a student, a data section and BERTScore's encoder are, by content."""
+    """Identifies students, data sections and BERTScore's encoder by their content."""
 
     def student_identity(self, student: Student) -> Mapping[str, str]: ...
 
@@ -46,7 +47,7 @@ class Identities(Protocol):
 
 
 class Stored(Protocol):
-    """Says what the store has."""
+    """Answers whether the store has a run, an evaluation or a mark of a pruned run."""
 
     def has_run(self, run_key: str) -> bool: ...
 
@@ -56,9 +57,9 @@ class Stored(Protocol):
 
 
 class AskedOnce:
-    """Identities that are asked for once each: a data section's takes a digest of all its examples.
+    """Caches identities, because that of a data section takes a digest of all its examples.
 
-    For as long as trials are named, not longer: what a source holds may change.
+    Keep it only while the trials of one study are made: the content of a source may change later.
     """
 
     def __init__(self, identities: Identities) -> None:
@@ -71,8 +72,8 @@ class AskedOnce:
 class Trial:
     """One setting with one seed: a run and an evaluation, by key.
 
-    `trial_id` is unique within `study`, the name of its study. A study may have a hundred thousand,
-    so they share what they have in common, and say what their keys are made of only when asked.
+    `trial_id` is unique within `study`, the name of its study. A study may have a hundred thousand
+    trials, so they share their common parts and compute their identities only on demand.
     """
 
     study: str
@@ -97,9 +98,9 @@ class Trial:
 
 @dataclass(frozen=True)
 class ResolvedStudy:
-    """A study with the profile it varies: enough to name every trial of it.
+    """A study with the profile that it varies and its seeds, from which its trials follow.
 
-    `profile` carries the study's and the user's overrides; `seeds` are the replicates.
+    `profile` contains the study's and the user's overrides.
 
     Raises:
         StudyFileError: the study has more trials than `MAX_TRIALS`.
@@ -114,20 +115,20 @@ class ResolvedStudy:
         require_bounded(self.study, len(self.seeds))
 
     def trial(self, setting: Setting, seed: int, identities: Identities) -> Trial:
-        """The trial of one setting with one seed."""
+        """Return the trial of one setting with one seed."""
         [trial] = self.replicates(setting, [seed], identities)
         return trial
 
     def replicates(
         self, setting: Setting, seeds: Iterable[int], identities: Identities
     ) -> list[Trial]:
-        """The trials of one setting, which differ in nothing but their seeds."""
+        """Return the trials of one setting, one for each seed."""
         profile = with_fields(self.profile, setting.fields, f"study {self.study.name}: vary")
         data = identities.data_identity(profile.data)
         student = identities.student_identity(profile.student)
         encoder = identities.encoder_identity(profile.metrics)
         trials = []
-        # Made once; each trial puts its own seed in, and the key that this leads to.
+        # Computed once; each trial then sets its own seed and run key.
         run = run_identity(profile, 0, student, data)
         evaluation = evaluation_identity("", profile, data, encoder)
         for seed in seeds:
@@ -139,7 +140,7 @@ class ResolvedStudy:
         return trials
 
     def search_key(self, identities: Identities) -> str:
-        """The key of the search: see `search_identity`."""
+        """Return the key of the search: see `search_identity`."""
 
         def identity_at(point: Mapping[str, Scalar]) -> dict[str, Any]:
             space = domains(self.study, self.profile)
@@ -151,12 +152,12 @@ class ResolvedStudy:
 
 @dataclass(frozen=True)
 class Plan:
-    """The trials of a study, and what is left of them.
+    """Trials of a study that run together, and which of them are finished.
 
-    `finished` maps the ids of trials that the store already answers to their states.
+    `finished` maps the ids of trials that the store already has to their states.
     `prunes`: the study's scheduler, if it has one, may stop these trials early.
-    `asks_optuna`: Optuna hands out the pending trials and chooses `num_new` more; otherwise the
-    pending trials are all there is.
+    `asks_optuna`: Optuna hands out the pending trials and chooses `num_new` more; otherwise only
+    the pending trials run.
     """
 
     resolved: ResolvedStudy
@@ -170,22 +171,22 @@ class Plan:
 
     @property
     def is_last(self) -> bool:
-        """Whether no plan of the study follows: a search with one seed is one by itself."""
+        """Return whether no plan of the study follows; a search over several seeds has another."""
         return not self.asks_optuna or len(self.resolved.seeds) == 1
 
     @property
     def pending(self) -> list[Trial]:
-        """Trials that need a worker."""
+        """Return the trials that have to run."""
         return [trial for trial in self.trials if trial.trial_id not in self.finished]
 
     @property
     def num_to_run(self) -> int:
-        """Trials that need a worker, those included that Optuna has yet to choose."""
+        """Return how many trials have to run, including those that Optuna has yet to choose."""
         return len(self.pending) + self.num_new
 
     @property
     def trainings(self) -> list[Trial]:
-        """One trial for each run that is still to be made."""
+        """Return one trial for each run that has to be trained."""
         first: dict[str, Trial] = {}
         for trial in self.pending:
             if trial.run_key not in self.stored_runs:
@@ -194,10 +195,10 @@ class Plan:
 
 
 def require_effect(resolved: ResolvedStudy, identities: Identities) -> None:
-    """Nothing, where each varied name changes the trial: for searches, which list no settings.
+    """Check that each varied name has an effect, for searches, which do not list their settings.
 
     Raises:
-        StudyFileError: two values of some domain would be the same trial.
+        StudyFileError: two values of a domain lead to the same trial.
     """
     space = domains(resolved.study, resolved.profile)
     for name, domain in space.items():
@@ -207,10 +208,10 @@ def require_effect(resolved: ResolvedStudy, identities: Identities) -> None:
 
 
 def planned_trials(resolved: ResolvedStudy, identities: Identities) -> list[Trial]:
-    """Every trial of a grid or random study: settings, then seeds.
+    """Return every trial of a grid or random study, in the order of settings, then seeds.
 
     Raises:
-        StudyFileError: two settings of the study would be the same trial.
+        StudyFileError: two settings of the study lead to the same trial.
     """
     study, identities = resolved.study, AskedOnce(identities)
     trials = [
@@ -219,7 +220,7 @@ def planned_trials(resolved: ResolvedStudy, identities: Identities) -> list[Tria
         for trial in resolved.replicates(setting, resolved.seeds, identities)
     ]
     if study.search.method == "random":
-        # Nobody chose these: two fractions may round to as many examples.
+        # Random draws may give the same trial: two fractions may round to one number of examples.
         return list({trial.evaluation_key: trial for trial in reversed(trials)}.values())[::-1]
     _require_distinct(study, trials)
     return trials
@@ -235,9 +236,9 @@ def make_plan(
     num_new: int = 0,
     prunes: bool = True,
 ) -> Plan:
-    """The plan of `trials`, less what the store has."""
+    """Return the plan of `trials`, with those that the store has as finished."""
     trials = tuple(trials)
-    # Each run once: to say that it is there, the store reads its record.
+    # Ask for each run once, because the store reads its record to answer.
     runs = {trial.run_key for trial in trials}
     stored_runs = frozenset(key for key in runs if stored.has_run(key))
     finished: dict[str, FinishedState] = {}
@@ -250,8 +251,8 @@ def make_plan(
 
 
 def trial_id(setting: Setting, seed: int) -> str:
-    """A readable name, unique within a study: `label_smoothing=0.1,seed=0`."""
-    # repr keeps every digit of a float: two settings never share a name.
+    """Return a readable name, unique within a study: `label_smoothing=0.1,seed=0`."""
+    # repr keeps every digit of a float, so two settings never have the same name.
     parts = [f"{column}={_text(value)}" for column, value in setting.values.items()]
     return ",".join([*parts, f"seed={seed}"])
 

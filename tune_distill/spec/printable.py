@@ -1,4 +1,4 @@
-"""Texts of the user's as a terminal may show them: control characters become visible escapes."""
+"""Untrusted text made safe for terminals: control characters become visible escapes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 import re
 from typing import Any
 
-# Control characters (C0 without tab and line end, DEL, C1), marks that reorder what follows, and
-# lone surrogates, which no encoding can write.
+# Control characters (C0 without tab and line end, DEL, C1), marks that change the direction of
+# text, and lone surrogates, which no encoding can write.
 _UNSAFE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -16,28 +16,28 @@ _NAMED = {"\r": "\\r", "\n": "\\n", "\t": "\\t"}
 
 
 def printable(text: str) -> str:
-    """The text with each control character as its escape (`\\x1b`, `\\u202e`).
+    """Return the text with each control character replaced by its escape (`\\x1b`, `\\u202e`).
 
-    Tabs and line ends stay. A text that was escaped stays as it is.
+    Tabs and line ends stay. Escaping a text twice is the same as escaping it once.
     """
     return _UNSAFE.sub(_escape, text)
 
 
 def printable_line(text: str) -> str:
-    """The text on one line: tabs and line ends are escaped too."""
+    """Return the text on one line, with tabs and line ends escaped too."""
     return _LINE_ENDS.sub(_escape, printable(text))
 
 
 def json_line(value: Any) -> str:
-    """The value as JSON in ASCII on one line, without control characters.
+    """Return the value as one line of ASCII JSON without control characters.
 
-    JSON has no NaN and no infinity: they become null.
+    NaN and infinity, which JSON lacks, become null.
     """
     try:
         text = json.dumps(value, allow_nan=False)
     except ValueError:
         text = json.dumps(_finite(value), allow_nan=False)
-    # The only control character that json leaves as it is.
+    # DEL is the only control character that json does not escape.
     return text.replace("\x7f", "\\u007f")
 
 

@@ -1,7 +1,7 @@
-"""What one training and one decoding is: student, data, training, decoding and metrics.
+"""The profile: student, data, training, decoding and metrics.
 
-A profile is a YAML file of these five sections. Every field is checked here, once; the rest of
-the package reads plain attributes. The models are strict: "16" is not a number.
+A profile is a YAML file of these five sections. Every field is validated here, so the rest of the
+package reads plain attributes. The models are strict: "16" is not a number.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ MINI_CORPUS = "mini-nli"
 SOURCES = frozenset(
     {"student.source", "student.revision", "data.source", "metrics.bertscore_model"}
 )
-"""Fields that name files, whose content may change under the same name."""
+"""Fields that name sources, whose content may change under the same name."""
 
 Strategy = Literal["greedy", "beam", "sample"]
 Precision = Literal["fp32", "bf16"]
 
 
 def absolute_source(source: str) -> str:
-    """An existing directory as an absolute path; a built-in's name or a hub id as it is.
+    """Return an existing directory as an absolute path, and any other source unchanged.
 
-    Workers run in other directories, where a relative path means nothing.
+    Workers run in other directories, where a relative path would not be found.
     """
-    # Not Path's own, which refuses a home that nobody has.
+    # Path.expanduser raises an error for an unknown user.
     path = Path(os.path.expanduser(source))
     built_in = source in (MINI_STUDENT, MINI_CORPUS)
     return source if built_in or not path.exists() else str(path.absolute())
@@ -59,7 +59,7 @@ def _registered_kind(kind: str) -> str:
 
 
 class Student(Section):
-    """Which model is fine-tuned."""
+    """The model that is fine-tuned."""
 
     source: Annotated[Source, ByContent()] = Field(
         description="'mini' (built in), a directory made with save_pretrained, or a hub id"
@@ -75,7 +75,7 @@ class Student(Section):
 
 
 class Data(Section):
-    """Which examples it learns from and is measured on."""
+    """The examples that the student is trained and evaluated on."""
 
     source: Annotated[Source, ByContent()] = Field(
         description="'mini-nli' (generated), a directory of CSV, JSONL or Parquet, or a hub id"
@@ -92,7 +92,7 @@ class Data(Section):
 
 
 class Train(Section):
-    """How it is fine-tuned."""
+    """How the student is fine-tuned."""
 
     num_epochs: int = Field(3, ge=1, le=10_000, description="Passes over the training examples")
     batch_size: int = Field(16, ge=1, le=65_536, description="Examples a step")
@@ -126,7 +126,7 @@ class Train(Section):
 
 
 class Decode(Section):
-    """How it writes its answers."""
+    """How the student generates its answers."""
 
     strategy: Strategy = Field("greedy", description="greedy, beam search or sampling")
     num_beams: Annotated[int, OnlyIf("strategy", "beam")] = Field(
@@ -148,7 +148,7 @@ class Decode(Section):
 
 
 class Metrics(Section):
-    """What is measured beyond the standard metrics."""
+    """Optional metrics."""
 
     bertscore_model: Annotated[str | None, ByContent()] = Field(
         None, description="Encoder for BERTScore (a directory or hub id); none to leave it out"
@@ -166,7 +166,7 @@ class Profile(Section):
 
     @classmethod
     def cross_faults(cls, parts: Mapping[str, Any]) -> Iterable[str]:
-        """A fault where the training pool's fraction rounds to no example."""
+        """Yield a fault if the training pool's fraction rounds to no example."""
         data = parts.get("data")
         if data is None or data.num_train is None:
             return
@@ -179,7 +179,7 @@ class Profile(Section):
 
 @cache
 def field_paths() -> tuple[str, ...]:
-    """Every dotted field of a profile, as --set, overrides and vary name them."""
+    """Return every dotted field of a profile, as in --set, overrides and vary."""
     return tuple(
         f"{section}.{name}"
         for section in Profile.model_fields
@@ -188,7 +188,7 @@ def field_paths() -> tuple[str, ...]:
 
 
 def section_model(section: str) -> type[Section]:
-    """The model of a profile's section, such as Train of `train`."""
+    """Return the model of a profile's section, such as Train for `train`."""
     model = Profile.model_fields[section].annotation
     assert isinstance(model, type)
     assert issubclass(model, Section)
@@ -196,7 +196,7 @@ def section_model(section: str) -> type[Section]:
 
 
 def value_faults(where: str, path: str, value: Any) -> list[str]:
-    """Faults of `value` for the dotted field `path` alone, each starting with `where`."""
+    """Return the faults of `value` for the dotted field `path`, each starting with `where`."""
     section, name = path.split(".")
     model = single_field(section_model(section), name)
     try:
@@ -208,7 +208,7 @@ def value_faults(where: str, path: str, value: Any) -> list[str]:
 
 @cache
 def neutral_values() -> Mapping[str, Any]:
-    """The neutral value of each dotted field that has one."""
+    """Return the neutral value of each dotted field that has one."""
     values = {}
     for path in field_paths():
         section, name = path.split(".")
@@ -219,6 +219,6 @@ def neutral_values() -> Mapping[str, Any]:
 
 
 def column_name(path: str) -> str:
-    """The table column of a varied field: its own name, or its section's where that is clearer."""
+    """Return the table column of a varied field: its own name, or for `source` its section's."""
     section, name = path.split(".")
     return section if name == "source" else name

@@ -1,7 +1,7 @@
-"""Secrets are kept out of messages: `redacted` is what every message goes through.
+"""Redaction of secrets: every message passes through `redacted`.
 
-It knows the values of environment variables that are named as secrets are, what `keep_secret` was
-told, and how URIs and HTTP headers carry passwords.
+It replaces the values of environment variables whose names suggest secrets, texts registered with
+`keep_secret`, and passwords in URIs and HTTP headers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 _HIDDEN = "***"
 
-# Shorter values would blank out ordinary words.
+# Redacting shorter values would remove ordinary words.
 _LEAST_LENGTH, _LEAST_IN_URI = 8, 6
 
 _NAME = re.compile(
@@ -41,21 +41,21 @@ _told: set[str] = set()
 
 
 def keep_secret(text: str) -> None:
-    """Hide this secret of the process, which was read from a file, in all messages to come."""
+    """Register a secret that was read from a file, so that later messages hide it."""
     _told.update(_pieces(text))
 
 
 def keep_secrets_of(uri: str) -> None:
-    """Hide the passwords in this URI, which those who are asked there may quote by themselves."""
+    """Register the passwords in this URI, because errors of servers may quote them without it."""
     for pattern, _ in _PATTERNS:
         for _, secret in pattern.findall(uri):
             _told.update(_pieces(unquote(secret), _LEAST_IN_URI))
 
 
 def redacted(text: str) -> str:
-    """Return `text` with *** for each secret in it."""
+    """Return `text` with each secret in it replaced by ***."""
     named = (value for name, value in os.environ.items() if _NAME.search(name))
-    # What names a file is no secret, but what a user needs to see.
+    # The name of an existing file is not a secret, and users need to see it.
     found = {piece for value in named if not os.path.exists(value) for piece in _pieces(value)}
     for secret in sorted(found | _told, key=len, reverse=True):
         text = text.replace(secret, _HIDDEN)
@@ -65,11 +65,11 @@ def redacted(text: str) -> str:
 
 
 def _pieces(secret: str, least: int = _LEAST_LENGTH) -> list[str]:
-    """The secret as a message may quote it: by lines, because quoting escapes line ends."""
+    """Return the lines of the secret, because quoting a secret escapes its line ends."""
     return [piece for piece in secret.split() if len(piece) >= least]
 
 
 def one_line(error: BaseException) -> str:
-    """Return the error's type and message, without secrets: it goes into tables and logs."""
+    """Return the error's type and message on one line without secrets, for tables and logs."""
     text = redacted(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text}"[:500]

@@ -1,4 +1,4 @@
-"""A study as it will run: with its profile, the user's fields, and seeds."""
+"""Resolving a study: its file, its profile, the user's fields, and seeds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MOST_SEEDS = 1_000
 def resolved_study(
     study: str, profile: str, chosen: Mapping[str, Scalar], num_seeds: int | None
 ) -> ResolvedStudy:
-    """Return the study of this name or file under a profile of that name or file.
+    """Return the study on the profile; each is given by a shipped name or a file.
 
-    `chosen` are fields that the user has set, by their dotted names; `num_seeds` None leaves the
-    number of seeds to the study.
+    `chosen` are the fields that the user has set, by their dotted names. If `num_seeds` is None,
+    the study decides the number of seeds.
 
     Raises:
-        StudyFileError: every fault of study, profile and fields, before anything runs.
+        StudyFileError: study, profile or fields are invalid; it lists every fault.
     """
     faults = Collected()
     if num_seeds is not None and (type(num_seeds) is not int or not 1 <= num_seeds <= MOST_SEEDS):

@@ -1,7 +1,7 @@
-"""JSON Schemas of study and profile files, so that an editor completes and checks them.
+"""JSON Schemas of study and profile files, with which editors complete and check them.
 
 `python -m tune_distill.spec.schema` writes them beside the shipped studies, whose first lines
-point there. They are looser than the models, which alone decide: rules across fields stay there.
+point to them. They are looser than the models, which also check rules across fields.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _FIELDS: dict[str, Any] = {"$ref": "#/$defs/Fields"}
 
 
 def profile_schema() -> dict[str, Any]:
-    """The schema of a profile file."""
+    """Return the schema of a profile file."""
     return {"$schema": _DIALECT, **Profile.model_json_schema()}
 
 
 def study_schema() -> dict[str, Any]:
-    """The schema of a study file; varied and overridden fields follow the profile's own rules."""
+    """Return the schema of a study file, with the profile's rules for varied and set fields."""
     schema = Study.model_json_schema()
     definitions = schema["$defs"] | Profile.model_json_schema()["$defs"]
     definitions["Fields"] = {
@@ -36,7 +36,7 @@ def study_schema() -> dict[str, Any]:
         "additionalProperties": False,
     }
     for name in _DOMAINS:
-        # A default in the models, but what tells one domain from another in a file.
+        # `type` has a default in the models, but a file needs it to say which domain it is.
         definitions[name]["required"] = ["type", *definitions[name].get("required", ())]
     cases = definitions[Cases.__name__]["properties"]["cases"]
     cases["additionalProperties"] = {**_FIELDS, "minProperties": 1}
@@ -44,7 +44,7 @@ def study_schema() -> dict[str, Any]:
     del properties["overrides"]["additionalProperties"]
     properties["overrides"] |= _FIELDS
     properties["profile_overrides"]["additionalProperties"] = _FIELDS
-    # Any other name is that of cases: a plain word.
+    # A name that is not a field is the name of cases: a plain word.
     names = {"anyOf": [{"enum": list(field_paths())}, {"pattern": r"^[A-Za-z_][A-Za-z0-9_]*$"}]}
     properties["vary"] |= {
         "properties": {path: _domain_of(path) for path in field_paths()},
@@ -60,7 +60,7 @@ def study_schema() -> dict[str, Any]:
 
 
 def schema_texts() -> dict[Path, str]:
-    """The files that `main` writes, and their content."""
+    """Return the content of each file that `main` writes."""
     folder = search_spaces_dir()
     return {
         folder / f"{name}.schema.json": json.dumps(schema, indent=2) + "\n"
@@ -69,7 +69,7 @@ def schema_texts() -> dict[Path, str]:
 
 
 def main() -> None:
-    """Both files hold what the models say."""
+    """Write both schema files."""
     for path, text in schema_texts().items():
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path}")
@@ -81,14 +81,14 @@ def _field(path: str) -> dict[str, Any]:
 
 
 def _section(section: str) -> str:
-    """The name of the model of a profile's section."""
+    """Return the name of the model of a profile's section."""
     model = Profile.model_fields[section].annotation
     assert isinstance(model, type)
     return model.__name__
 
 
 def _domain_of(path: str) -> dict[str, Any]:
-    """A domain of the field: a list of its values, or one of the domains but cases."""
+    """Return the schema of the field's domain: a list of its values, or any domain but cases."""
     listed = {"type": "array", "items": _field(path), "minItems": 1, "uniqueItems": True}
     ranges = [{"$ref": f"#/$defs/{name}"} for name in _DOMAINS if name != "Cases"]
     return {"anyOf": [listed, *ranges]}

@@ -1,4 +1,4 @@
-"""The identity of a search: what earlier decisions of Optuna and ASHA are valid for."""
+"""The identity of a search: what the earlier decisions of Optuna and ASHA depend on."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tune_distill.spec.settings import baseline, domains, extremes
 from tune_distill.spec.study import Study
 
 IdentityAt: TypeAlias = Callable[[Mapping[str, Scalar]], dict[str, Any]]
-"""The evaluation identity of the profile with these varied names set, and no others."""
+"""Returns the evaluation identity of the profile with only these varied names set."""
 
 
 def search_identity(study: Study, profile: Profile, identity_at: IdentityAt) -> dict[str, Any]:
-    """Everything that earlier decisions depend on.
+    """Return everything that earlier decisions depend on.
 
-    The number of samples is left out, so that a widened search goes on. The baseline is part of
-    it: Optuna chooses its points after that one, and ASHA spares it.
+    It leaves out the number of samples, so that a widened search goes on. It contains the baseline,
+    because Optuna chooses its points after that one, and ASHA spares it.
     """
     space = domains(study, profile)
     spared = baseline(study, profile)
@@ -39,10 +39,10 @@ def search_identity(study: Study, profile: Profile, identity_at: IdentityAt) -> 
 def _contents(
     study: Study, space: Mapping[str, Domain], identity_at: IdentityAt
 ) -> dict[str, list[str]]:
-    """A key for each value of each name that varies sources, made of what they contain.
+    """Return keys of the content behind each value of the names that vary sources.
 
-    Optuna keeps its points by value: if files change behind a path that it has tried, the scores
-    that it knows are those of other files.
+    Optuna stores its points by value. If the files at a path change, the scores that it knows for
+    this path are no longer valid.
     """
     if study.search.method != "optuna":
         return {}
@@ -54,7 +54,7 @@ def _contents(
 
 
 def _fields(name: str, domain: Domain) -> set[str]:
-    """The profile's fields that the varied name sets."""
+    """Return the profile's fields that the varied name sets."""
     if not isinstance(domain, Cases):
         return {name}
     return {field for case in domain.cases.values() for field in case}

@@ -1,4 +1,4 @@
-"""A group of fields of a study or a profile, checked such that all its faults are told at once."""
+"""The base model for groups of fields, whose validation reports all faults at once."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from tune_distill.spec.faults import FaultsError, raise_value_faults
 
 
 class Section(Keyed):
-    """A frozen, strict group of fields. A rule that joins several fields is a `cross_fault`."""
+    """A frozen, strict group of fields. Rules across several fields are in `cross_faults`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @classmethod
     def cross_faults(cls, parts: Mapping[str, Any]) -> Iterable[str]:
-        """Faults of fields that are valid each by itself, each with its place in the file.
+        """Yield faults of combinations of valid fields, each with its place in the file.
 
-        `parts` maps names of fields to their values; those with faults of their own are left out.
+        `parts` maps names of fields to their values, without fields that are invalid themselves.
         """
         return ()
 
@@ -51,14 +51,14 @@ class Section(Keyed):
 
 @cache
 def single_field(model: type[BaseModel], name: str) -> type[BaseModel]:
-    """A model of this one field, with its own rules and without those that join it to others."""
+    """Return a model of this one field, without rules across fields."""
     info = model.model_fields[name]
     fields: dict[str, Any] = {name: (info.annotation, info)}
     return create_model(f"{model.__name__}.{name}", __config__=Section.model_config, **fields)
 
 
 def _valid_parts(model: type[BaseModel], raw: Any, error: ValidationError) -> dict[str, Any]:
-    """The fields of `raw` that have no fault; with defaults, unless some key is misspelt."""
+    """Return the fields of `raw` without faults, and defaults unless a key is unknown."""
     if not isinstance(raw, Mapping):
         return {}
     faults = error.errors(include_url=False, include_input=False, include_context=False)

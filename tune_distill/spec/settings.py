@@ -1,4 +1,4 @@
-"""From a study and a profile to the settings that are tried: the grid, or seeded draws."""
+"""The settings of a study on a profile: the grid, or seeded random draws."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from tune_distill.spec.shown import shown
 from tune_distill.spec.study import Study
 
 MAX_TRIALS = 100_000
-"""Most settings times seeds of a study; more are a slip: a range without a step, say."""
+"""The most trials (settings times seeds) of a study; more are likely a mistake in its file."""
 
 
 @dataclass(frozen=True)
 class Setting:
     """One point of a study.
 
-    `values` maps table columns to what they show, `fields` dotted profile fields to what they
-    are set to; they differ where the domain is cases.
+    `values` maps table columns to the values shown there, and `fields` maps dotted profile fields
+    to the values set. They differ if the domain is cases.
     """
 
     values: dict[str, Scalar]
@@ -38,10 +38,10 @@ class Setting:
 
 
 def with_fields(profile: Profile, fields: Mapping[str, Scalar], where: str) -> Profile:
-    """`profile` with dotted fields set.
+    """Return `profile` with dotted fields set.
 
     Raises:
-        StudyFileError: an unknown field or a value outside its rule; every fault at once.
+        StudyFileError: a field is unknown or a value invalid; it lists every fault.
     """
     known = field_paths()
     raise_faults(
@@ -49,7 +49,7 @@ def with_fields(profile: Profile, fields: Mapping[str, Scalar], where: str) -> P
         for path in fields
         if path not in known
     )
-    # Sections that stay as they are were checked before, and profiles share them.
+    # Unchanged sections are already valid, so the new profile shares them.
     raw: dict[str, Any] = {name: getattr(profile, name) for name in Profile.model_fields}
     for path, value in fields.items():
         section, name = path.split(".")
@@ -65,10 +65,10 @@ def with_fields(profile: Profile, fields: Mapping[str, Scalar], where: str) -> P
 def study_profile(
     study: Study, name: str, profile: Profile, chosen: Mapping[str, Scalar]
 ) -> Profile:
-    """The profile that the study varies: `profile`, then the study's overrides, then the user's.
+    """Return the profile that the study varies: `profile`, then the study's and user's overrides.
 
     Raises:
-        StudyFileError: a value outside its rule, or a chosen field that the study varies itself.
+        StudyFileError: a value is invalid, or the study varies a chosen field itself.
     """
     clash = sorted(study.varied_fields() & set(chosen))
     faults = Collected()
@@ -82,7 +82,7 @@ def study_profile(
         (f"study {study.name}: profile_overrides.{name}", study.profile_overrides.get(name, {})),
         ("--set", chosen),
     ):
-        # After a fault the next fields are still checked, over what is valid so far.
+        # After a fault, check the next fields on top of the valid ones so far.
         changed = faults.attempt(partial(with_fields, profile, fields, where))
         profile = changed or profile
     faults.raise_all()
@@ -90,11 +90,11 @@ def study_profile(
 
 
 def domains(study: Study, profile: Profile) -> dict[str, Domain]:
-    """The study's domains with ranges in the field's own unit.
+    """Return the study's domains with ranges in the field's own unit.
 
     Raises:
-        StudyFileError: a value of some domain that its field does not allow, or a baseline
-            outside its range; every fault at once.
+        StudyFileError: a field does not allow a value of its domain, or the baseline is outside
+            its range; it lists every fault.
     """
     defaults = flatten(profile.model_dump())
     scaled: dict[str, Domain] = {}
@@ -123,9 +123,9 @@ def domains(study: Study, profile: Profile) -> dict[str, Domain]:
 
 
 def settings(study: Study, profile: Profile) -> list[Setting]:
-    """Every setting of a grid or random search, in a fixed order.
+    """Return every setting of a grid or random search, in a fixed order.
 
-    A random search's first k settings are the same however many are asked for.
+    The first k settings of a random search do not depend on the number of samples.
     """
     space = domains(study, profile)
     if study.search.method == "grid":
@@ -143,7 +143,7 @@ def require_bounded(study: Study, num_seeds: int) -> None:
     """Check that the study has at most `MAX_TRIALS` trials.
 
     Raises:
-        StudyFileError: it has more.
+        StudyFileError: the study has more.
     """
     if study.search.method == "grid":
         num_settings = math.prod(_num_listed(domain) for domain in study.vary.values())
@@ -158,7 +158,7 @@ def require_bounded(study: Study, num_seeds: int) -> None:
 
 
 def finite_points(space: Mapping[str, Domain], limit: int) -> list[dict[str, Scalar]] | None:
-    """Every point of a space of listed values; None if it is continuous or has over `limit`."""
+    """Return every point of a finite space; None if it is continuous or has more than `limit`."""
     if any(isinstance(domain, Range) for domain in space.values()):
         return None
     if math.prod(_num_listed(domain) for domain in space.values()) > limit:
@@ -174,7 +174,7 @@ def _num_listed(domain: Domain) -> int:
 
 
 def input_profiles(study: Study, profile: Profile) -> list[Profile]:
-    """Profiles that between them name every student and corpus a search of the study may choose."""
+    """Return profiles that together name every student and corpus that the study may use."""
     space = domains(study, profile)
     chosen = {
         name: extremes(domain)
@@ -206,8 +206,10 @@ def input_profiles(study: Study, profile: Profile) -> list[Profile]:
 
 
 def baseline(study: Study, profile: Profile) -> Setting | None:
-    """The setting that the study's others are compared with: `profile`'s own, where the study
-    names no other. None if some varied name has no such value in its domain.
+    """Return the baseline, the setting that all others are compared with.
+
+    It has the values that the study's file names, and otherwise those of `profile`. Return None if
+    a domain does not contain its value.
     """
     own = flatten(profile.model_dump())
     space = domains(study, profile)
@@ -223,12 +225,12 @@ def baseline(study: Study, profile: Profile) -> Setting | None:
 def _baseline_values(
     name: str, domain: Domain, study: Study, own: Mapping[str, Scalar]
 ) -> list[Scalar]:
-    """The domain's values that do as the baseline, the best first, as the domain writes them."""
+    """Return candidate baseline values from the domain, in its own notation, best match first."""
     if isinstance(domain, Range | IntRange):
         value = study.baseline.get(name, own[name])
         if not domain.holds(value):
             return []
-        # As a search would choose it: the name of a trial tells 1 from 1.0.
+        # A search draws floats, and trial names distinguish 1 from 1.0.
         return [float(value) if isinstance(domain, Range) else value]  # type: ignore[arg-type]
     if name in study.baseline:
         return [value for value in _listed(domain) if value == study.baseline[name]]
@@ -238,7 +240,7 @@ def _baseline_values(
 
 
 def setting(study: Study, space: Mapping[str, Domain], point: Mapping[str, Scalar]) -> Setting:
-    """The setting at `point`, which maps each varied name to a value or the name of a case."""
+    """Return the setting at `point`, which maps each varied name to a value or case name."""
     fields: dict[str, Scalar] = {}
     for name, value in point.items():
         fields |= _fields(name, space[name], value)
@@ -248,7 +250,7 @@ def setting(study: Study, space: Mapping[str, Domain], point: Mapping[str, Scala
 def _distinct_draws(space: Mapping[str, Domain], rng: random.Random) -> Iterator[dict[str, Scalar]]:
     seen = set()
     misses = 0
-    # A small discrete space runs out of new points; stop there rather than draw for ever.
+    # A small discrete space may have no further points: stop after many repeated draws.
     while misses < 1000:
         point = {name: domain.draw(rng) for name, domain in space.items()}
         key = tuple(point.values())
@@ -271,7 +273,7 @@ def _listed(domain: Domain) -> list[Scalar]:
 
 
 def extremes(domain: Domain) -> list[Scalar]:
-    """Values that are valid only if all values of the domain are."""
+    """Return values of the domain; if they are valid for a field, all of the domain's are."""
     if isinstance(domain, Range | IntRange):
         return [domain.low, domain.high]
     return _listed(domain)
@@ -280,7 +282,7 @@ def extremes(domain: Domain) -> list[Scalar]:
 def _fields(name: str, domain: Domain, value: Scalar) -> dict[str, Scalar]:
     fields = dict(domain.cases[str(value)]) if isinstance(domain, Cases) else {name: value}
     return {
-        # Made absolute here, in the driver: workers resolve settings again, and run elsewhere.
+        # Make paths absolute in the driver, because workers run in other directories.
         path: absolute_source(set_to)
         if path.endswith(".source") and isinstance(set_to, str)
         else set_to

@@ -1,4 +1,4 @@
-"""Values and names of unknown size, cut so that a message stays a few lines long."""
+"""Values and names for messages, truncated so that a message stays short."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from itertools import islice
 from typing import Any
 
 MAX_SHOWN = 80
-"""Longest text of one value or name in a message, in characters."""
+"""The longest text of one value or name in a message, in characters."""
 
 
 class _Repr(reprlib.Repr):
     def repr_dict(self, mapping: dict[Any, Any], level: int) -> str:
-        # In its own order; reprlib sorts, which not all keys can be.
+        # Keep the dictionary's order; reprlib sorts, but not all keys can be compared.
         if level <= 0:
             return "{...}"
         items = [
@@ -29,17 +29,17 @@ _repr.maxstring = _repr.maxother = MAX_SHOWN
 
 
 def shown(value: object) -> str:
-    """`repr(value)`, cut to about `MAX_SHOWN` characters; control characters are escaped."""
+    """Return `repr(value)` with escaped control characters and about `MAX_SHOWN` characters."""
     return _cut(_repr.repr(value))
 
 
 def plain(text: str) -> str:
-    """The text without quotes, cut likewise; control characters are escaped."""
+    """Return the text without quotes, escaped and truncated like `shown`."""
     return _cut(text[: MAX_SHOWN + 1] if text.isprintable() else repr(text[: MAX_SHOWN + 1])[1:-1])
 
 
 def listed(texts: Iterable[str], separator: str = ", ", most: int = 40) -> str:
-    """The texts one after the other; after `most` of them, how many more there are."""
+    """Return the joined texts; after `most` of them, the number of the others."""
     texts = [*texts]
     left = len(texts) - most
     return separator.join(texts[:most]) + (f" and {left:,} more" if left > 0 else "")

@@ -1,4 +1,4 @@
-"""What a study is: one question, what varies, how it is searched and judged."""
+"""The study model: one question, what varies, and how it is searched and judged."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Search(Section):
 
     @classmethod
     def cross_faults(cls, parts: Mapping[str, Any]) -> Iterable[str]:
-        """A fault where a grid has a number of samples, or another method has none."""
+        """Yield a fault if a grid has a number of samples, or another method has none."""
         if not {"method", "num_samples"} <= parts.keys():
             return
         method, num_samples = parts["method"], parts["num_samples"]
@@ -79,14 +79,14 @@ class Asha(Section):
 
 
 class Metric(Section):
-    """What the study is judged by, and optimised for."""
+    """The metric that judges the study and that a search optimises."""
 
     name: MetricName = "label_accuracy"
     mode: Literal["max", "min"] = "max"
 
     @classmethod
     def cross_faults(cls, parts: Mapping[str, Any]) -> Iterable[str]:
-        """A fault where a loss is to be maximised, or a score minimised."""
+        """Yield a fault if a loss is to be maximised, or a score minimised."""
         if not {"name", "mode"} <= parts.keys():
             return
         better = "min" if METRICS[parts["name"]].lower_is_better else "max"
@@ -95,7 +95,7 @@ class Metric(Section):
 
 
 def _told_in_words(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Say the rule of a study's name in words, in place of its pattern."""
+    """Report the rule of a study's name in words instead of its pattern."""
     try:
         return validate(value)
     except ValidationError:
@@ -141,11 +141,11 @@ class Study(Section):
 
     @property
     def columns(self) -> dict[str, str]:
-        """The table column of each varied name."""
+        """Return the table column of each varied name."""
         return columns_of(self.vary)
 
     def varied_fields(self) -> set[str]:
-        """Every dotted field that some setting changes, the fields of cases included."""
+        """Return every dotted field that a setting changes, including the fields of cases."""
         return {path for name, domain in self.vary.items() for path in fields_of(name, domain)}
 
     @field_validator("vary")
@@ -174,7 +174,7 @@ class Study(Section):
 
     @classmethod
     def cross_faults(cls, parts: Mapping[str, Any]) -> Iterable[str]:
-        """Faults of sections that do not fit together."""
+        """Yield faults of sections that contradict each other."""
         if {"vary", "search"} <= parts.keys():
             yield from search_faults(parts["search"].method, parts["vary"])
         if {"scheduler", "metric"} <= parts.keys() and parts["scheduler"] is not None:

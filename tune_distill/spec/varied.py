@@ -1,4 +1,4 @@
-"""What a study varies: its columns and fields, and the faults of names and values."""
+"""The varied names of a study: their columns and fields, and the faults of names and values."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FIXED_COLUMNS = frozenset({
     "precision", "run_key", "evaluation_key", "reused", "num_retries", "config",
 })
 # fmt: on
-"""Columns that every trials table has (records/schemas.py); cases of such a name would hide one."""
+"""The columns of every trials table (records/schemas.py); cases must not have such a name."""
 
 MAX_NAME = 200
-"""Longest name of a case, which trials' names and tables repeat, in characters."""
+"""The longest name of a case in characters; trial names and tables repeat it."""
 
 
 def search_faults(method: str, vary: Mapping[str, Domain]) -> Iterator[str]:
-    """Faults of domains that the search's method cannot choose from."""
+    """Yield faults of domains that the search's method cannot choose from."""
     for name, domain in vary.items():
         if method == "grid" and not isinstance(domain, Values | Cases | IntRange):
             yield (
@@ -35,7 +35,7 @@ def search_faults(method: str, vary: Mapping[str, Domain]) -> Iterator[str]:
                 "list them, or use search.method random or optuna"
             )
     if method == "optuna" and isinstance(vary.get("data.num_train"), IntRange):
-        # The simulator belongs to the pool, and is fitted before the search chooses.
+        # A simulator is fitted to each pool before the search starts, so the pools must be listed.
         yield (
             "vary.data.num_train: optuna needs listed values here, got int; "
             "list them, or vary data.train_fraction"
@@ -43,9 +43,9 @@ def search_faults(method: str, vary: Mapping[str, Domain]) -> Iterator[str]:
 
 
 def baseline_faults(baseline: Mapping[str, Scalar], vary: Mapping[str, Domain]) -> Iterator[str]:
-    """A fault for each name that is not varied, and each value that its domain does not hold.
+    """Yield a fault for each name that is not varied, and each value outside its domain.
 
-    Factors on the profile's own value are left to `settings.domains`, which knows the profile.
+    `settings.domains` checks factors, because it knows the profile's value.
     """
     for name, value in baseline.items():
         where = f"baseline.{plain(name)}"
@@ -57,7 +57,7 @@ def baseline_faults(baseline: Mapping[str, Scalar], vary: Mapping[str, Domain]) 
 
 
 def vary_faults(vary: Mapping[str, Domain]) -> Iterator[str]:
-    """Faults of names, fields and values; of fields set twice where there are no others."""
+    """Yield faults of names, fields and values; if there are none, those of fields set twice."""
     faultless = True
     for name, domain in vary.items():
         for fault in _domain_faults(name, domain):
@@ -100,7 +100,7 @@ def columns_of(vary: Mapping[str, Domain]) -> dict[str, str]:
 
 
 def _shared(vary: Mapping[str, Domain]) -> Iterator[str]:
-    """A fault for each column and each field that two varied names would set."""
+    """Yield a fault for each column and each field that two varied names set."""
     columns = Counter(columns_of(vary).values())
     fields = Counter(path for name, domain in vary.items() for path in fields_of(name, domain))
     for column, times in columns.items():
@@ -112,14 +112,14 @@ def _shared(vary: Mapping[str, Domain]) -> Iterator[str]:
 
 
 def fields_of(name: str, domain: Domain) -> set[str]:
-    """The dotted fields that the domain's values set."""
+    """Return the dotted fields that the domain's values set."""
     if isinstance(domain, Cases):
         return {path for case in domain.cases.values() for path in case}
     return {name}
 
 
 def field_faults(where: str, fields: Mapping[str, Scalar]) -> Iterator[str]:
-    """A fault for each unknown dotted field, and each value outside its field's rule."""
+    """Yield a fault for each unknown dotted field and each invalid value."""
     known = field_paths()
     for path, value in fields.items():
         place = f"{where}.{plain(path)}"

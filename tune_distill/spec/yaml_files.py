@@ -1,4 +1,4 @@
-"""Studies and profiles are read from YAML: shipped ones by name, a user's own by path."""
+"""Reading studies and profiles from YAML: shipped ones by name, a user's own by path."""
 
 from __future__ import annotations
 
@@ -27,58 +27,58 @@ STUDY_ORDER = (
     "learning_rate",
     "sequence_length",
 )
-"""The shipped studies, in the order that `all` runs them: smoothing makes the run that
-temperature, decoding, sequence_length and learning_rate share."""
+"""The shipped studies in the order in which `all` runs them. smoothing comes first, because it
+trains the run that temperature, decoding, sequence_length and learning_rate share."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 def search_spaces_dir() -> Path:
-    """The folder of shipped studies: inside an installed wheel, beside the package in a clone."""
+    """Return the folder of shipped studies: in an installed package, or beside it in a clone."""
     package = Path(__file__).resolve().parents[1]
     inside = package / "search_spaces"
     return inside if inside.is_dir() else package.parent / "search_spaces"
 
 
 def shipped_studies() -> list[str]:
-    """Names of the shipped studies, in running order."""
+    """Return the names of the shipped studies, in running order."""
     found = {path.stem for path in search_spaces_dir().glob("*.yaml")}
     return [name for name in STUDY_ORDER if name in found] + sorted(found - set(STUDY_ORDER))
 
 
 def shipped_profiles() -> list[str]:
-    """Names of the shipped profiles, alphabetically."""
+    """Return the names of the shipped profiles in alphabetical order."""
     return sorted(path.stem for path in (search_spaces_dir() / "profiles").glob("*.yaml"))
 
 
 def load_study(name_or_path: str) -> Study:
-    """The study of that name or in that file, checked.
+    """Return the study of this name or in this file.
 
     Raises:
-        StudyFileError: no such study, or every fault of the file at once.
+        StudyFileError: there is no such study, or its file is invalid; it lists every fault.
     """
     path = _find(name_or_path, search_spaces_dir(), "study", shipped_studies())
     return read_model(path, Study)
 
 
 def load_profile(name_or_path: str) -> Profile:
-    """The profile of that name or in that file, checked.
+    """Return the profile of this name or in this file.
 
     Raises:
-        StudyFileError: no such profile, or every fault of the file at once.
+        StudyFileError: there is no such profile, or its file is invalid; it lists every fault.
     """
     folder = search_spaces_dir() / "profiles"
     return read_model(_find(name_or_path, folder, "profile", shipped_profiles()), Profile)
 
 
 def read_model(path: Path, model: type[Model]) -> Model:
-    """The YAML file as a `model`.
+    """Return the content of the YAML file as a `model`.
 
     Raises:
-        StudyFileError: the file is not readable YAML, or every fault of its content at once.
+        StudyFileError: the file is not readable YAML, or is invalid; it lists every fault.
     """
     try:
-        # Enough to see that a text is too long; an endless file is not read to its end.
+        # One character beyond the limit shows that a file is too long without reading all of it.
         with path.open(encoding="utf-8") as stream:
             text = stream.read(MAX_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
@@ -100,7 +100,7 @@ def read_model(path: Path, model: type[Model]) -> Model:
 
 
 def dump_study(resolved: ResolvedStudy) -> str:
-    """The study with every choice written down: a study file that runs the same again."""
+    """Return the study as a YAML file with every choice written out, which runs the same again."""
     study = resolved.study.model_dump(exclude={"overrides", "profile_overrides"}, exclude_none=True)
     study["replicates"] = len(resolved.seeds)
     study["overrides"] = flatten(resolved.profile.model_dump())
@@ -110,10 +110,10 @@ def dump_study(resolved: ResolvedStudy) -> str:
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Scalar]:
-    """The fields of `--set train.num_epochs=1 ...`.
+    """Return the fields of `--set train.num_epochs=1 ...`.
 
     Raises:
-        StudyFileError: an argument without "=".
+        StudyFileError: an argument has no "=".
     """
     fields: dict[str, Scalar] = {}
     for assignment in assignments:
@@ -128,7 +128,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, Scalar]:
 
 
 def _parse_scalar(text: str) -> Any:
-    """The value of `text` as a YAML file would read it: 1e-3 is a number, null is none."""
+    """Return the value of `text` as in a YAML file: 1e-3 is a number, null is None."""
     try:
         return parse_yaml(text)
     except yaml.YAMLError:

@@ -1,7 +1,7 @@
-"""YAML as study and profile files use it: bounded, without tags, 5e-5 is a number.
+"""The YAML of study and profile files: bounded, without tags, and 5e-5 is a number.
 
-A file is data from anywhere, and a few bytes of YAML can stand for gigabytes: aliases and merge
-keys are counted as often as they are used, before any value is made of them.
+Files are untrusted, and a few bytes of YAML can expand to gigabytes. So nodes are counted before
+values are built from them, and aliases and merge keys count each time they are used.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 import yaml
 
 MAX_CHARACTERS = 2**18
-"""Longest YAML text, in characters."""
+"""The longest YAML text, in characters."""
 
 MAX_NODES = 100_000
-"""Most keys and values that a text may stand for once its aliases are written out."""
+"""The most keys and values of a text with its aliases expanded."""
 
 MAX_DEPTH = 30
-"""Deepest nesting of lists and mappings."""
+"""The deepest nesting of lists and mappings."""
 
 _MERGE = "tag:yaml.org,2002:merge"
 _STR = "tag:yaml.org,2002:str"
@@ -26,10 +26,11 @@ _INT = "tag:yaml.org,2002:int"
 _FLOAT = "tag:yaml.org,2002:float"
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
-# No octal 010 and no sexagesimal 1:30, which editors read otherwise; nothing beyond 64 bits.
+# Excludes octal 010 and sexagesimal 1:30, which YAML 1.2 reads as 10 and as a text, and integers
+# beyond 64 bits.
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9](?:_?[0-9]){0,17}|0x[0-9a-fA-F]{1,15})\Z")
 _DIGITS = r"[0-9](?:_?[0-9])*"
-# Digits can be split in one way only, so that a long text takes no longer than it must.
+# Digits match in only one way, so that matching a long text takes linear time.
 _REAL = re.compile(
     rf"[-+]?(?:(?:{_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})[eE][-+]?[0-9]{{1,4}}"
     rf"|{_DIGITS}\.(?:{_DIGITS})?|\.{_DIGITS}"
@@ -37,15 +38,15 @@ _REAL = re.compile(
 )
 
 
-# An escape such as "\ud800" makes one, and no file can hold it.
+# An escape such as "\ud800" yields a lone surrogate, which no file can hold.
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def parse_yaml(text: str) -> Any:
-    """The content of the text.
+    """Return the content of the text.
 
     Raises:
-        yaml.YAMLError: it is no YAML, has a tag, names a key twice, or is larger than the limits.
+        yaml.YAMLError: the text is not YAML, has a tag or a repeated key, or exceeds a limit.
     """
     if len(text) > MAX_CHARACTERS:
         raise yaml.YAMLError(f"it may have {MAX_CHARACTERS:,} characters, and has more")
@@ -53,12 +54,12 @@ def parse_yaml(text: str) -> Any:
 
 
 def dump_yaml(value: Any) -> str:
-    """YAML that `parse_yaml` reads back as `value`, whose keys keep their order."""
+    """Return YAML that `parse_yaml` reads back as `value`, with its keys in the same order."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 class _Loader(yaml.SafeLoader):
-    """Builds mappings, lists, texts, numbers, truth values and null, and checks limits first."""
+    """Checks the limits, then builds mappings, lists, texts, numbers, truth values and null."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         first: [(tag, pattern) for tag, pattern in found if tag not in (_INT, _FLOAT, _TIMESTAMP)]
@@ -89,13 +90,13 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def _count(self, node: yaml.Node) -> None:
-        """Count what the node stands for; its parts have been counted before it."""
+        """Count the node's size with aliases expanded; its parts have been counted before."""
         size = 1
         if isinstance(node, yaml.CollectionNode):
             parts = node.value
             if isinstance(node, yaml.MappingNode):
                 parts = [part for pair in node.value for part in pair]
-            # A part that is not counted yet is the alias of a node that holds it.
+            # A part that has not been counted is an alias of a node that contains it.
             if any(id(part) not in self._sizes for part in parts):
                 raise _refusal("an alias must not stand inside of what it names", node.start_mark)
             size += sum(self._sizes[id(part)] for part in parts)
@@ -124,10 +125,10 @@ class _Loader(yaml.SafeLoader):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes what `_Loader` would read as a number, such as a revision 12345e6."""
+    """Quotes texts that `_Loader` would read as numbers, such as a revision 12345e6."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
-        # Only between double quotes does PyYAML write these line ends so that it reads them back.
+        # PyYAML escapes these line ends, and so reads them back, only in double quotes.
         style = '"' if set(text) & set("\x85\u2028\u2029") else None
         return self.represent_scalar(_STR, text, style)
 

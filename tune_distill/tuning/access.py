@@ -1,7 +1,7 @@
-"""Clusters that ask for a token get the one that Ray would show; others are shown none.
+"""Token authentication: a token is sent only to clusters that require one.
 
-Whether a cluster asks is found out by asking it. A driver that uses a token on a cluster which asks
-for none is let in, but workers that report to it are refused, and its actors die.
+We find out by a request whether a cluster requires a token. A driver that uses a token on a cluster
+without authentication can join, but its workers are refused, and its actors die.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _MODE = "RAY_AUTH_MODE"
 _REFUSED = (401, 403)
 
 _MOST_BYTES = 2**16
-"""Of an answer to a question of a few words."""
+"""The most bytes that are read of a dashboard's answer, which is short if it is Ray's."""
 
 
 def dashboard_headers(url: str) -> dict[str, str]:
-    """Return what to send with each request to the dashboard at `url`: a token if it asks for one.
+    """Return the headers for requests to the dashboard at `url`: a token if it requires one.
 
     Raises:
-        ClusterError: no dashboard of Ray answers there, or it asks for a token that is not here.
+        ClusterError: no dashboard of Ray answers there, or this machine lacks the required token.
     """
     keep_secrets_of(url)
     status, content = _get(url, {})
@@ -52,17 +52,18 @@ def dashboard_headers(url: str) -> dict[str, str]:
 
 
 def let_in(address: str) -> str:
-    """HOST:PORT of the cluster at `address`, which this process may now join.
+    """Prepare this process to join the cluster at `address`; return its HOST:PORT.
 
-    Authentication is turned on for this process where the cluster asks for a token, and never off.
+    If the cluster requires a token, this turns authentication on for this process. It never turns
+    authentication off.
 
     Raises:
-        ClusterError: the token is missing or wrong, or RAY_AUTH_MODE forbids what is asked.
+        ClusterError: the token is missing or wrong, or RAY_AUTH_MODE forbids authentication.
     """
     address = _found(address)
     mode = os.environ.get(_MODE, "").lower()
     if os.environ.get("RAY_USE_TLS", "0").lower() in ("1", "true"):
-        # What is asked without the cluster's certificates gets no answer: Ray's own settings count.
+        # The cluster answers nothing without its certificates, so rely on Ray's own settings.
         return address
     if _asks_for_token(address, {}):
         _require_mode(address, mode)
@@ -104,10 +105,10 @@ def _require_mode(address: str, mode: str) -> None:
 
 
 def _get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
-    """The status and content of an answer to /api/version."""
+    """Return the status and content of the dashboard's answer to /api/version."""
     request = urllib.request.Request(f"{url}/api/version")
     for name, value in headers.items():
-        # Not to whom a redirection leads.
+        # Do not send the token to the target of a redirection.
         request.add_unredirected_header(name, value)
     try:
         with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
@@ -115,9 +116,9 @@ def _get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, _content(error)
-    # A ValueError is a URL that no request can have, an HTTPException an answer that is no HTTP.
+    # ValueError: the URL is invalid. HTTPException: the answer is not HTTP.
     except (OSError, ValueError, http.client.HTTPException) as error:
-        # What speaks no HTTP is quoted by its exception, byte for byte.
+        # An HTTPException quotes the bytes of the answer, so do not show its text.
         spoken = isinstance(error, OSError)
         reason = (
             (getattr(error, "reason", None) or error) if spoken else "an answer that is no HTTP"
@@ -125,12 +126,12 @@ def _get(url: str, headers: Mapping[str, str]) -> tuple[int, bytes]:
         raise ClusterError(
             f"--address: the dashboard of a Ray cluster must answer at {url}, got: {reason}; "
             "check the address, and that the head's dashboard can be reached from here"
-            # Not chained: an error may quote what was sent.
+            # Do not chain the error, which may quote the token.
         ) from None
 
 
 def _content(answer: Any) -> bytes:
-    """The body of an answer, as far as one of Ray's would be long; what comes too slowly is cut."""
+    """Return the body of an answer, truncated after `_MOST_BYTES` bytes or `_TIMEOUT_S` seconds."""
     give_up_s = time.monotonic() + _TIMEOUT_S
     content = b""
     while time.monotonic() < give_up_s and len(content) < _MOST_BYTES:
@@ -150,9 +151,9 @@ def _json_object(content: bytes) -> dict[str, Any]:
 
 
 def _found(address: str) -> str:
-    """HOST:PORT behind "auto"; any other address as it is.
+    """Return HOST:PORT for "auto", and any other address unchanged.
 
-    Ray itself would show any token at hand to what "auto" finds.
+    Ray itself would send its token to whatever cluster "auto" finds.
     """
     if address != "auto":
         host, _, port = address.rpartition(":")
@@ -165,10 +166,10 @@ def _found(address: str) -> str:
 
 
 def _asks_for_token(address: str, headers: Mapping[str, str]) -> bool:
-    """Whether the cluster refuses who shows only these headers.
+    """Return whether the cluster refuses a request with only these headers.
 
     Raises:
-        ClusterError: what answers is no head of Ray, which Ray itself would try for minutes.
+        ClusterError: no head of Ray answers; Ray itself would try to join for minutes.
     """
     import grpc
 
@@ -189,7 +190,7 @@ def _asks_for_token(address: str, headers: Mapping[str, str]) -> bool:
 
 
 def _authenticate() -> None:
-    """This process and those that it starts show their token."""
+    """Turn authentication on for this process and those that it starts."""
     from tune_distill.tuning.compat import read_settings_again
 
     was_on = os.environ.get(_MODE, "").lower() == "token"

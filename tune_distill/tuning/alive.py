@@ -1,4 +1,4 @@
-"""Whether the Ray that a study uses still runs: found out without asking Ray, which would wait."""
+"""Checks that the Ray of a study still runs, without requests to Ray, which could block."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from typing import NamedTuple, Protocol
 class RayLostError(BaseException):
     """Ray has ended in the middle of a study.
 
-    Not an Exception: Tune would clean up after one, and wait a minute for a Ray that is gone.
+    This is not an Exception, because Tune would clean up after one and wait a minute for the lost
+    Ray.
     """
 
     def keep_all(self) -> None:
-        """Keep alive all objects that refer to the lost Ray, as long as the process runs.
+        """Keep all objects that refer to the lost Ray alive until the process ends.
 
-        Tune's placement groups ask Ray to remove them when they are destroyed, and wait for ever.
+        When Tune's placement groups are destroyed, they ask Ray to remove them and wait for ever.
         """
-        # The traceback holds them, and a frozen cycle is never collected.
+        # The traceback refers to these objects, and a frozen cycle is never collected.
         self._myself = self
         gc.freeze()
 
@@ -32,8 +33,8 @@ class RayLostError(BaseException):
 _ESSENTIAL = ("gcs_server", "raylet")
 """Ray cannot go on when one of these processes has ended."""
 
-# A head is given up when it was silent for so long. Ray itself ends the process of a driver that
-# has not reached its head for 60 s.
+# A head that was silent for so long is taken as lost. Ray itself kills a driver's process that has
+# not reached its head for 60 s.
 _SILENT_S = 30.0
 _ASK_EACH_S = 2.0
 _CONNECT_TIMEOUT_S = 2.0
@@ -43,13 +44,13 @@ class Watch(Protocol):
     """Watches one Ray."""
 
     def ended(self) -> str | None:
-        """What of Ray has ended, in words, or None while all runs. Returns at once."""
+        """Return which part of Ray has ended, as text, or None if all runs; never wait."""
 
 
 class OwnProcesses:
-    """Those processes of Ray that this process has started since this object was made.
+    """The processes of Ray that this process has started since this object was made.
 
-    They are found in /proc; where there is none, nothing is ever said to have ended.
+    They are found in /proc. On systems without it, `ended` always returns None.
     """
 
     def __init__(self, package: Path) -> None:
@@ -68,7 +69,7 @@ class OwnProcesses:
         return None
 
     def kill(self) -> None:
-        """SIGKILL to all of them: what is left of a Ray that did not start would wait for ever."""
+        """Kill all of them: the remaining processes of a failed start would wait for ever."""
         for pid in _children().keys() - self._before:
             with suppress(OSError):
                 if self._package in Path(f"/proc/{pid}/cmdline").read_text(errors="replace"):
@@ -76,7 +77,7 @@ class OwnProcesses:
 
 
 class Head:
-    """The head of a cluster that was joined, at HOST:PORT."""
+    """The head, at HOST:PORT, of a cluster that was joined."""
 
     def __init__(self, address: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._host, _, self._port = address.rpartition(":")
@@ -98,21 +99,21 @@ class Head:
 
 
 _watches: list[Watch] = []
-"""Of the Ray that runs now: Ray itself is one to a process."""
+"""The watches of the running Ray; a process has at most one Ray."""
 
 
 def begin_watch(watch: Watch) -> None:
-    """From now on `require_alive` looks at what this watches."""
+    """Let `require_alive` check this watch from now on."""
     _watches.append(watch)
 
 
 def end_watch() -> None:
-    """Nothing is looked at any more: Ray is about to end."""
+    """Stop all checks, because Ray is about to end."""
     _watches.clear()
 
 
 def require_alive() -> None:
-    """Raise RayLostError if the Ray that runs now has lost what it cannot go on without."""
+    """Raise RayLostError if the running Ray has lost an essential part."""
     for watch in _watches:
         if ended := watch.ended():
             raise RayLostError(
@@ -127,7 +128,7 @@ class _Child(NamedTuple):
 
 
 def _children() -> dict[int, _Child]:
-    """This process's children by pid."""
+    """Return this process's children by pid."""
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

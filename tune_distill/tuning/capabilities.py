@@ -1,4 +1,4 @@
-"""What undocumented names are used for, and the check of each name."""
+"""Capabilities that need undocumented names of Ray, and the check of each name."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 SWITCH = "TUNE_DISTILL_WITHOUT_RAY_NAMES"
-"""An environment variable: dotted paths of names, separated by commas, that are taken for missing;
-`all` stands for all of them. For tests, and for a Ray that has changed what a name does."""
+"""An environment variable with dotted paths, separated by commas, of names to treat as missing.
+
+`all` stands for all names. It is for tests, and for a Ray in which a name behaves differently.
+"""
 
 
 @dataclass(frozen=True)
 class Name:
-    """An undocumented name, by its dotted path.
+    """The dotted path of an undocumented name, and the form that we expect of it.
 
-    `takes`: the parameters of a function, in order. `set_by`: for an attribute of instances, the
-    method of its class that sets or reads it.
+    `takes` lists the parameters of a function in order. `set_by`, for an attribute of instances,
+    is the method of its class that sets or reads it.
     """
 
     path: str
@@ -26,7 +28,7 @@ class Name:
     set_by: str | None = None
 
     def is_usable(self) -> bool:
-        """Whether this Ray has the name in the form that we use."""
+        """Return whether this Ray has the name in the form that we use."""
         switched_off = os.environ.get(SWITCH, "").split(",")
         if "all" in switched_off or self.path in switched_off:
             return False
@@ -43,18 +45,18 @@ class Name:
 
 @dataclass(frozen=True)
 class Capability:
-    """What undocumented names are used for, and what a user loses without them."""
+    """A use of undocumented names, and what a user loses without them."""
 
     lost: str
     names: tuple[Name, ...]
 
     def missing(self) -> list[str]:
-        """The paths of the names that this Ray lacks or has in another form."""
+        """Return the paths of the names that this Ray lacks or has in another form."""
         return [name.path for name in self.names if not name.is_usable()]
 
 
 def resolve(path: str) -> Any:
-    """The object at a dotted path.
+    """Return the object at a dotted path.
 
     Raises:
         ImportError: no prefix of the path is a module.

@@ -1,4 +1,4 @@
-"""Ray: started here, or joined, quiet either way."""
+"""Starts Ray on this machine or joins a cluster, and silences its output."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tune_distill.tuning.own_ray import private_options
 
 logger = logging.getLogger(__name__)
 
-# Read when Ray is imported or starts its processes, so set before either.
+# Ray reads these variables when it is imported or starts its processes.
 _ENVIRONMENT = {
-    # Tune's console output and CSV, JSON and TensorBoard loggers: ours take their place.
+    # Turn off Tune's console output and its CSV, JSON and TensorBoard loggers; we have our own.
     "RAY_AIR_NEW_OUTPUT": "0",
-    # Accuracy and the like come with a trial's last result only.
+    # Metrics such as accuracy are only in a trial's last result.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    # The store resumes studies; Tune's own snapshots would only take time.
+    # The store resumes studies, so Tune's own snapshots would only take time.
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Where it is not said, tokenizers warn of each process that is started after they were used.
+    # If this is not set, tokenizers warn about each process started after they were used.
     "TOKENIZERS_PARALLELISM": "true",
 }
 
@@ -47,18 +47,18 @@ Nodes = list[dict[str, float]]
 
 @contextmanager
 def running_ray(address: str | None, nice: int | None = None) -> Iterator[Nodes]:
-    """Ray is running in the block; yields the resources of each live node.
+    """Start or join Ray for the block; yield the resources of each live node.
 
-    `address` None starts Ray on this machine for this block only, with workers of niceness `nice`
-    (None stands for 0). After the block the process is as it was before.
+    If `address` is None, Ray is started on this machine, with workers of niceness `nice` (None
+    means 0). After the block the process is as it was before.
 
     Raises:
-        ClusterError: Ray cannot be started, nothing answers at `address`, or it lets nobody in
-            without a token that is not here.
+        ClusterError: Ray cannot be started, nothing answers at `address`, or the cluster requires
+            a token that this machine lacks.
     """
     if address is not None:
         _require_joinable(address)
-    # Ray's settings are read once more when the environment is as it was.
+    # `_settings_read_again` is left last, when the environment has been restored.
     with _settings_read_again(), environment_kept(_ENVIRONMENT), process_kept():
         compat = _imported()
         if address is not None:
@@ -75,16 +75,16 @@ def running_ray(address: str | None, nice: int | None = None) -> Iterator[Nodes]
                 "their workers when they start"
             )
         with loggers_kept(), compat.quiet_about_workers(), _joined(address) as nodes:
-            # A failed trial is a row with its reason; its traceback is not news.
+            # A failed trial becomes a row with its reason, so do not log its traceback.
             logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
             yield nodes
 
 
 def _imported() -> ModuleType:
-    """Our module around Ray, with Ray imported.
+    """Return our compat module, which imports Ray.
 
     Raises:
-        ClusterError: Ray cannot be imported: with PYTHONOPTIMIZE=2, say.
+        ClusterError: Ray cannot be imported, for example with PYTHONOPTIMIZE=2.
     """
     try:
         from tune_distill.tuning import compat
@@ -95,10 +95,10 @@ def _imported() -> ModuleType:
 
 @contextmanager
 def _joined(address: str | None) -> Iterator[Nodes]:
-    """Ray runs in the block, started here or joined at HOST:PORT, and is watched.
+    """Start Ray here or join the one at HOST:PORT for the block, and watch it.
 
     Raises:
-        ClusterError: it cannot be started or does not answer.
+        ClusterError: Ray cannot be started or does not answer.
     """
     import ray
 
@@ -115,7 +115,7 @@ def _joined(address: str | None) -> Iterator[Nodes]:
             stack.enter_context(
                 kept(lambda: ray.init(**options), lambda: _shut_down(watch), processes, watch)
             )
-        # Ray raises bare Exceptions, too.
+        # Ray also raises bare Exceptions.
         except Exception as error:
             raise ClusterError(_not_there(address, error, options)) from error
         begin_watch(watch)
@@ -126,8 +126,8 @@ def _joined(address: str | None) -> Iterator[Nodes]:
 def _shut_down(watch: Watch) -> None:
     import ray
 
-    # What refers to Ray's objects is collected while Ray is there: while it ends, that would end
-    # the process, and when it was lost, that would wait for it.
+    # Collect objects that refer to Ray while it still runs. Collecting them during Ray's shutdown
+    # would kill the process, and after Ray was lost would wait for it for ever.
     was_enabled = gc.isenabled()
     if watch.ended():
         gc.freeze()
@@ -151,16 +151,16 @@ def _settings_read_again() -> Iterator[None]:
 
 
 def _effective(nice: int) -> int:
-    """A process may be no less nice than the one that starts it."""
+    """Return `nice`, or this process's niceness if larger: a child cannot be less nice."""
     return max(nice, os.getpriority(os.PRIO_PROCESS, 0))
 
 
 def _options(address: str | None) -> dict[str, Any]:
-    """What ray.init is called with."""
+    """Return the options of ray.init."""
     return {
         "address": address or "local",
         "log_to_driver": False,
-        # Where Ray cannot start, one message of ours says so.
+        # If Ray cannot start, our own error says so.
         "logging_level": logging.CRITICAL,
     }
 
@@ -180,7 +180,7 @@ def _not_there(address: str | None, error: Exception, options: Mapping[str, Any]
 
 
 def _logs(options: Mapping[str, Any]) -> Path:
-    """The folder of the logs of the Ray that was started last."""
+    """Return the folder of logs of the Ray that was started last."""
     folder = options.get("_temp_dir")
     if folder is None:
         # As Ray documents it: RAY_TMPDIR, or the system's folder for temporary files.
@@ -189,8 +189,10 @@ def _logs(options: Mapping[str, Any]) -> Path:
 
 
 def _require_joinable(address: str) -> None:
-    """Raise ClusterError if `address` has the wrong form, or if nothing listens at HOST:PORT, which
-    Ray itself would try for minutes."""
+    """Raise ClusterError if `address` is malformed or nothing listens there.
+
+    Ray itself would try to connect for minutes.
+    """
     if address.startswith("ray://"):
         raise ClusterError(
             f"--address: Tune's driver must be a node's own process, got {address}; "
@@ -198,7 +200,7 @@ def _require_joinable(address: str) -> None:
         )
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        # "auto" and the like: Ray finds the address, or says at once that there is none.
+        # For "auto" and the like, Ray finds the address or fails at once.
         return
     try:
         socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT_S).close()

@@ -1,4 +1,4 @@
-"""A cluster's token on this machine: found as Ray finds it, and kept from other users."""
+"""The cluster's token on this machine, found like Ray finds it and protected from other users."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ COPY = (
 
 _MOST_BYTES = 2**14
 
-# What an HTTP header and gRPC's metadata can carry.
+# The characters that HTTP headers and gRPC's metadata can carry.
 _TOKEN = re.compile(rf"[!-~]{{1,{_MOST_BYTES}}}")
 
 
 @dataclass(frozen=True)
 class Token:
-    """A cluster's secret, and where it was found."""
+    """A cluster's token, and where it was found."""
 
     text: str = field(repr=False)
     source: str
 
     @property
     def headers(self) -> dict[str, str]:
-        """What shows it, over HTTP and over gRPC."""
+        """Return the headers that carry the token, for HTTP and gRPC."""
         return {"authorization": f"Bearer {self.text}"}
 
 
 def find_token() -> Token | None:
-    """Return the token that Ray would show.
+    """Return the token that Ray would use; None if there is none.
 
     It is in RAY_AUTH_TOKEN, in the file that RAY_AUTH_TOKEN_PATH names, or in ~/.ray/auth_token.
 
     Raises:
-        ClusterError: it has another form than tokens have, or a file is named or there that holds
-            none or that others may read.
+        ClusterError: the token is malformed, or its file is missing although it is named, has no
+            token, or belongs to another user and is readable for everyone.
     """
     if text := os.environ.get("RAY_AUTH_TOKEN", "").strip():
         return _checked(text, "RAY_AUTH_TOKEN")
@@ -53,7 +53,7 @@ def find_token() -> Token | None:
 
 
 def _read_token(path: Path, source: str) -> Token:
-    """The token in the first line of the file, as Ray reads it."""
+    """Return the token in the first line of the file, as Ray reads it."""
     try:
         with path.open("rb") as stream:
             _keep_private(stream.fileno(), source)
@@ -62,7 +62,7 @@ def _read_token(path: Path, source: str) -> Token:
         reason = error.strerror if isinstance(error, OSError) else "no text"
         raise ClusterError(
             f"{source}: must be a file with a cluster's token, got: {reason}; {COPY}"
-            # Not chained: an error of decoding holds the content of the file.
+            # Do not chain the error: that of decoding contains the content of the file.
         ) from None
     lines = content.splitlines()
     text = lines[0].strip() if lines else ""
@@ -74,7 +74,7 @@ def _read_token(path: Path, source: str) -> Token:
 
 
 def _checked(text: str, source: str) -> Token:
-    """The token, which fits into a header and is not quoted in any message from now on."""
+    """Return the token after checking its form; messages hide it from now on."""
     keep_secret(text)
     if not _TOKEN.fullmatch(text):
         others = len(re.findall(r"[^!-~]", text))
@@ -87,16 +87,16 @@ def _checked(text: str, source: str) -> Token:
 
 
 def _keep_private(descriptor: int, source: str) -> None:
-    """Take the rights to a token's file from other users.
+    """Remove other users' rights to a token's file.
 
     Raises:
-        ClusterError: it is another user's file that everyone may read.
+        ClusterError: everyone may read the file, and it belongs to another user.
     """
     status = os.fstat(descriptor)
     if status.st_uid == os.getuid():
         if status.st_mode & 0o077:
             os.fchmod(descriptor, 0o600)
-    # A group may be how its owner lets this user in, as for a secret of Kubernetes.
+    # The group may have been given access on purpose, as for a Kubernetes secret.
     elif status.st_mode & 0o007:
         raise ClusterError(
             f"{source}: a token's file must not be readable by every user of this machine, got "

@@ -1,8 +1,8 @@
-"""The only module that uses names of Ray which Ray does not document.
+"""The only module that uses undocumented names of Ray.
 
-Each name is declared as part of a capability and checked when this module is imported: that it is
-there, and that it takes what we pass. Where a check fails, the capability is off, the functions
-below do what Ray documents instead, and `missing_line` tells the user.
+Each name is declared as part of a capability. When this module is imported, it checks that each
+name exists and takes the arguments that we pass. If a check fails, the capability is off, the
+functions below use documented means instead, and `missing_line` informs the user.
 """
 
 from __future__ import annotations
@@ -105,12 +105,12 @@ _MISSING = {capability: capability.missing() for capability in CAPABILITIES}
 
 
 def has(capability: Capability) -> bool:
-    """Whether all names of the capability can be used."""
+    """Return whether all names of the capability can be used."""
     return not _MISSING[capability]
 
 
 def missing_line(capabilities: Iterable[Capability]) -> str | None:
-    """One line that says which of these capabilities this Ray lacks, None if it has them all."""
+    """Return a line about those of these capabilities that this Ray lacks, or None."""
     lost = [capability for capability in capabilities if not has(capability)]
     if not lost:
         return None
@@ -122,7 +122,7 @@ def missing_line(capabilities: Iterable[Capability]) -> str | None:
 
 @contextmanager
 def quiet_about_workers() -> Iterator[None]:
-    """In the block, Ray does not print the deaths of workers: our own lines tell of them."""
+    """Keep Ray from printing deaths of workers in the block; our own lines report them."""
     if not has(QUIET):
         yield
         return
@@ -138,7 +138,7 @@ def quiet_about_workers() -> Iterator[None]:
 
 @contextmanager
 def single_machine() -> Iterator[None]:
-    """In the block, a Ray that is started listens on loopback only.
+    """Let a Ray that is started in the block listen on loopback only.
 
     Ray reads the variable RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER once, when it is imported.
     """
@@ -157,7 +157,7 @@ def single_machine() -> Iterator[None]:
 
 @contextmanager
 def recovering() -> Iterator[None]:
-    """An experiment that starts in the block survives every way in which a worker can die.
+    """Let an experiment that starts in the block survive every kind of death of a worker.
 
     Tune itself ends the experiment when Ray's out-of-memory monitor kills a worker, and fails the
     trial of a worker that dies between two trials.
@@ -175,11 +175,11 @@ def recovering() -> Iterator[None]:
 
 
 def _recovering_controller(controller: Any) -> Any:
-    """A TuneController that starts a trial again also if its worker died while waiting for it."""
+    """Return a TuneController that also restarts a trial whose worker died before it began."""
     from ray.air.execution._internal.actor_manager import RayActorManager
 
     class Workers(RayActorManager):  # type: ignore[misc]
-        """Tells Tune of every loss of a worker in the one form that it handles."""
+        """Reports every loss of a worker to Tune in the one form that it handles."""
 
         def _actor_start_failed(self, tracked_actor: Any, exception: Exception) -> None:
             super()._actor_start_failed(tracked_actor, _as_actor_error(exception))
@@ -194,13 +194,13 @@ def _recovering_controller(controller: Any) -> Any:
             self._actor_manager: Any = Workers(resource_manager=resources)
 
         def _actor_failed(self, tracked_actor: Any, exception: Exception) -> None:
-            # Tune would wait for ever for the reset of a worker that is dead.
+            # Otherwise Tune would wait for ever for the dead worker's reset.
             self._resetting_trials.discard(self._actor_to_trial[tracked_actor])
             super()._actor_failed(tracked_actor, exception)
 
         def _trial_task_failure(self, trial: Any, exception: Exception) -> None:
-            # A reset that fails with its worker is reported twice; after the first report the
-            # trial has been queued again or has ended.
+            # A reset that fails because its worker died is reported twice. After the first report
+            # the trial has been queued again or has ended.
             if trial.status == trial.RUNNING or trial in self._trial_to_actor:
                 super()._trial_task_failure(trial, exception)
 
@@ -216,19 +216,19 @@ def _as_actor_error(exception: Exception) -> Exception:
 
 
 def worker_of(trial: Any) -> Any:
-    """The actor that has Tune's trial, or None if it cannot be told."""
+    """Return the actor that runs Tune's trial; None if it is unknown."""
     return trial.temporary_state.ray_actor if has(KILLING) else None
 
 
 def allow_retries(trial: Any, num_retries: int) -> None:
-    """Let Tune's trial lose so many workers from now on; without the names, from its start."""
+    """Allow Tune's trial `num_retries` more retries; without the names, that many in all."""
     if has(RETRIES):
         trial.max_failures = trial.num_failures + num_retries
 
 
 def last_error(trial: Any) -> Exception | None:
-    """What ended the last attempt at Tune's trial, or None if Ray does not tell."""
-    # The driver's own file, written a moment ago; Trial.get_pickled_error reads a later copy.
+    """Return the error that ended the last attempt at Tune's trial; None if it is unknown."""
+    # The driver has just written this file; Trial.get_pickled_error reads a later copy.
     file = trial.pickled_error_file if has(REASONS) else None
     if file is None:
         return None
@@ -236,10 +236,10 @@ def last_error(trial: Any) -> Exception | None:
 
 
 def found_head() -> str:
-    """HOST:PORT of the cluster that Ray's address "auto" stands for.
+    """Return HOST:PORT of the cluster that Ray's address "auto" means.
 
     Raises:
-        ClusterError: there is none.
+        ClusterError: there is no such cluster.
     """
     try:
         if has(FINDING):
@@ -253,9 +253,9 @@ def found_head() -> str:
 
 
 def read_settings_again() -> bool:
-    """Make Ray, which may be imported by now, read its settings from the environment once more.
+    """Make Ray read its settings from the environment again; return whether this is possible.
 
-    Returns whether it did.
+    Ray reads them once, when it is imported.
     """
     if has(SETTINGS):
         from ray._raylet import (  # type: ignore[attr-defined]
@@ -269,11 +269,11 @@ def read_settings_again() -> bool:
 
 
 def limit_requests(client: Any, **options: Any) -> None:
-    """Let each request of a JobSubmissionClient have these options of the requests library."""
+    """Add these options of the requests library to each request of a JobSubmissionClient."""
     if has(REQUESTS):
         client._do_request = functools.partial(client._do_request, **options)
 
 
 def niceness(value: int) -> dict[str, str]:
-    """The environment in which a Ray that is started gives its workers this niceness."""
+    """Return the environment variables with which a started Ray gives workers this niceness."""
     return {resolve(NICENESS.names[0].path): str(value)} if has(NICENESS) else {}

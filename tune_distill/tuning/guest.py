@@ -1,4 +1,4 @@
-"""What Ray changes of the process that it runs in is put back when it has ended."""
+"""Restores what Ray changes in its process: environment, signals, hooks, limits and loggers."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ from contextlib import contextmanager
 from tune_distill.tuning.signals import signals_kept
 
 _OURS = ("RAY_", "TUNE_", "PYTHONBREAKPOINT", "TOKENIZERS_PARALLELISM")
-"""How the names of the environment variables begin that Ray, Tune or we set."""
+"""Prefixes of the environment variables that Ray, Tune or we set."""
 
 
 @contextmanager
 def environment_kept(defaults: Mapping[str, str]) -> Iterator[None]:
-    """In the block, variables that were not set have these values; after it, all that concern Ray
-    are as they were."""
+    """Set the variables that are unset to these defaults; restore all of Ray's after the block."""
     before = _variables()
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
@@ -33,7 +32,7 @@ def environment_kept(defaults: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def process_kept() -> Iterator[None]:
-    """After the block, signals, hooks and limits are as they were before it."""
+    """Restore signals, hooks and limits after the block."""
     hook, had_faulthandler = sys.excepthook, faulthandler.is_enabled()
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     with signals_kept():
@@ -48,7 +47,7 @@ def process_kept() -> Iterator[None]:
 
 @contextmanager
 def loggers_kept() -> Iterator[None]:
-    """After the block, the loggers that Ray made when it was imported are as before it."""
+    """Restore, after the block, the loggers that Ray made when it was imported."""
     loggers = {name: _state(logging.getLogger(name)) for name in _ray_loggers()}
     try:
         yield

@@ -25,11 +25,11 @@ logger = logging.getLogger(__name__)
 
 
 class InlineExecutor:
-    """Runs trials in this process: for a debugger, for tests, and where Ray cannot run.
+    """Runs trials in this process: for debugging, for tests, and where Ray cannot run.
 
-    A trial gets the threads that Ray would give it, or `cpus_per_trial`, and the GPU if there is
-    one, so its numbers are the same. A trial here cannot be killed, so limits of time and retries
-    do not apply.
+    A trial gets the same threads as with Ray, or `cpus_per_trial`, and the GPU if there is one, so
+    its numbers are the same. Limits of time and retries do not apply, because a trial in this
+    process cannot be killed.
     """
 
     def __init__(self, cpus_per_trial: float | None = None) -> None:
@@ -40,42 +40,43 @@ class InlineExecutor:
         return [{"CPU": float(num_cpus()), "GPU": float(num_gpus())}]
 
     def run(self, work: Work) -> bool:
-        """Run what the work's plans have left; return whether it ended early.
+        """Run what the work's plans have left; return whether an error ended it early.
 
         Raises:
+            KeyboardInterrupt: Ctrl-C came. Trials that had begun have ended by then.
             Exception: the inputs cannot be prepared.
         """
         work.prepare()
         request = ResourceRequest(cpus_per_trial=self._cpus_per_trial)
         resources = resources_for(work.known, self.nodes(), request)
         queues, ledger, halvings = queues_of(work), Ledger(work), halvings_of(work)
-        together, why_left, early = Queues(queues), INTERRUPTED, True
+        together, why_left, failed = Queues(queues), INTERRUPTED, True
         work.display.begin(work.plans, 1)
         try:
             # Only one trial runs at a time, so the queue never answers "wait".
             while isinstance(trial := together.next(), Trial):
                 with torch_configured(resources.num_threads):
                     _run_trial(trial, together, halvings.get(trial.study), ledger, work)
-            early = False
+            failed = False
         except KeyboardInterrupt:
-            logger.debug("interrupted")
+            ledger.finish(queues, INTERRUPTED)
+            raise
         except Exception as error:
-            # A store that refuses a search's journal, say, or a GPU that is broken.
+            # For example, the store refuses a search's journal, or the GPU is broken.
             why_left = f"the driver could not go on: {one_line(error)}"
             names = " ".join(plan.resolved.study.name for plan in work.plans)
             logger.error("%s: %s", names, why_left)
             logger.debug("the driver could not go on", exc_info=error)
-        all_ended = ledger.finish(queues, why_left)
-        return early or not all_ended
+        return not ledger.finish(queues, why_left) or failed
 
     def close(self) -> None:
-        """Nothing was started."""
+        """Do nothing: there is nothing to close."""
 
 
 def _run_trial(
     trial: Trial, queues: Queues, halving: Halving | None, ledger: Ledger, work: Work
 ) -> None:
-    """Run the trial to its end, of which queues and ledger are told."""
+    """Run the trial to its end, and report it to queues and ledger."""
     ledger.start(trial.trial_id, trial)
     attempt = run_trial(trial, work.inputs, work.store)
     while True:
@@ -105,7 +106,7 @@ def _step(attempt: Iterator[Progress]) -> Progress | str:
         return next(attempt)
     except Exception as error:
         if "CUDA error" in str(error):
-            # Whatever this process asks of its GPU from now on fails.
+            # After a CUDA error, all further calls of this process to its GPU fail.
             raise
         # An exception inside a trial is deterministic, so it ends the trial.
         return one_line(error)

@@ -1,4 +1,4 @@
-"""Ray's client of the Jobs API, with limits that it does not have, and its errors as ours."""
+"""Ray's client of the Jobs API, with limits on answers and with our errors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tune_distill.spec.redaction import redacted
 _REQUEST_TIMEOUT_S = 60.0
 
 _ANSWER_BYTES = 256 * 2**20
-"""The most that one answer may have: a job's whole log is one."""
+"""The most bytes of one answer, which may be a job's whole log."""
 
 _ANSWER_S = 300.0
-"""How long an answer that has begun may take to end."""
+"""The most seconds from an answer's beginning to its end."""
 
 
 def job_client(url: str, headers: dict[str, str]) -> Any:
-    """Return Ray's client of the Jobs API at `url`, whose answers are limited in size and time.
+    """Return Ray's client of the Jobs API at `url`, with limits on the size and time of answers.
 
     Raises:
         ClusterError: no Jobs API answers there.
@@ -32,11 +32,11 @@ def job_client(url: str, headers: dict[str, str]) -> Any:
 
         for module in ("dashboard_sdk", "job.sdk"):
             logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
-        # Where RAY_AUTH_MODE asks for a token and the cluster does not, it would add one, unless it
-        # finds this header.
+        # With RAY_AUTH_MODE=token the client would add a token that the cluster does not require;
+        # this header prevents it.
         client = JobSubmissionClient(url, headers={"authorization": "", **headers})
-    # It waits for ever where an answer does not come, reads answers of any size, and sends what is
-    # submitted to wherever it is redirected.
+    # Without limits, the client would wait for ever, read answers of any size, and follow
+    # redirections with the submitted files and the token.
     from tune_distill.tuning.compat import limit_requests
 
     limit_requests(
@@ -51,7 +51,7 @@ def job_client(url: str, headers: dict[str, str]) -> Any:
 
 @contextmanager
 def _only_address(url: str) -> Iterator[None]:
-    """Let Ray's client take its argument in the block: it prefers two variables to it."""
+    """Unset, in the block, two variables that Ray's client prefers to its argument."""
     name = "RAY_API_SERVER_ADDRESS"
     before = os.environ.get(name)
     os.environ[name] = url
@@ -68,7 +68,7 @@ def _limit(response: Any, **_: Any) -> None:
 
 
 class _Limited:
-    """What `requests` reads the body of an answer from, which ends in time."""
+    """Wraps the raw response that `requests` reads, and limits its size and time."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -77,7 +77,7 @@ class _Limited:
         """Yield the body in parts.
 
         Raises:
-            ClusterError: it is too long, or takes too long.
+            ClusterError: the body is too long, or takes too long.
         """
         give_up_s, left = time.monotonic() + _ANSWER_S, _ANSWER_BYTES
         for part in self._raw.stream(*arguments, **options):
@@ -95,14 +95,14 @@ class _Limited:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn what Ray's client raises in the block into a ClusterError in one line."""
+    """Turn errors of Ray's client in the block into a ClusterError in one line."""
     import aiohttp
     from ray.exceptions import AuthenticationError
 
     try:
         yield
-    # requests' own errors are OSErrors, pydantic's ValueErrors; the client raises RuntimeErrors.
-    # JSON of another form than it expects is one of the others.
+    # requests raises OSErrors, pydantic ValueErrors, and the client RuntimeErrors. Unexpected JSON
+    # raises one of the other errors.
     except (
         aiohttp.ClientError,
         AuthenticationError,

@@ -23,32 +23,32 @@ from tune_distill.tuning.job_client import explained, job_client
 STUDY, FETCH = "study", "fetch"
 
 _KEY = "tune_distill"
-"""Of our metadata, among whatever else a job has."""
+"""The key of our entry in a job's metadata."""
 
 _STOP_WAIT_S = 60
-"""How long a study may take to write its tables when it is stopped; Ray gives 3 s."""
+"""Seconds in which a stopped study may write its tables; Ray's default is 3 s."""
 
 _POLL_S = 1.0
 _SILENCE_S = 30.0
 _LOST_S = 120.0
 
 _LINE_CHARACTERS = 2**20
-"""How long a line of a job's log may be before it is taken apart."""
+"""The longest line of a job's log; longer ones are split."""
 
 
 class Bundle(Protocol):
     """The files that travel with a job."""
 
     def write(self, archive: Path) -> None:
-        """`archive` is a zip file of them."""
+        """Write the files as a zip file to `archive`."""
 
 
 @dataclass(frozen=True)
 class Purpose:
-    """What a job of ours is for, kept in its metadata, which whoever may submit jobs can write.
+    """The purpose of a job of ours, stored in its metadata, which is not trustworthy.
 
-    `kind` is STUDY or FETCH; `results` and `store` are places on the cluster, `version` is that of
-    the package that travelled.
+    `kind` is STUDY or FETCH. `results` and `store` are places on the cluster. `version` is that of
+    the package that was sent along.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -67,9 +67,9 @@ _YEAR_10000_MS = 253_402_300_800_000
 
 @dataclass(frozen=True)
 class Job:
-    """A job of ours as the dashboard tells of it.
+    """A job of ours, as reported by the dashboard.
 
-    `state` is pending, running, stopped, succeeded or failed; times are seconds since 1970.
+    `state` is pending, running, stopped, succeeded or failed. Times are in seconds since 1970.
     """
 
     id: str
@@ -87,10 +87,10 @@ class Job:
 
 
 class Jobs:
-    """The jobs that this package has submitted to the cluster whose dashboard is at `url`.
+    """The jobs that this package has submitted to the cluster with the dashboard at `url`.
 
     Raises:
-        ClusterError: from every method, where the dashboard does not answer as it should.
+        ClusterError: from every method: the dashboard does not answer as it should.
     """
 
     def __init__(self, url: str) -> None:
@@ -98,7 +98,7 @@ class Jobs:
         self._client = job_client(url, dashboard_headers(url))
 
     def submit(self, command: Sequence[str], bundle: Bundle, purpose: Purpose) -> str:
-        """Submit a job that runs this command among the bundle's files; return its id."""
+        """Submit a job that runs this command in a folder of the bundle's files; return its id."""
         name = purpose.studies[0] if len(purpose.studies) == 1 else "studies"
         prefix = "" if purpose.kind == STUDY else f"{purpose.kind}-"
         job_id = f"{prefix}{name}-{secrets.token_hex(4)}"
@@ -126,7 +126,7 @@ class Jobs:
         return sorted(found, key=lambda job: job.started_s, reverse=True)
 
     def study(self, job_id: str | None) -> Job:
-        """Return the study's job of this id, or the newest one."""
+        """Return the study's job with this id; the newest study's if it is None."""
         jobs = self.studies()
         for job in jobs:
             if job_id in (None, job.id):
@@ -138,7 +138,7 @@ class Jobs:
         )
 
     def now(self, job_id: str) -> Job:
-        """Return the job as it is now."""
+        """Return the job's present state."""
         with explained():
             details = self._client.get_job_info(job_id)
         job = _job(details)
@@ -150,7 +150,7 @@ class Jobs:
         return job
 
     def log(self, job_id: str) -> str:
-        """Return what the job has printed so far."""
+        """Return the output of the job so far."""
         with explained():
             text = self._client.get_job_logs(job_id)
         if not isinstance(text, str):
@@ -158,7 +158,7 @@ class Jobs:
         return text
 
     def stop(self, job_id: str) -> Job:
-        """Stop the job and wait for its end; return it."""
+        """Stop the job, wait for its end, and return it."""
         with explained():
             self._client.stop_job(job_id)
         while not (job := self.now(job_id)).has_ended:
@@ -172,16 +172,16 @@ class Jobs:
             self._client.delete_job(job_id)
 
     def follow(self, job_id: str) -> Iterator[str]:
-        """Yield the lines that the job prints, as they come, from the first one until it has ended.
+        """Yield all lines that the job prints until it has ended, as they come.
 
-        A connection that breaks is made again, and what was told is not told again.
+        If the connection breaks, connect again without repeating lines.
         """
         num_told, line = 0, ""
         answered_s = time.monotonic()
         has_ended = False
         while not has_ended:
             try:
-                # Asked first: only what is read after the end is sure to be all.
+                # Ask before reading, because only a log read after the end is sure to be complete.
                 has_ended = self.now(job_id).has_ended
                 answered_s = time.monotonic()
                 for text in self._texts(job_id, num_told):
@@ -189,7 +189,7 @@ class Jobs:
                     *whole, line = (line + text).split("\n")
                     yield from whole
                     if len(line) > _LINE_CHARACTERS:
-                        # A log without line ends is shown in pieces, not kept.
+                        # Yield a very long line in pieces instead of keeping it in memory.
                         yield line
                         line = ""
                     answered_s = time.monotonic()
@@ -203,7 +203,7 @@ class Jobs:
             yield line
 
     def _texts(self, job_id: str, num_told: int) -> Iterator[str]:
-        """The job's log after so many characters, as it comes, until the connection ends."""
+        """Yield the job's log after its first `num_told` characters, until the connection ends."""
         tail = self._client.tail_job_logs(job_id)
         with asyncio.Runner() as runner:
             try:
@@ -220,9 +220,9 @@ class Jobs:
 
 
 async def _next(tail: AsyncGenerator[str, None], has_ended: Callable[[], bool]) -> str | None:
-    """The next text; none at the end.
+    """Return the next text; None at the end.
 
-    A connection that died without a word is found out when it is silent though the job has ended.
+    If the connection is silent although the job has ended, it has died unnoticed: return None.
     """
     awaited = asyncio.ensure_future(anext(tail, None))
     try:
@@ -238,17 +238,17 @@ async def _next(tail: AsyncGenerator[str, None], has_ended: Callable[[], bool]) 
 
 
 def _job(details: Any) -> Job | None:
-    """The job, if it is one of ours."""
+    """Return the job if it is one of ours, and else None."""
     try:
         purpose = _PURPOSE.validate_json((details.metadata or {})[_KEY])
-        # Studies name folders of this machine when their tables are fetched.
+        # Fetching writes to folders with the studies' names.
         for study in purpose.studies:
             require_name(study, details.submission_id or "job")
     except (KeyError, ValueError, TypeError, StoreError):
-        # Another's, or that of a version with other words.
+        # It is another program's job, or that of a version with other metadata.
         return None
     if not isinstance(details.submission_id, str):
-        # One that was not submitted: a driver that runs on the cluster.
+        # It is a driver that runs on the cluster and was not submitted as a job.
         return None
     return Job(
         details.submission_id,
@@ -258,16 +258,16 @@ def _job(details: Any) -> Job | None:
         _seconds(details.start_time or 0),
         _seconds(details.end_time) if details.end_time else None,
         details.driver_exit_code,
-        # A failed job's goes on with the end of its log.
+        # The message of a failed job continues with the end of its log.
         (details.message or "").partition("\n")[0],
     )
 
 
 def _seconds(milliseconds: int) -> float:
-    """A time since 1970 in seconds.
+    """Return a time since 1970 in seconds.
 
     Raises:
-        ClusterError: it is before 1970 or after the year 9999.
+        ClusterError: the time is before 1970 or after the year 9999.
     """
     if not 0 <= milliseconds < _YEAR_10000_MS:
         raise _strange("the time of a job", milliseconds)

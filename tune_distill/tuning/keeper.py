@@ -1,8 +1,8 @@
-"""A thread of its own starts Ray, keeps it and ends it.
+"""A separate thread that starts Ray, keeps it and ends it.
 
-Linux ends Ray's processes with the thread that started them. And a start that fails may wait inside
-Ray for most of a minute, where nothing can interrupt it: whoever asked for Ray waits outside, and
-sees by itself that one of Ray's processes has ended.
+Linux kills Ray's processes when the thread that started them ends. A failed start may block inside
+Ray for most of a minute without a way to interrupt it. So the caller waits outside of that thread,
+and checks by itself whether one of Ray's processes has ended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tune_distill.tuning.alive import OwnProcesses, Watch
 
 _POLL_S = 0.1
 
-# How long a Ray that has lost a process may take to end.
+# Seconds that a Ray which has lost a process may take to end.
 _END_S = 10.0
 
 
@@ -33,7 +33,7 @@ class _Keeper(threading.Thread):
     def run(self) -> None:
         try:
             self._start_ray()
-        # Ray raises bare Exceptions, and SystemExit where it cannot read its own files.
+        # Ray raises bare Exceptions, and SystemExit if it cannot read its own files.
         except BaseException as error:
             self.error = error
         self.is_settled.set()
@@ -43,7 +43,7 @@ class _Keeper(threading.Thread):
 
 
 _abandoned: list[_Keeper] = []
-"""Starts that were given up and may still be inside Ray."""
+"""Threads of abandoned starts, which may still be inside Ray."""
 
 
 @contextmanager
@@ -53,11 +53,11 @@ def kept(
     processes: OwnProcesses,
     watch: Watch,
 ) -> Iterator[None]:
-    """Ray runs in the block: `start` starts it and `end` ends it; `watch` knows if it was lost.
+    """Run Ray in the block: `start` starts it, `end` ends it, and `watch` detects its loss.
 
     Raises:
-        StartError: one of `processes` ended before Ray was there.
-        Exception: what `start` raises.
+        StartError: one of `processes` ended before Ray had started.
+        Exception: `start` raised it.
     """
     while _abandoned:
         _abandoned.pop().join()
@@ -68,7 +68,7 @@ def kept(
     except BaseException:
         processes.kill()
         _abandoned.append(keeper)
-        # If it starts after all, it ends at once.
+        # If Ray starts after all, it ends at once.
         keeper.may_end.set()
         raise
     try:

@@ -1,4 +1,4 @@
-"""The driver's side of a store's folder that workers on other nodes reach through Ray."""
+"""The driver's side of a relayed store: it serves the folder to workers on other nodes."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tune_distill.spec.errors import StoreError
 
 PIECE_BYTES = 4 * 1024 * 1024
 
-# Uploads to which nothing was added for so long have lost their worker.
+# An upload that did not grow for so long has lost its worker.
 _ABANDONED_S = 3600.0
 
 _UPLOADS = ".uploads"
 
 Version = tuple[int, int, int]
-"""What changes when a file is replaced: inode, size and time of the last change."""
+"""Inode, size and time of the last change: one differs after a file was replaced."""
 
 
 class Porter:
-    """Reads and writes a folder of its own node for others, a piece of a file at a time.
+    """Reads and writes a folder on its node for other nodes, one piece of a file at a time.
 
-    Names come from workers, and are checked as the folder checks all names.
+    The folder checks all names, which come from workers.
     """
 
     def __init__(self, root: Path) -> None:
@@ -37,14 +37,14 @@ class Porter:
         return self._folder.read(name)
 
     def read_piece(self, name: str, offset: int) -> tuple[Version, bytes]:
-        """Return the file's version and at most PIECE_BYTES from there; none at the end."""
+        """Return the file's version and at most PIECE_BYTES from `offset`; empty at the end."""
         with open_regular(self._folder.path(name)) as stream:
             stream.seek(offset)
             status = os.fstat(stream.fileno())
             return (status.st_ino, status.st_size, status.st_mtime_ns), stream.read(PIECE_BYTES)
 
     def write_piece(self, upload: str, offset: int, piece: bytes) -> None:
-        """Write the piece at its offset of the upload; it may be sent twice."""
+        """Write the piece at its offset of the upload; writing it twice does no harm."""
         path = self._upload(upload)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("r+b" if path.exists() else "w+b") as stream:
@@ -52,8 +52,8 @@ class Porter:
             stream.write(piece)
 
     def finish_upload(self, upload: str, name: str) -> None:
-        """Give the upload that name; one that was finished before stays so."""
-        # One rename: a call that is repeated after a crash finds it done, or still to do.
+        """Move the upload to this name; a repeated call changes nothing."""
+        # A single rename, so that a call repeated after a crash finds it done or not begun.
         if self._upload(upload).exists():
             put(self._upload(upload), self._folder.path(name))
         elif not self._folder.exists(name):
@@ -66,7 +66,7 @@ class Porter:
         self._upload(upload).unlink(missing_ok=True)
 
     def create(self, name: str, content: bytes) -> bool:
-        # The answer to a first call may be lost, and the same content is then the caller's own.
+        # If the answer to a first call was lost, equal content shows that the caller wrote it.
         return self._folder.create(name, content) or self._folder.read(name) == content
 
     def names(self, folder: str) -> list[str]:
@@ -76,7 +76,7 @@ class Porter:
         """Return the names of all files below the folder.
 
         Raises:
-            StoreError: a symbolic link is among them.
+            StoreError: one of them is a symbolic link.
         """
         below = self._folder.path(folder)
         require_no_links(below)
@@ -85,7 +85,7 @@ class Porter:
         return [n.as_posix() for n in names if not any(part.startswith(".") for part in n.parts)]
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Return the bytes of each of these files, by its name below the folder."""
+        """Return the size in bytes of each of these files, by its name below the folder."""
         return {
             name.removeprefix(f"{folder}/"): self._folder.path(name).stat().st_size
             for name in self.files(folder)

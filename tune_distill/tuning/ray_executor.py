@@ -28,7 +28,7 @@ class RayExecutor:
         self._shared: dict[str, Place] = {}
 
     def nodes(self) -> Nodes:
-        """Return the resources of each of Ray's nodes; Ray is started or joined if need be.
+        """Return the resources of each of Ray's nodes, after starting or joining Ray if necessary.
 
         Raises:
             ClusterError: Ray cannot be started or does not answer.
@@ -38,10 +38,11 @@ class RayExecutor:
         return self._nodes
 
     def run(self, work: Work) -> bool:
-        """Run what the work's plans have left; return whether it ended early.
+        """Run what the work's plans have left; return whether an error ended it early.
 
         Raises:
-            KeyboardInterrupt: Ctrl-C or SIGTERM came while Ray started.
+            KeyboardInterrupt: Ctrl-C came, or SIGTERM while Ray started. Trials that had begun
+                have ended by then.
             ClusterError: Ray cannot be started, or no node can ever hold a trial.
             Exception: the inputs cannot be prepared.
         """
@@ -49,19 +50,19 @@ class RayExecutor:
         def prepare() -> Inputs:
             return work.prepare().for_workers()
 
-        # Ray's processes take seconds to start, and so do texts to be tokenised.
+        # Tokenise texts while Ray starts, because each takes seconds.
         with ThreadPoolExecutor(1) as beside:
             prepared = beside.submit(prepare)
             nodes = self._started()
             resources = resources_for(work.known, nodes, self._request)
-            # Ray is imported by now; not before, so that its settings are read from the
-            # environment that `running_ray` has made.
+            # Import Ray only now, because it reads its settings from the environment that
+            # `running_ray` has set.
             from tune_distill.tuning.runner import run_on_tune
 
             return run_on_tune(work, prepared, self._reachable(work.store.place), resources)
 
     def close(self) -> None:
-        """End a Ray that was started here, or leave the cluster; more work would start it anew."""
+        """End a Ray that was started here, or leave the cluster; later work starts it again."""
         self._nodes, self._shared = [], {}
         self._stack.close()
 
@@ -70,16 +71,16 @@ class RayExecutor:
             try:
                 return self.nodes()
             except SystemExit as error:
-                # Ray takes SIGTERM for itself when it starts.
+                # While Ray starts, its own handler raises SystemExit for SIGTERM.
                 raise KeyboardInterrupt from error
 
     def _reachable(self, place: Place) -> Place:
-        """The place as workers on all nodes can use it."""
+        """Return the place in a form that workers on all nodes can use."""
         if self._address is None:
             return place
         from tune_distill.tuning.relay import shared
 
-        # Nodes may come at any time, and need not see the store's folder.
+        # Nodes may join at any time, and may not see the store's folder.
         if place.where() not in self._shared:
             self._shared[place.where()] = self._stack.enter_context(shared(place))
         return self._shared[place.where()]

@@ -1,4 +1,4 @@
-"""Why a trial lost its worker, in words."""
+"""Texts about why a trial lost its worker."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from tune_distill.spec.redaction import one_line
 from tune_distill.tuning.compat import last_error
 
-# What Ray's texts say of the ways to die, and what we say; the first that is found counts.
+# Words in Ray's texts about a worker's death, and our own; the first match counts.
 _WAYS = (
     (OutOfMemoryError.__name__, "out of memory"),
     ("running low on memory", "out of memory"),
@@ -20,7 +20,7 @@ _WAYS = (
 
 
 def failure_reason(trial: TuneTrial) -> str:
-    """Why the last attempt at a Tune trial failed, in one line, without Ray's wrapping."""
+    """Return in one line why the last attempt at a Tune trial failed, without Ray's wrapping."""
     error = last_error(trial)
     if error is None:
         return "Tune gave no reason"
@@ -32,7 +32,7 @@ def failure_reason(trial: TuneTrial) -> str:
 def _way_to_die(error: RayActorError) -> str:
     text = str(error)
     if error.actor_init_failed:
-        # Ray shows the traceback of what was raised while the worker started.
+        # Ray's text ends with the traceback of the error that was raised at the worker's start.
         return f"it could not start: {text.strip().splitlines()[-1].strip()}"[:300]
     if error.preempted:
         return "its node was preempted"

@@ -1,8 +1,8 @@
-"""A store's folder beside the driver, for workers on nodes that do not share it.
+"""Relayed access to a store's folder on the driver's node, for workers that do not share it.
 
-An actor on the driver's node (porter.py) reads and writes the folder; files travel to and from it
-in pieces, so that no more than a few pieces of a file are in memory anywhere. The actor keeps
-nothing between calls: it may be killed and started again, and a call may be made twice.
+An actor on the driver's node (porter.py) reads and writes the folder. Files are sent in pieces, so
+only a few pieces of a file are in memory at a time. The actor keeps no state between calls: it may
+be killed and restarted, and a call may be repeated.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from tune_distill.records.refusals import SCRATCH_CHOSEN_WITH, explained
 from tune_distill.spec.errors import StoreError
 from tune_distill.tuning.porter import PIECE_BYTES, Porter
 
-# How many workers the actor serves at once.
+# The number of calls that the actor serves at once.
 _NUM_THREADS = 16
 
 _MARKS = ".marks"
 
 
 class RelayedFolder(Copies):
-    """A folder on the driver's node as workers elsewhere see it.
+    """A folder on the driver's node, accessed by workers on other nodes.
 
-    Names that the driver lists are checked before they become paths here.
+    Names in the driver's listings are checked before they become paths on this node.
     """
 
     def __init__(self, root: Path, porter: Any) -> None:
@@ -52,7 +52,7 @@ class RelayedFolder(Copies):
                     stream.write(piece)
                 found, piece = self._ask("read_piece", name, stream.tell())
                 if found != version:
-                    # Another process has replaced the file: start again, not half of each.
+                    # Another process has replaced the file: start again to get one version.
                     stream.seek(0)
                     stream.truncate()
                     version, piece = self._ask("read_piece", name, 0)
@@ -107,7 +107,7 @@ class RelayedFolder(Copies):
         try:
             return ray.get(getattr(self._porter, method).remote(*arguments))
         except ray.exceptions.RayTaskError as error:
-            # Ray wraps what the actor raised; callers expect what a folder raises.
+            # Ray wraps the actor's error; callers expect the errors of a folder.
             cause = error.cause
             if isinstance(cause, FileNotFoundError):
                 raise FileNotFoundError(*cause.args) from error
@@ -122,13 +122,16 @@ class RelayedFolder(Copies):
 
 
 class SharedFolder(Folder):
-    """A folder of the driver that reaches workers on any node: pickled there, it is unpickled as
-    the folder itself where that node sees it, or else as the way there."""
+    """A folder of the driver that can be pickled for workers on any node.
+
+    On a node that shares the folder, it is unpickled as the folder itself, and otherwise as a
+    RelayedFolder.
+    """
 
     def __init__(self, root: Path, porter: Any) -> None:
         super().__init__(root)
         self._porter = porter
-        # Made now, so that no copy of the folder has it.
+        # A new mark distinguishes this folder from copies of it that were made earlier.
         self._mark = f"{_MARKS}/{uuid.uuid4().hex}"
         self.create(self._mark, b"")
 
@@ -136,7 +139,7 @@ class SharedFolder(Folder):
         return _arrived, (self.root, self._mark, self._porter)
 
     def end(self) -> None:
-        """Let no worker take any folder for this one again."""
+        """Remove the mark, so that workers no longer recognise the folder."""
         self.remove(self._mark)
 
 

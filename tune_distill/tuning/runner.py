@@ -1,8 +1,9 @@
-"""Tune runs what plans have left, and every trial ends as a record."""
+"""Runs the trials that plans have left on Ray Tune, and ends each as a record."""
 
 from __future__ import annotations
 
 import logging
+import signal
 from concurrent.futures import Future
 
 from ray import tune
@@ -34,25 +35,26 @@ def run_on_tune(
     resources: TrialResources,
     trainable: type[StudyTrainable] = StudyTrainable,
 ) -> bool:
-    """Run what the work's plans have left; return whether it ended early.
+    """Run what the work's plans have left; return whether an error ended it early.
 
-    Trials of the first study come before those of the next, and of all of them as many run at once
-    as there are workers. `prepared` will be what workers read, and is waited for; `place` is the
-    store's, as workers reach it.
-
-    Ctrl-C ends it early: trials that were running have checkpoints, and are failed as interrupted.
-    Trials fail with the reason if the driver cannot go on: because the store refuses a search's
-    journal, say, or because Ray has ended.
+    Trials of the first study start before those of the next, and as many run at once as there are
+    workers. `prepared` is the future of the workers' inputs; `place` is the store's place as
+    workers reach it. If the driver cannot go on, for example because the store refuses a search's
+    journal or Ray has ended, the remaining trials fail with this reason.
 
     Raises:
-        Exception: what kept the inputs from being prepared; then no trial has begun.
+        KeyboardInterrupt: Ctrl-C came. Trials that were running have checkpoints, and have failed
+            as interrupted.
+        Exception: the inputs cannot be prepared; then no trial has begun.
     """
     read_by_workers = prepared.result()
     queues, ledger = queues_of(work), Ledger(work)
     search = TuneSearch(Queues(queues), work.metric)
     work.display.begin(work.plans, resources.max_concurrent)
     context = Context.of(work.plans, place, resources.num_threads, work.limits.time_limit_s)
-    why_left, early = INTERRUPTED, True
+    why_left, failed, interrupted = INTERRUPTED, True, False
+    watcher = Watcher(ledger, search, work.limits, resources)
+    own_handler = signal.getsignal(signal.SIGINT)
     with scratch() as folder:
         tuner = tune.Tuner(
             tune.with_resources(
@@ -70,7 +72,7 @@ def run_on_tune(
             run_config=tune.RunConfig(
                 storage_path=str(folder),
                 name="study",
-                callbacks=[Watcher(ledger, search, work.limits, resources)],
+                callbacks=[watcher],
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=work.limits.max_retries),
                 # run_trial keeps its own checkpoints in the store.
@@ -78,23 +80,28 @@ def run_on_tune(
             ),
         )
         try:
-            # Tune keeps Ctrl-C for itself when it has ended.
+            # Tune leaves its signal handlers behind.
             with recovering(), signals_kept():
                 tuner.fit()
-            early = False
+                # Tune's handler catches the first Ctrl-C, and then restores the former handler.
+                now = signal.getsignal(signal.SIGINT)
+                interrupted = now == own_handler != watcher.tunes_handler
+            failed = False
         except KeyboardInterrupt:
-            # Tune took the first Ctrl-C for itself, and was still ending.
-            logger.debug("interrupted once more")
+            # A second Ctrl-C came before Tune had ended.
+            interrupted = True
         except RayLostError as error:
             error.keep_all()
             why_left = str(error)
             logger.error("%s: %s", " ".join(context.studies), why_left)
         except Exception as error:
-            # What a queue or we have raised: as it is, or in Tune's words with a traceback.
+            # Either our own error, or one that Tune has wrapped with a traceback.
             why_left = f"the driver could not go on: {_last_line(error)}"
             logger.error("%s: %s", " ".join(context.studies), why_left)
     all_ended = ledger.finish(queues, why_left)
-    return early or not all_ended
+    if interrupted:
+        raise KeyboardInterrupt
+    return failed or not all_ended
 
 
 def _last_line(error: Exception) -> str:

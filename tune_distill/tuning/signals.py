@@ -1,4 +1,4 @@
-"""SIGTERM ends a command as Ctrl-C does, and a second signal ends it at once."""
+"""Signals: SIGTERM ends a command like Ctrl-C does, and a second signal ends it at once."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# Tune handles SIGUSR1 too, and leaves its handler behind.
+# Tune sets a handler for SIGUSR1 too, and does not restore the former one.
 _KEPT = (*_SIGNALS, signal.SIGUSR1)
 
 _EXIT_ENDED = 1
 
 _NO_SIGNAL = 0
-"""Tells the counting thread that the block has ended; a child process may hold the pipe open."""
+"""Tells the counting thread that the block has ended; a child process may keep the pipe open."""
 
 _ONE_SIGNAL_S = 0.2
-"""`timeout` and others send a signal to a process and again to its group: that is one signal."""
+"""Signals within so many seconds count as one: `timeout` signals both a process and its group."""
 
 _LAST_WORDS_S = 0.5
 
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """After the block, Ctrl-C, SIGTERM and SIGUSR1 do what they did before it."""
+    """Restore the handlers of Ctrl-C, SIGTERM and SIGUSR1 after the block."""
     if threading.current_thread() is not threading.main_thread():
         # Only the main thread may set handlers.
         yield
@@ -44,12 +44,12 @@ def signals_kept() -> Iterator[None]:
 
 @contextmanager
 def ended_by_signals(say_last: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """In the block, the first SIGTERM does what Ctrl-C does; the second signal ends the process.
+    """Treat the first SIGTERM in the block like Ctrl-C; end the process at the second signal.
 
-    Batch systems send SIGTERM first and SIGKILL later: the time between is for tables. The second
-    signal ends the process whatever it does or waits for. `say_last` is called before that, and
-    given up if its output is blocked. All processes that this one has started are killed, so that
-    a Ray of its own ends with it; files that were half written are removed by the next run.
+    Batch systems send SIGTERM first and SIGKILL later, which leaves time to write tables. The
+    second signal ends the process even if it hangs. It first calls `say_last`, but does not wait if
+    its output is blocked. It also kills all processes that this one has started, such as those of
+    Ray. The next run removes temporary files.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -60,20 +60,20 @@ def ended_by_signals(say_last: Callable[[], object] = lambda: None) -> Iterator[
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Do what Ctrl-C does at this moment."""
+    """Call the present handler of Ctrl-C."""
     handler = signal.getsignal(signal.SIGINT)
     if not callable(handler):
-        # A shell starts background processes with Ctrl-C switched off.
+        # A shell starts background processes with Ctrl-C ignored.
         raise KeyboardInterrupt
     handler(signal.SIGINT, frame)
 
 
 @contextmanager
 def _second_one_ends(say_last: Callable[[], object]) -> Iterator[None]:
-    """A thread counts signals, also while the main thread is in a lock or in a library's code.
+    """Count signals in a thread, even while the main thread waits in a lock or library code.
 
-    Python's handlers run in the main thread only, between two steps of its own. Before that, it
-    writes each signal's number to a pipe: the thread reads that.
+    Python runs handlers only in the main thread, between its own instructions. But it writes each
+    signal's number to a pipe at once, and the thread reads this pipe.
     """
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
@@ -116,15 +116,15 @@ def _end(say_last: Callable[[], object]) -> None:
 
 
 def _descendants(pid: int) -> list[int]:
-    """The processes that this one has started, and those that they have, parents first.
+    """Return the process's children and their descendants, parents first.
 
-    Read from /proc; none where the system has no such folder.
+    They are read from /proc; the list is empty on systems without it.
     """
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        # One that ends meanwhile.
+        # The process may end meanwhile.
         with suppress(OSError):
-            # After the name, which may hold anything: the state and the parent.
+            # State and parent follow the name, which may contain any text.
             parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
             children.setdefault(parent, []).append(int(stat.parent.name))
     found = [pid]

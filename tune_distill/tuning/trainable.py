@@ -1,4 +1,4 @@
-"""The one Tune trainable: each step is a trial's next piece of progress."""
+"""The Tune trainable, each step of which runs a trial to its next progress report."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _STANDARD_ERROR = 2
 
 
 def trial_config(trial: Trial) -> dict[str, Any]:
-    """Return what tells a Tune trial from the others."""
+    """Return the config that identifies a Tune trial."""
     named = {"study": trial.study, "trial_id": trial.trial_id, "seed": trial.seed}
     return {**named, "values": dict(trial.setting.values), "fields": dict(trial.setting.fields)}
 
 
 @dataclass(frozen=True)
 class Context:
-    """What workers know beside their inputs. `place` is the store's, as workers reach it.
+    """What workers need besides their inputs. `place` is the store's, as workers reach it.
 
-    Trials of plans are looked up in `planned`, by study and id. Points that Optuna chooses later
-    are in no plan: their trials are made from Tune's config and the study.
+    `planned` has the plans' trials by study and id. Points that Optuna chooses later are in no
+    plan, so their trials are made from Tune's config and the study.
     """
 
     studies: Mapping[str, ResolvedStudy]
@@ -60,7 +60,7 @@ class Context:
         return cls(studies, planned, place, num_threads, time_limit_s)
 
     def trial(self, config: Mapping[str, Any], identities: Identities) -> Trial:
-        """Return the trial that a Tune config names."""
+        """Return the trial that a Tune config identifies."""
         found = self.planned.get((config["study"], config["trial_id"]))
         if found is not None:
             return found
@@ -69,7 +69,7 @@ class Context:
 
 
 class _Messages(logging.Handler):
-    """What the package reports in a worker, whose own log nobody reads."""
+    """Collects the package's warnings in a worker, to show them in the driver."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -80,17 +80,17 @@ class _Messages(logging.Handler):
 
 
 class StudyTrainable(tune.Trainable):  # type: ignore[misc]
-    """Drives `run_trial`; a worker takes one trial after the other, also after one that fails.
+    """Runs trials one after the other in a worker, which goes on after a failed trial.
 
     An exception inside a trial is deterministic, so it ends the trial instead of being retried.
-    Only the death of the process is for Tune to handle, which starts the trial again elsewhere.
+    Tune handles only the death of the process: it starts the trial again in another one.
     """
 
     _progress: Iterator[Progress]
 
     def setup(self, config: dict[str, Any], context: Context, inputs: Inputs) -> None:
         if not ray.get_runtime_context().get_accelerator_ids()["GPU"]:
-            # Ray leaves the node's GPUs in sight of a worker that was given none.
+            # Ray does not hide the node's GPUs from a worker without one.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._context, self._inputs = context, inputs
         self._messages = _Messages()
@@ -104,24 +104,25 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
                 return self._result(next(self._progress))
         except Exception as error:
             if "CUDA error" in str(error):
-                # Whatever this process asks of its GPU from now on fails: a new one is needed.
+                # After a CUDA error, this process cannot use its GPU any more: Tune starts a new
+                # one.
                 raise
             return {"error": one_line(error), "messages": self._take_messages(), "done": True}
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing to save for Tune: `run_trial` keeps its checkpoints in the store."""
+        """Save nothing for Tune: `run_trial` keeps its checkpoints in the store."""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._begin(new_config)
         return True
 
     def attempt(self, config: Mapping[str, Any]) -> Iterator[Progress]:
-        """The trial that the config names, from where its checkpoint left it."""
+        """Return the progress reports of the config's trial, resumed from its checkpoint."""
         from tune_distill.students.process import configure_torch
         from tune_distill.training.trial import run_trial
 
         context = self._context
-        # For each trial: a resumed one keeps the threads it began with, and leaves them set.
+        # Set threads for each trial, because a resumed trial changes them to its original number.
         configure_torch(context.num_threads)
         trial = context.trial(config, self._inputs)
         yield from run_trial(trial, self._inputs, Store(context.place))
@@ -132,8 +133,10 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
         self._progress = self.attempt(config)
 
     def _deadline(self) -> float | None:
-        """When the attempt has had its time, by the monotonic clock: counted from its first step,
-        as the driver does."""
+        """Return when the attempt's time is over, by the monotonic clock.
+
+        Time counts from the attempt's first step, as in the driver.
+        """
         if self._ends_s is None and self._context.time_limit_s is not None:
             self._ends_s = time.monotonic() + self._context.time_limit_s
         return self._ends_s
@@ -144,7 +147,7 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
             "step": progress.step,
             "num_steps": progress.num_steps,
             "eval_loss": progress.eval_loss,
-            # A new attempt reports the whole history again.
+            # A new attempt starts with the whole history.
             "num_rows_before": num_before,
             "new_rows": [asdict(row) for row in progress.history[num_before:]],
             "resumed_step": progress.resumed_step,
@@ -162,22 +165,22 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
 
 
 def _import_science() -> None:
-    """Import what trials compute with, in the worker's start and not in a trial's time."""
+    """Import the libraries of trials when a worker starts, so that no trial's time includes it."""
     for name in ("tune_distill.training.trial", "rouge_score.rouge_scorer"):
         importlib.import_module(name)
 
 
 @contextmanager
 def ended_at(deadline_s: float | None) -> Iterator[None]:
-    """The process is ended if the block goes on at the deadline, whatever the block does then.
+    """End the process if the block has not ended at the deadline, even if it hangs in C code.
 
-    faulthandler's own thread ends it: C code that hangs may never let go of the interpreter.
+    faulthandler's own thread ends it, because C code may never release the interpreter's lock.
     """
     if deadline_s is None:
         yield
         return
     left_s = max(0.001, deadline_s - time.monotonic())
-    # Ray writes what goes there to the worker's log.
+    # Ray writes the standard error to the worker's log.
     faulthandler.dump_traceback_later(left_s, exit=True, file=_STANDARD_ERROR)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Queues and pruning as Tune asks for them: one search and one scheduler for all studies."""
+"""Queues and pruning in Tune's interfaces: one search and one scheduler for all studies."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tune_distill.tuning.trainable import trial_config
 
 
 class TuneSearch(Searcher):  # type: ignore[misc]
-    """Hands a queue's trials to Tune, and tells the queue what becomes of them.
+    """Passes a queue's trials to Tune, and reports their results to the queue.
 
-    `metric_of` names the metric that a trial's study is judged by.
+    `metric_of` returns the name of the metric that a trial's study is judged by.
     """
 
     def __init__(self, queues: Queues, metric_of: Callable[[Trial], str]) -> None:
@@ -27,7 +27,7 @@ class TuneSearch(Searcher):  # type: ignore[misc]
         self._handed_out: dict[str, Trial] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles searches to restore them some day; the store resumes studies.
+        # Tune pickles searches for its own restore, which we do not use.
         return {}
 
     def trial(self, trial_id: str) -> Trial:
@@ -52,7 +52,7 @@ class TuneSearch(Searcher):  # type: ignore[misc]
         trial = self._handed_out[trial_id]
         state, value = _end(result, error, self._metric_of(trial))
         if state == "pruned":
-            # Tune keeps from searchers the very result that a trial is pruned for.
+            # Tune does not pass searchers the result for which a trial is pruned.
             self.on_trial_result(trial_id, result or {})
         self._queues.ended(trial, state, value)
 
@@ -64,14 +64,14 @@ class TuneSearch(Searcher):  # type: ignore[misc]
 
 
 class TuneScheduler(FIFOScheduler):  # type: ignore[misc]
-    """Stops the trials that their study's `Halving` stops; other trials go on to their end."""
+    """Stops the trials that their study's `Halving` stops."""
 
     def __init__(self, halvings: Mapping[str, Halving], search: TuneSearch) -> None:
         super().__init__()
         self._halvings, self._search = halvings, search
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles schedulers too; ours may refer to objects that cannot be pickled.
+        # Tune pickles schedulers too, but ours may refer to objects that cannot be pickled.
         return {}
 
     def on_trial_result(self, controller: Any, trial: Any, result: dict[str, Any]) -> str:
@@ -79,7 +79,7 @@ class TuneScheduler(FIFOScheduler):  # type: ignore[misc]
         return str(TrialScheduler.STOP if stops else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        # Record its last loss at the last rung: other trials are compared with it.
+        # Record its last loss at the last rung, because other trials are compared with it.
         self._stops(trial.trial_id, result)
 
     def _stops(self, trial_id: str, result: Mapping[str, Any]) -> bool:
@@ -93,10 +93,10 @@ class TuneScheduler(FIFOScheduler):  # type: ignore[misc]
 def _end(
     result: Mapping[str, Any] | None, error: bool, metric: str
 ) -> tuple[TrialState, float | None]:
-    """A trial's state and its metric, from its last result as Tune flattens it for searchers."""
+    """Return a trial's state and metric from its last result, which Tune flattens for searchers."""
     if error or not result or "error" in result:
         return "failed", None
-    # Tune calls pruned trials done, too.
+    # Tune also marks pruned trials as done.
     if not any(name.startswith("metrics/") for name in result):
         return "pruned", None
     return "complete", result.get(f"metrics/{metric}", result.get(metric))

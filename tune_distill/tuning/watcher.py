@@ -1,8 +1,9 @@
-"""Tune's callbacks, passed on to the ledger; trials are kept to their limits."""
+"""Passes Tune's callbacks to the ledger, and enforces the limits of trials."""
 
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,18 +25,18 @@ from tune_distill.tuning.tune_search import TuneSearch
 logger = logging.getLogger(__name__)
 
 _IDLE_S = 60.0
-"""After so long without a running trial the user is told why."""
+"""Seconds without a running trial after which the user is told why."""
 
 _GRACE_S = 10.0
-"""How long after its time a worker may take to end itself."""
+"""Seconds after its time limit in which a worker may end itself."""
 
 
 @dataclass
 class _Running:
     """A trial that Tune has, and its worker.
 
-    `began_s`: when a worker got it, None while it waits for one. `reached`: the last step of which
-    a checkpoint was told.
+    `began_s` is when a worker got it, None while it waits for one. `reached` is the last step
+    whose checkpoint was reported.
     """
 
     attempts: Attempts
@@ -46,9 +47,9 @@ class _Running:
 
 
 class Watcher(tune.Callback):  # type: ignore[misc]
-    """Passes on what Tune's callbacks say, and keeps trials to their limits.
+    """Passes Tune's callbacks to the ledger, and enforces the limits of trials.
 
-    `search` knows our trials behind Tune's. `clock` gives seconds from any fixed point.
+    `search` maps Tune's trials to ours. `clock` returns seconds since any fixed time.
     """
 
     def __init__(
@@ -64,15 +65,22 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         self._running: dict[str, _Running] = {}
         # When the last trial stopped running; None after the warning was given.
         self._idle_since: float | None = clock()
+        self.tunes_handler: object = None
+        """Tune's handler of Ctrl-C; None before Tune has started."""
 
     def __getstate__(self) -> dict[str, Any]:
-        # Tune pickles its callbacks to restore them some day; the store resumes studies, and a
-        # terminal cannot be pickled.
+        # Tune pickles its callbacks for its own restore, which we do not use; a terminal cannot be
+        # pickled.
         return {}
 
+    def setup(self, *arguments: Any, **info: Any) -> None:
+        self.tunes_handler = signal.getsignal(signal.SIGINT)
+
     def on_step_begin(self, iteration: int, trials: list[TuneTrial], **info: Any) -> None:
-        """Kill workers that are overdue and did not end themselves: a stopped process, or one on a
-        node that nobody reaches, obeys no timer of its own."""
+        """Kill workers that are overdue and did not end themselves.
+
+        The timer of a stopped process, or of one on a node that is cut off, does not end it.
+        """
         require_alive()
         for running in self._running.values():
             if running.actor is not None and self._is_overdue(running, _GRACE_S):
@@ -103,7 +111,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         running.history = running.history[: result["num_rows_before"]] + rows
         if result["step"] > running.reached:
             running.reached = result["step"]
-            # What is checkpointed is not lost again, so all retries are there for the rest.
+            # Progress up to a checkpoint cannot be lost, so restore all retries.
             allow_retries(trial, self._limits.max_retries)
         names = ("step", "num_steps", "eval_loss", "resumed_step", "node", "pid")
         report = Report(**{name: result[name] for name in names})
@@ -120,7 +128,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        """End a trial that says itself that it is done, or that the scheduler stopped."""
+        """End a trial that is done, or that the scheduler stopped."""
         self._of(trial)
         del self._running[trial.trial_id]
         result = trial.last_result
@@ -142,7 +150,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         self._ledger.fail(trial.trial_id, reason)
 
     def _of(self, trial: TuneTrial) -> _Running:
-        """Tune's trial as we know it; one whose worker fails to start was not seen before."""
+        """Return our entry of Tune's trial, made here if its worker failed before it started."""
         attempts = self._ledger.start(trial.trial_id, self._search.trial(trial.trial_id))
         return self._running.setdefault(trial.trial_id, _Running(attempts))
 
@@ -167,7 +175,7 @@ class Watcher(tune.Callback):  # type: ignore[misc]
         return self._clock() - running.began_s >= limit_s + grace_s
 
     def _reason(self, trial: TuneTrial) -> str:
-        # A worker that ends itself in time cannot say why.
+        # A worker that ends itself at its time limit cannot report why.
         if self._is_overdue(self._of(trial), 0.0):
             return f"took longer than --trial-time-limit {self._limits.time_limit_s:g} s"
         return failure_reason(trial)
