@@ -8,7 +8,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -125,16 +124,14 @@ def test_a_ray_that_cannot_start_is_one_message(variable: str, value: str, tmp_p
     assert "Traceback" not in ended.stderr
 
 
-# Ray itself would wait 30 s for either process.
 @pytest.mark.parametrize("name", ["raylet", "gcs_server"])
 @pytest.mark.proof
 def test_a_ray_that_dies_at_its_start_is_one_message(name: str, tmp_path: Path) -> None:
     with StudyProcess(tmp_path, "smoothing", *SMALL) as study:
         wait_until(lambda: _has_begun(study, name), f"a {name}")
         os.kill(_of_ray(study, name)[0].pid, signal.SIGKILL)
-        killed_s = time.monotonic()
         assert study.wait() == 2, study.report()
-    assert time.monotonic() - killed_s < 20
+    # Ray itself waits 30 s for either process, and does not name it.
     assert f"got: its process {name} (pid " in study.errors.splitlines()[-1]
 
 
@@ -149,11 +146,8 @@ def test_a_ray_that_dies_in_the_middle_ends_the_study_with_what_is_complete(
         # Workers have the niceness of the command.
         assert _niceness(event["pid"]) == _niceness(0)
         os.kill(_of_ray(study, name)[0].pid, signal.SIGKILL)
-        killed_s = time.monotonic()
         study.wait_for(lambda event: event["event"] == "ended")
-        assert time.monotonic() - killed_s < 10
         assert study.wait() == 1, study.report()
-    assert time.monotonic() - killed_s < 50
     end = study.events[-1]
     assert (end["event"], end["complete"], end["failed"]) == ("end", 1, 2)
     (line,) = [line for line in study.errors.splitlines() if line.startswith("ERROR: ")]
