@@ -75,7 +75,7 @@ def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> tuple[Cou
     """
     from tune_distill.analysis.summary import Counts, count
     from tune_distill.cli.progress import choose_display
-    from tune_distill.cli.tail import TailDisplay
+    from tune_distill.cli.tail import Tail
     from tune_distill.driver import Session, run_session
     from tune_distill.planning.event_lines import Displays, EventLines
     from tune_distill.planning.plans import start_over
@@ -92,7 +92,7 @@ def run_studies(command: Command, studies: Sequence[ResolvedStudy]) -> tuple[Cou
         command.outputs.results,
         command.outputs.store,
         command.executor,
-        TailDisplay(Displays(shown, log), _get_ready_to_report),
+        Displays(Tail(_get_ready_to_report), shown, log),
         _report,
         options.limits,
         command.inputs,

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tune_distill
@@ -117,7 +118,9 @@ def _fetch(given: argparse.Namespace) -> int:
     from tune_distill.reports.reports import report_results
     from tune_distill.tuning.jobs import FETCH
 
-    results = local_path(given.to, "--to")
+    # Refuse an invalid folder before anything is submitted; show the folder as it was given.
+    local_path(given.to, "--to")
+    results = Path(given.to).expanduser()
     jobs = _jobs(given)
     job = jobs.study(given.job)
     place, studies = job.purpose.results, job.purpose.studies

@@ -41,17 +41,17 @@ _QUALITY_SD = 0.15
 
 @dataclass(frozen=True)
 class Plant:
-    """What is planted.
+    """The true values of a planted study.
 
-    `accuracy` is the true label accuracy of each setting (in the study's order, or that of
-    `points`, which name the settings of a search). `seed_sd` is by how much seeds move it, and the
-    quality, and what share of the loss.
-    `difficulty`, `own` and `noise` are the spreads of what all trials, all seeds of a setting, and
-    one trial share on an example. `quality` and `loss` are the true ROUGE-L and loss of each
-    setting. `states` maps (setting, seed) to "failed" or "pruned"; `answered` maps it to the number
-    of the examples that the trial answered, the last ones. `samples` maps a setting to its number
-    of answers an example, where that is not `num_samples`. `groups` gives each setting a number:
-    those of one number share by how much a seed moves their accuracy.
+    `accuracy` is the true label accuracy of each setting, in the order of the study or of `points`,
+    which name the settings of a search. `seed_sd` is the standard deviation by which seeds move the
+    accuracy, the quality, and (as a factor) the loss. `difficulty`, `own` and `noise` are the
+    standard deviations on an example that are shared by all trials, by all seeds of a setting, and
+    within one trial. `quality` and `loss` are the true ROUGE-L and loss of each setting. `states`
+    maps (setting, seed) to "failed" or "pruned". `answered` maps (setting, seed) to the number of
+    examples that the trial answered, which are the last ones. `samples` maps a setting to its
+    number of answers per example, if that is not `num_samples`. `groups` gives each setting a
+    number: in settings with the same number, a seed moves the accuracy by the same amount.
     """
 
     study: str | Study = "smoothing"

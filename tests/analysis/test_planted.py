@@ -1,4 +1,4 @@
-"""What the statistics promise, held against studies whose truth is known."""
+"""The error rates and the coverage of the statistics, on studies with a known truth."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor

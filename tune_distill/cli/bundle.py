@@ -133,11 +133,7 @@ def _add_source(
 
 
 def _is_here(source: str, name: str) -> bool:
-    """Return whether the source is a directory of this machine, which has an absolute path here.
-
-    Raises:
-        StudyFileError: the source is a relative path that does not exist.
-    """
+    """Return whether the source is a directory of this machine; refuse an absent relative path."""
     if source in (MINI_STUDENT, MINI_CORPUS):
         return False
     if source.startswith(("./", "../")):

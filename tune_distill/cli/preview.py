@@ -91,11 +91,7 @@ def _state(plan: Plan, trial_id: str) -> str:
 
 
 def _placed(plans: Sequence[Plan], command: Command) -> TrialResources | None:
-    """Return the resources of each trial; None if nothing is to run, or if they do not matter.
-
-    Raises:
-        ClusterError: no node can ever hold one trial.
-    """
+    """Return the resources of each trial; None if nothing is to run, or if they do not matter."""
     options = command.options
     to_run = any(plan.num_to_run for plan in plans)
     if not to_run or options.executor == "inline":
@@ -109,10 +105,7 @@ def _placed(plans: Sequence[Plan], command: Command) -> TrialResources | None:
 def _estimate(
     plan: Plan, trainings: list[Trial], placed: TrialResources | None, command: Command
 ) -> str:
-    """Return a text with the number of trials at once and the estimated time of trainings.
-
-    With a scheduler the time is an upper bound.
-    """
+    """Return a text with the number of trials at once and the estimated time of trainings."""
     if not plan.num_to_run:
         return "nothing to run"
     if not trainings and not plan.num_new:

@@ -97,7 +97,7 @@ class StudyProgress:
         return left / max(1, min(self.num_workers, self.num_trials - self.num_ended))
 
 
-class _Tracking:
+class _Tracking(Display):
     """Keeps a StudyProgress, which the displays below show."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -126,9 +126,6 @@ class _Tracking:
     def _name(self, trial: Trial) -> str:
         """Return the trial's name, with that of its study if several studies run."""
         return f"{trial.study} {trial.trial_id}" if self._num_studies > 1 else trial.trial_id
-
-    def close(self) -> None:
-        """Do nothing: there is nothing to release."""
 
 
 class QuietDisplay(_Tracking):

@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Thread
 
-from tune_distill.planning.events import Display, Report
+from tune_distill.planning.events import Display
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import Plan, Trial
 
 
-class TailDisplay:
-    """Wraps a display, and calls `get_ready` once in a thread beside the last trials.
+class Tail(Display):
+    """Calls `get_ready` once in a thread beside the last trials; shows nothing.
 
     The thread starts when no trial is waiting and a worker is idle.
     """
 
-    def __init__(self, display: Display, get_ready: Callable[[], object]) -> None:
-        self._display = display
+    def __init__(self, get_ready: Callable[[], object]) -> None:
         self._thread = Thread(target=get_ready, name="get-ready", daemon=True)
         self._started: set[tuple[str, str]] = set()
         self._ended: set[tuple[str, str]] = set()
@@ -26,28 +25,18 @@ class TailDisplay:
     def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
         self._num_to_run += sum(plan.num_to_run for plan in plans)
         self._num_workers = num_workers
-        self._display.begin(plans, num_workers)
 
     def started(self, trial: Trial) -> None:
         self._started.add((trial.study, trial.trial_id))
         self._begin_if_idle()
-        self._display.started(trial)
-
-    def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
-        self._display.retried(trial, num_retries, reason)
-
-    def progressed(self, trial: Trial, report: Report) -> None:
-        self._display.progressed(trial, report)
 
     def ended(self, record: TrialRecord) -> None:
         self._ended.add((record.trial.study, record.trial.trial_id))
         self._begin_if_idle()
-        self._display.ended(record)
 
     def close(self) -> None:
         if self._thread.ident:
             self._thread.join()
-        self._display.close()
 
     def _begin_if_idle(self) -> None:
         if len(self._started) < self._num_to_run or self._thread.ident:

@@ -17,7 +17,7 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-class EventLines:
+class EventLines(Display):
     """A display that passes each event to a function as a mapping: `event`, `study`, `time`, ...
 
     A study's `begin` is passed just before its first other event, because a planned study may not
@@ -48,9 +48,6 @@ class EventLines:
     def ended(self, record: TrialRecord) -> None:
         self._pass_on_of(record.trial, "ended", state=record.state, error=record.error)
 
-    def close(self) -> None:
-        """Do nothing: there is nothing to release."""
-
     def _pass_on_of(self, trial: Trial, event: str, **values: object) -> None:
         begin = self._not_begun.pop(trial.study, None)
         if begin is not None:
@@ -61,7 +58,7 @@ class EventLines:
         self._emit({"event": event, "study": study, "time": self._now(), **values})
 
 
-class Displays:
+class Displays(Display):
     """Several displays as one, each of which gets every event."""
 
     def __init__(self, *displays: Display) -> None:

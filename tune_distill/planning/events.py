@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from tune_distill.records.trials import TrialRecord
 from tune_distill.spec.plan import Plan, Trial
@@ -32,8 +31,8 @@ AllEnded = Callable[[Plan, list[TrialRecord]], None]
 """Called with a plan whose trials have all ended, and their records in any order."""
 
 
-class Display(Protocol):
-    """Shows studies while they run. Every method returns at once."""
+class Display:
+    """Shows studies while they run. Every method returns at once, and by default does nothing."""
 
     def begin(self, plans: Sequence[Plan], num_workers: int) -> None:
         """Show that these plans start, with `num_workers` trials at once."""

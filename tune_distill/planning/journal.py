@@ -28,6 +28,7 @@ from tune_distill.records.digests import DamagedError, require_regular
 from tune_distill.records.places import Folder, Place
 from tune_distill.records.refusals import explained
 from tune_distill.spec.errors import StoreError
+from tune_distill.spec.redaction import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class SearchJournal:
             logger.warning(
                 "%s: must be a journal of Optuna, got %s; the next command makes it again",
                 self._place.where(self._name),
-                _said(error),
+                one_line(error),
             )
 
     def fault(self, wanted: Iterable[FrozenTrial], known: Iterable[dict[str, Any]]) -> str | None:
@@ -97,7 +98,7 @@ class SearchJournal:
         # See `append`.
         except Exception as error:
             self._opened = None
-            return f"got {_said(error)}"
+            return f"got {one_line(error)}"
         points = list(known)
         entries = [_entry(trial) for trial in trials]
         found = sum(entry in entries for entry in expected)
@@ -195,10 +196,7 @@ class _JournalFile(JournalFileBackend):
             return stream.read() in (b"", b"\n")
 
     def _cut_last_line(self) -> None:
-        """Remove an incomplete last line, which a full disk or a power cut may have left.
-
-        The next line would be joined to it.
-        """
+        """Remove an incomplete last line, which a full disk or a power cut may have left."""
         self._writers.acquire()
         try:
             # Another process may have been writing it just now.
@@ -264,7 +262,3 @@ class SegmentedJournal(BaseJournalBackend):
 
     def _name(self, number: int) -> str:
         return f"{self._folder}/{number:08d}.jsonl"
-
-
-def _said(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -174,11 +174,7 @@ class Ledger:
         )
 
     def _settled(self, record: TrialRecord) -> TrialRecord:
-        """Return the record with the state that the first driver to end this trial decided.
-
-        Raises:
-            StoreError: the store refuses.
-        """
+        """Return the record with the state that the first driver to end this trial decided."""
         study, run_key = record.trial.study, record.trial.run_key
         if study in self._searches:
             return self._searches[study].settle(record)

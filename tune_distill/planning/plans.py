@@ -73,11 +73,7 @@ def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:
 
 
 def _as_it_ended(plan: Plan, log: SearchLog) -> Plan:
-    """Return the plan with the states that the search decided.
-
-    A trial that the search has pruned stays pruned even if another driver or study finished its
-    run.
-    """
+    """Return the plan with pruned trials as pruned, even if another driver finished their runs."""
     ends = log.ends()
     pruned = {
         trial.trial_id

@@ -67,13 +67,18 @@ def digests_in(folder: Path) -> dict[str, FileDigest]:
     return {path.relative_to(folder).as_posix(): digest_of(path) for path in files}
 
 
-def require(path: str | Path, expected: FileDigest) -> None:
-    """Check that the file holds what was stored.
+def require(path: str | Path, expected: FileDigest) -> Version:
+    """Check that the file holds what was stored; return its version.
 
     Raises:
         DamagedError: the file is missing or differs.
     """
-    _require(path, expected)
+    try:
+        found, version = _measured(path)
+    except FileNotFoundError as error:
+        raise DamagedError(f"{os.path.basename(path)} is missing") from error
+    _require_same(path, found, expected)
+    return version
 
 
 def read_verified(path: Path, expected: FileDigest) -> bytes:
@@ -96,7 +101,7 @@ def verified(path: Path, expected: FileDigest) -> Iterator[None]:
     Raises:
         DamagedError: the file does not hold what was stored.
     """
-    before = _require(path, expected)
+    before = require(path, expected)
     yield
     if _version(os.lstat(path)) != before:
         raise DamagedError(f"{path.name} changed while it was read")
@@ -137,15 +142,6 @@ def require_regular(path: Path) -> None:
 
 def _irregular(path: str | Path) -> DamagedError:
     return DamagedError(f"{os.path.basename(path)} is no regular file")
-
-
-def _require(path: str | Path, expected: FileDigest) -> Version:
-    try:
-        found, version = _measured(path)
-    except FileNotFoundError as error:
-        raise DamagedError(f"{os.path.basename(path)} is missing") from error
-    _require_same(path, found, expected)
-    return version
 
 
 def _require_same(path: str | Path, found: FileDigest, expected: FileDigest) -> None:

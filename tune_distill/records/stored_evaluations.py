@@ -90,11 +90,7 @@ class StoredEvaluations(Entries):
 
 
 def _predictions(evaluation_key: str, stored: Sealed[EvaluationRecord]) -> tuple[str, FileDigest]:
-    """Return the name and digest of the evaluation's answers.
-
-    Raises:
-        DamagedError: the record names no answers.
-    """
+    """Return the name and digest of the answers; raise DamagedError if the record has none."""
     digest = stored.files.get(_PREDICTIONS)
     if digest is None:
         raise DamagedError("its record names no predictions")

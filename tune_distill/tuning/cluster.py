@@ -81,11 +81,7 @@ def running_ray(address: str | None, nice: int | None = None) -> Iterator[Nodes]
 
 
 def _imported() -> ModuleType:
-    """Return our compat module, which imports Ray.
-
-    Raises:
-        ClusterError: Ray cannot be imported, for example with PYTHONOPTIMIZE=2.
-    """
+    """Return our compat module, which imports Ray; this fails with PYTHONOPTIMIZE=2."""
     try:
         from tune_distill.tuning import compat
     except Exception as error:
@@ -95,11 +91,7 @@ def _imported() -> ModuleType:
 
 @contextmanager
 def _joined(address: str | None) -> Iterator[Nodes]:
-    """Start Ray here or join the one at HOST:PORT for the block, and watch it.
-
-    Raises:
-        ClusterError: Ray cannot be started or does not answer.
-    """
+    """Start Ray here or join the one at HOST:PORT for the block, and watch it."""
     import ray
 
     from tune_distill.tuning import compat
@@ -189,10 +181,7 @@ def _logs(options: Mapping[str, Any]) -> Path:
 
 
 def _require_joinable(address: str) -> None:
-    """Raise ClusterError if `address` is malformed or nothing listens there.
-
-    Ray itself would try to connect for minutes.
-    """
+    """Raise ClusterError if `address` is malformed or silent; Ray itself would try for minutes."""
     if address.startswith("ray://"):
         raise ClusterError(
             f"--address: Tune's driver must be a node's own process, got {address}; "

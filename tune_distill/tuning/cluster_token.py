@@ -87,11 +87,7 @@ def _checked(text: str, source: str) -> Token:
 
 
 def _keep_private(descriptor: int, source: str) -> None:
-    """Remove other users' rights to a token's file.
-
-    Raises:
-        ClusterError: everyone may read the file, and it belongs to another user.
-    """
+    """Remove other users' rights to a token's file; refuse another user's public file."""
     status = os.fstat(descriptor)
     if status.st_uid == os.getuid():
         if status.st_mode & 0o077:

@@ -264,11 +264,7 @@ def _job(details: Any) -> Job | None:
 
 
 def _seconds(milliseconds: int) -> float:
-    """Return a time since 1970 in seconds.
-
-    Raises:
-        ClusterError: the time is before 1970 or after the year 9999.
-    """
+    """Return a time since 1970 in seconds; refuse times before 1970 or after the year 9999."""
     if not 0 <= milliseconds < _YEAR_10000_MS:
         raise _strange("the time of a job", milliseconds)
     return milliseconds / 1000

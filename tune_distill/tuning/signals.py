@@ -116,10 +116,7 @@ def _end(say_last: Callable[[], object]) -> None:
 
 
 def _descendants(pid: int) -> list[int]:
-    """Return the process's children and their descendants, parents first.
-
-    They are read from /proc; the list is empty on systems without it.
-    """
+    """Return the process's descendants, parents first; an empty list on systems without /proc."""
     children: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         # The process may end meanwhile.

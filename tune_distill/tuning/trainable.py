@@ -133,10 +133,7 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
         self._progress = self.attempt(config)
 
     def _deadline(self) -> float | None:
-        """Return when the attempt's time is over, by the monotonic clock.
-
-        Time counts from the attempt's first step, as in the driver.
-        """
+        """Return when the attempt's time since its first step is over, by the monotonic clock."""
         if self._ends_s is None and self._context.time_limit_s is not None:
             self._ends_s = time.monotonic() + self._context.time_limit_s
         return self._ends_s

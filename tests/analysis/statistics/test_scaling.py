@@ -35,7 +35,7 @@ def draws(covariance, rng, count=1):
 
 
 def concluded(metric, sizes, values, covariance, seed=0):
-    """What these means with this covariance say."""
+    """Return the conclusion about scaling from these means with this covariance."""
     replicates = values + draws(covariance, np.random.default_rng(seed), 2000)
     return _scaling(metric, sizes, values, replicates)
 
