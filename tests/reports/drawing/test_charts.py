@@ -188,7 +188,7 @@ def test_colours_and_shapes_have_one_legend_of_the_names():
 
 
 def test_a_line_without_points_is_a_line_in_the_legend():
-    assert looks_of(made_figures.fit(), Sheet(1, 100, 100)).shapes == ("stroke",)
+    assert looks_of(made_figures.fit(), Sheet(1, 100, 100, 120)).shapes == ("stroke",)
 
 
 def test_lines_of_several_names_have_markers():

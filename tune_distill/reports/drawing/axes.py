@@ -40,12 +40,14 @@ _LABELLED = {"condition": {"test": "datum.label === ''", "value": 0}, "value": 1
 class Sheet:
     """How the panels of a figure stand: so many beside each other, each of that many pixels.
 
-    `names` is the room for names beside a panel. An `interactive` sheet answers to the pointer.
+    `whole` is as wide as all of it, `names` the room for names beside a panel. An `interactive`
+    sheet answers to the pointer.
     """
 
     columns: int
     width: int
     height: int
+    whole: int
     names: int = 220
     interactive: bool = False
 

@@ -28,9 +28,9 @@ _GREY = "#80868C"
 _PRINT_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
 _SHEETS = {
-    1: Sheet(1, 420, 260),
-    2: Sheet(2, 260, 190, names=150),
-    3: Sheet(3, 165, 135, names=150),
+    1: Sheet(1, 420, 260, 470),
+    2: Sheet(2, 260, 190, 620, names=150),
+    3: Sheet(3, 165, 135, 645, names=150),
 }
 
 # Where texts stand about their points, the best place first: what Vega's label transform is told.
@@ -51,7 +51,8 @@ def chart(figure: Figure) -> Spec:
     The pointer shows what a point is, a click in the legend picks series, dragging moves numeric
     axes, the wheel with Ctrl zooms them, and a double click puts them back.
     """
-    return _chart(figure, Sheet(min(len(figure.panels), 2), 420, 260, interactive=True))
+    columns = min(len(figure.panels), 2)
+    return _chart(figure, Sheet(columns, 420, 260, columns * 480, interactive=True))
 
 
 def printed(figure: Figure) -> Spec:
@@ -59,12 +60,11 @@ def printed(figure: Figure) -> Spec:
     count = len(figure.panels)
     sheet = _SHEETS[1 if count == 1 else 2 if count <= 4 else 3]
     beside = max((names_width(one.y, sheet) for one in figure.panels), default=0)
-    whole = sheet.columns * (sheet.width + 50)
     # Names take room from panels, so that letters are as large in all figures.
     sheet = replace(sheet, width=max(sheet.width - int(beside / sheet.columns), sheet.width // 2))
     title = {
-        "text": wrapped(figure.title, whole, 14),
-        "subtitle": wrapped(figure.caption, whole) if figure.caption else [],
+        "text": wrapped(figure.title, sheet.whole, 14),
+        "subtitle": wrapped(figure.caption, sheet.whole) if figure.caption else [],
         "fontSize": 14,
         "offset": 14,
     }

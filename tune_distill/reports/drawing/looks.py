@@ -111,12 +111,11 @@ def colours_by_shade(looks: Looks) -> Spec:
 
 def _named(looks: Looks, more: Spec) -> Spec:
     widest = max(map(width, looks.names)) + 30
-    whole = looks.sheet.columns * (looks.sheet.width + 60)
     legend = {
         "title": None,
         "orient": "bottom",
         "values": list(looks.names),
-        "columns": min(max(int(whole / widest), 1), len(looks.names)),
+        "columns": min(max(int(looks.sheet.whole / widest), 1), len(looks.names)),
         "labelLimit": 260,
         "symbolLimit": 24,
         "symbolOpacity": 1,
