@@ -263,7 +263,7 @@ def test_shades_are_named_at_their_ends():
 def test_markers_are_as_asked():
     points = of_type(made_figures.crowd(), "point")
     assert [layer["mark"]["filled"] for layer in points] == [True, False]
-    assert points[1]["mark"]["shape"] == "triangle-up"
+    assert points[1]["encoding"]["shape"]["scale"]["range"][1] == "triangle-up"
 
 
 def test_cells_hold_their_texts():

@@ -31,14 +31,6 @@ _INK = 15
 _KINDS = ("band", "line", "intervals", "points")
 """In the order in which they are drawn."""
 
-_SHAPES: dict[str, Spec] = {
-    "circle": {"filled": True},
-    "open": {"filled": False},
-    "triangle": {"shape": "triangle-up", "filled": True},
-    "open triangle": {"shape": "triangle-up", "filled": False},
-    "diamond": {"shape": "diamond", "filled": True},
-}
-
 
 def series_layers(panel: Panel, looks: Looks) -> list[Spec]:
     """A layer for all series that look alike but for their colour, and one for texts."""
@@ -133,9 +125,12 @@ def _opacity(series: Series) -> tuple[str, float]:
     if series.kind == "band":
         return "fillOpacity", 0.1 if series.faint else 0.2
     if series.kind == "points":
-        filled = _SHAPES[series.marker]["filled"]
-        return "fillOpacity" if filled else "strokeOpacity", 0.8 if series.faint else 1.0
+        return "fillOpacity" if _filled(series) else "strokeOpacity", 0.8 if series.faint else 1.0
     return "strokeOpacity", 0.45 if series.faint else 1.0
+
+
+def _filled(series: Series) -> bool:
+    return not series.marker.startswith("open")
 
 
 def _labels(panel: Panel, looks: Looks) -> list[Spec]:
@@ -180,7 +175,7 @@ def _mark(series: Series) -> Spec:
     thin = series.faint or series.shade is not None
     if series.kind == "points":
         size = 28 if series.faint else 55
-        return {"type": "point", "size": size, "opacity": 1} | _SHAPES[series.marker]
+        return {"type": "point", "size": size, "filled": _filled(series), "opacity": 1}
     if series.kind == "line":
         dash = {"strokeDash": [6, 4]} if series.dashed else {}
         return {"type": "line", "strokeWidth": 1 if thin else 2} | dash

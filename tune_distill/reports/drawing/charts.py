@@ -148,9 +148,10 @@ def _share_names(panels: Sequence[Panel | Grid], made: Sequence[Spec], sheet: Sh
     for place, panel in enumerate(panels):
         if place % sheet.columns and panel.y.categories and panel.y == panels[place - 1].y:
             for unit in units(made[place]["layer"]):
-                unit["encoding"].get("y", {}).get("axis", {})["labels"] = False
+                unit.get("encoding", {}).get("y", {}).get("axis", {})["labels"] = False
             title = made[place].get("title", {})
-            title["subtitle"] = [""] * len(title.get("subtitle", []))
+            if "subtitle" in title:
+                title["subtitle"] = [""] * len(title["subtitle"])
 
 
 def _panel(panel: Panel, place: int, looks: Looks) -> Spec:
@@ -219,10 +220,10 @@ def _cell_size(grid: Grid, sheet: Sheet) -> float:
 def _frame(panel: Panel | Grid, sheet: Sheet) -> Spec:
     """The panel's size, its title, and below that the label of its vertical axis."""
     sized: Spec = {"width": sheet.width, "height": panel_height(panel, sheet)}
-    title = wrapped(panel.title, sheet.width, 12) if panel.title else []
     label = wrapped(panel.y.label, sheet.width) if panel.y.label else []
-    if title:
-        return sized | {"title": {"text": title, "subtitle": label}}
+    if panel.title:
+        title: Spec = {"text": wrapped(panel.title, sheet.width, 12)}
+        return sized | {"title": title | ({"subtitle": label} if label else {})}
     plain = {"fontWeight": "normal", "fontSize": SIZE}
     return sized | ({"title": {"text": label} | plain} if label else {})
 

@@ -15,12 +15,7 @@ from tune_distill.reports.drawing.panels import Figure, Panel, Series
 _MOST_MARKERS = 9
 """Along a line."""
 
-_OWN_SHAPES = {
-    "open": "circle",
-    "triangle": "triangle-up",
-    "open triangle": "triangle-up",
-    "diamond": "diamond",
-}
+_OWN_SHAPES = {"open": "circle", "open triangle": "triangle-up", "diamond": "diamond"}
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ Value: TypeAlias = float | str
 
 _NONE = dict.fromkeys((0xFFFE, 0xFFFF), "\ufffd")
 
-Marker: TypeAlias = Literal["circle", "open", "triangle", "open triangle", "diamond"]
+Marker: TypeAlias = Literal["circle", "open", "open triangle", "diamond"]
 
 
 @dataclass(frozen=True)

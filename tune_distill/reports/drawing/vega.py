@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import base64
 import json
+import struct
 import sys
+import zlib
 from typing import Any
 
 import vl_convert
@@ -25,7 +27,7 @@ def picture(spec: dict[str, Any]) -> dict[str, str]:
     made = vl_convert.vegalite_to_vega(spec)
     place_labels(made, made["usermeta"]["labels"])
     svg = vl_convert.vega_to_svg(made)
-    png = vl_convert.svg_to_png(svg, scale=SCALE)
+    png = repacked(vl_convert.svg_to_png(svg, scale=SCALE))
     return {"svg": svg, "png": base64.b64encode(png).decode()}
 
 
@@ -36,6 +38,23 @@ def place_labels(group: dict[str, Any], places: dict[str, Any]) -> None:
         if mark.get("name", "").startswith("labels"):
             size = [group["encode"]["update"][side] for side in ("width", "height")]
             mark["transform"] = [{"type": "label", "size": size, **places}]
+
+
+def repacked(png: bytes) -> bytes:
+    """The same pixels in a quarter of the bytes: vl_convert packs in haste."""
+    chunks: list[tuple[bytes, bytes]] = []
+    place = 8
+    while place < len(png):
+        size, kind = struct.unpack_from(">I4s", png, place)
+        chunks.append((kind, png[place + 8 : place + 8 + size]))
+        place += size + 12
+    packed = zlib.compress(zlib.decompress(b"".join(b for kind, b in chunks if kind == b"IDAT")))
+    kept = [chunk for chunk in chunks if chunk[0] not in (b"IDAT", b"IEND")]
+    written = [png[:8]]
+    for kind, body in (*kept, (b"IDAT", packed), (b"IEND", b"")):
+        written.append(struct.pack(">I4s", len(body), kind) + body)
+        written.append(struct.pack(">I", zlib.crc32(kind + body)))
+    return b"".join(written)
 
 
 if __name__ == "__main__":
