@@ -61,7 +61,7 @@ def test_pictures_are_large_enough_to_print_and_not_too_wide(drawn):
         with Image.open(path) as picture:
             assert 1000 <= picture.width <= 2000
             assert picture.info.keys() <= {"dpi"}
-            assert path.stat().st_size < picture.width * picture.height / 8
+            assert path.stat().st_size < picture.width * picture.height / 5
 
 
 def test_nothing_lies_outside_the_picture(drawn):
