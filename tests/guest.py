@@ -43,7 +43,6 @@ INLINE = [*SMALL, "--executor", "inline"]
 
 def settings() -> dict[str, Any]:
     """Return each setting by its name, to be compared with a later state."""
-    import matplotlib
     import pandas as pd
     import torch
 
@@ -74,7 +73,6 @@ def settings() -> dict[str, Any]:
             torch.are_deterministic_algorithms_enabled(),
             torch.is_grad_enabled(),
         ],
-        "matplotlib": {name: str(value) for name, value in matplotlib.rcParams.items()},
         "pandas": str({name: pd.get_option(name) for name in _pandas_options()}),
         "threads": sorted(thread.name for thread in threading.enumerate() if not thread.daemon),
     }

@@ -44,7 +44,7 @@ FLOORS = {
 }
 TOP = 10
 
-HEAVY = {"datasets", "matplotlib", "pandas", "ray", "scipy", "torch", "transformers"}
+HEAVY = {"datasets", "pandas", "ray", "scipy", "torch", "transformers", "vl_convert"}
 
 # Distributions whose import package has another name.
 IMPORT_NAMES = {

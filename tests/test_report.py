@@ -23,11 +23,12 @@ def planted(tmp_path_factory):
 def results(planted, tmp_path, monkeypatch):
     """Return the test's own copy in the working directory; figures are not drawn."""
 
-    def save(figure, folder):
+    def save(figures, folder):
         folder.mkdir(exist_ok=True)
-        (folder / f"{figure.name}.png").write_text(figure.name)
+        for figure in figures:
+            (folder / f"{figure.name}.png").write_text(figure.name)
 
-    monkeypatch.setattr("tune_distill.reports.drawing.draw.save", save)
+    monkeypatch.setattr("tune_distill.reports.reports.save", save)
     monkeypatch.chdir(tmp_path)
     return shutil.copytree(planted, tmp_path / "results")
 

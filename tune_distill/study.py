@@ -133,8 +133,7 @@ def _show(command: Command, judged: Judged) -> None:
 def _get_ready_to_report() -> None:
     """Import the libraries of reports, which takes a second or two."""
     from tune_distill.reports import reports  # noqa: F401
-    from tune_distill.reports.drawing import draw  # noqa: F401
-    from tune_distill.reports.drawing.charts import chart_library
+    from tune_distill.reports.drawing.pictures import chart_library
 
     chart_library()
 

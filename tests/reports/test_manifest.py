@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -24,12 +25,12 @@ MADE = ["report.html", "report.md", "summary.json", "manifest.json"]
 def folder(studies: Studies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A study and the report over all, with their figures sketched."""
 
-    def save(figure: Any, folder: Path) -> None:
+    def save(figures: Any, folder: Path) -> None:
         folder.mkdir(exist_ok=True)
-        for suffix in ("png", "svg"):
+        for figure, suffix in itertools.product(figures, ("png", "svg")):
             (folder / f"{figure.name}.{suffix}").write_text(figure.name)
 
-    monkeypatch.setattr("tune_distill.reports.drawing.draw.save", save)
+    monkeypatch.setattr("tune_distill.reports.reports.save", save)
     copied = studies.copy("one seed", tmp_path)
     report_results(copied.parent)
     return copied

@@ -1,5 +1,6 @@
 """Report files: made once, made again when the tables change, the same bytes everywhere."""
 
+import itertools
 import json
 import re
 import shutil
@@ -20,7 +21,7 @@ from tune_distill.analysis.verdict import judge
 from tune_distill.analysis.verdict_json import summary_of
 from tune_distill.records.schemas import TABLES as SCHEMAS
 from tune_distill.reports import reports
-from tune_distill.reports.drawing.draw import save
+from tune_distill.reports.drawing.pictures import save
 from tune_distill.reports.figures.study import study_figures
 from tune_distill.reports.page import render_page
 from tune_distill.reports.reports import report_results, report_study, verdict
@@ -34,12 +35,12 @@ FILES = ("report.html", "report.md", "summary.json")
 def sketched(monkeypatch):
     """Figures are files with their names in them: drawing takes a second a study."""
 
-    def save(figure, folder):
+    def save(figures, folder):
         folder.mkdir(exist_ok=True)
-        for suffix in ("png", "svg"):
+        for figure, suffix in itertools.product(figures, ("png", "svg")):
             (folder / f"{figure.name}.{suffix}").write_text(figure.name)
 
-    monkeypatch.setattr("tune_distill.reports.drawing.draw.save", save)
+    monkeypatch.setattr("tune_distill.reports.reports.save", save)
 
 
 @pytest.fixture
@@ -147,9 +148,9 @@ def test_a_state_that_no_trial_has_is_refused(studies, tmp_path):
 
 def test_pictures_of_names_with_control_characters_are_valid(studies, tmp_path):
     figures = studies.figures("hard names")
-    for figure in figures:
-        _, svg = save(figure, tmp_path)
-        ElementTree.parse(svg)
+    for path in save(figures, tmp_path):
+        if path.suffix == ".svg":
+            ElementTree.parse(path)
 
 
 EXOTIC = (

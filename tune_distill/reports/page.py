@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tune_distill.reports.drawing.charts import chart, chart_library, theme
+from tune_distill.reports.drawing.charts import chart, theme
 from tune_distill.reports.drawing.panels import Figure
+from tune_distill.reports.drawing.pictures import chart_library
 from tune_distill.spec.printable import printable
 
 

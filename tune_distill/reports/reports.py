@@ -16,14 +16,19 @@ from tune_distill.records.files import write_text
 from tune_distill.records.leftovers import remove_abandoned
 from tune_distill.records.names import require_no_link
 from tune_distill.records.refusals import explained
+from tune_distill.reports.drawing.pictures import save
 from tune_distill.reports.figures.overview import effects_figure
 from tune_distill.reports.figures.study import study_figures
 from tune_distill.reports.manifest import is_whole, write_manifest
+from tune_distill.reports.markdown import render_markdown
+from tune_distill.reports.overview_report import key_findings, overview_page
+from tune_distill.reports.page import render_page
+from tune_distill.reports.study_report import study_page
 from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.keys import canonical_json
 from tune_distill.spec.yaml_files import STUDY_ORDER
 
-REPORT_VERSION = 1
+REPORT_VERSION = 2
 """Raise it when statistics, figures or report change: reports are then made again."""
 
 _MADE = ("report.html", "report.md", "summary.json")
@@ -53,17 +58,10 @@ def report_study(folder: Path) -> Summary:
     summary = _up_to_date(folder, made_from)
     if summary is not None:
         return summary
-    # Drawing costs a second of imports, which a report that is up to date need not pay.
-    from tune_distill.reports.drawing.draw import save
-    from tune_distill.reports.markdown import render_markdown
-    from tune_distill.reports.page import render_page
-    from tune_distill.reports.study_report import study_page
-
     judged = judge(read_results(folder))
     figures = study_figures(judged)
     _clear(folder / "figures", {figure.name for figure in figures})
-    for figure in figures:
-        save(figure, folder / "figures")
+    save(figures, folder / "figures")
     page = study_page(judged, figures)
     write_text(folder / "report.html", render_page(page))
     write_text(folder / "report.md", render_markdown(page))
@@ -115,11 +113,6 @@ def _report_overview(
     results: Path, summaries: Sequence[Summary], unread: Mapping[str, str]
 ) -> None:
     """Bring the report over all of these studies up to date."""
-    from tune_distill.reports.drawing.draw import save
-    from tune_distill.reports.markdown import render_markdown
-    from tune_distill.reports.overview_report import key_findings, overview_page
-    from tune_distill.reports.page import render_page
-
     require_no_link(results / "figures")
     _remove_leftovers(results)
     # The same words wherever the folder lies.
@@ -135,7 +128,7 @@ def _report_overview(
     figure = effects_figure(summaries)
     _clear(results / "figures", {figure.name} if figure else set())
     if figure is not None:
-        save(figure, results / "figures")
+        save([figure], results / "figures")
     page = overview_page(results.name, summaries, reasons, figure)
     write_text(results / "report.html", render_page(page))
     write_text(results / "report.md", render_markdown(page))

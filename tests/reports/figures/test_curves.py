@@ -94,6 +94,18 @@ def test_eight_settings_are_named(studies):
     assert all(line.name and line.shade is None for one in shown.panels for line in one.series)
 
 
+@pytest.mark.parametrize("title", TITLES)
+def test_settings_that_share_their_students_have_one_line(studies, title):
+    verdict = studies.verdict("temperature")
+    rows = table(verdict, TITLES[title])
+    lines = panel(studies.figure("temperature", "learning_curves"), title).series
+    assert [(line.name, line.faint) for line in lines] == [("all settings", True)] * 3 + [
+        ("all settings", False)
+    ]
+    means = rows[rows["setting"] == 0].groupby("step")[TITLES[title]].mean()
+    assert (lines[-1].x, lines[-1].y) == (tuple(means.index), pytest.approx(tuple(means)))
+
+
 def test_losses_far_apart_stand_on_a_logarithmic_axis(studies):
     scales = {
         name: panel(studies.figure(name, "learning_curves"), "Evaluation loss").y.scale

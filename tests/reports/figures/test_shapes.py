@@ -91,25 +91,26 @@ def test_pruned_trials_stand_where_they_stopped(studies):
     assert pruned.marker == "open triangle"
 
 
-def test_rules_are_the_ends_of_the_good_range(studies):
+def test_the_good_range_is_shaded(studies):
     verdict = studies.verdict("learning_rate")
     [shown] = studies.figure("learning_rate", "sensitivity").panels
     span = verdict.good_range
     assert (span.low, span.high) == (pytest.approx(9e-4), pytest.approx(2.7e-3))
-    assert [rule.value for rule in shown.rules] == [span.low, span.high]
-    [shown] = studies.figure("by loss", "sensitivity").panels
-    assert len(shown.rules) in (0, 2)
+    assert [(rule.value, rule.end) for rule in shown.rules] == [(span.low, span.high)]
+    assert studies.verdict("one complete").good_range is None
+    [shown] = studies.figure("one complete", "sensitivity").panels
+    assert shown.rules == ()
 
 
-def test_the_caption_of_sensitivity_tells_of_rules_and_pruned_trials(studies):
-    between = "Between the rules nothing measured is detectably worse than the best. "
+def test_the_caption_of_sensitivity_tells_of_the_shade_and_pruned_trials(studies):
+    shaded = "Shaded: nothing measured there is detectably worse than the best. "
     size = "n = 3 seeds x 120 examples; baseline "
     assert studies.figure("learning_rate", "sensitivity").caption == (
-        f"{between}{size}0.0027. 4 pruned trials."
+        f"{shaded}{size}0.0027. 4 pruned trials."
     )
     verdict = studies.verdict("temperature")
     caption = studies.figure("temperature", "sensitivity").caption
-    assert caption.startswith(between) == (verdict.good_range.low < verdict.good_range.high)
+    assert caption.startswith(shaded) == (verdict.good_range.low < verdict.good_range.high)
     assert caption.endswith(" x 120 examples, up to 5 answers each; baseline 1.")
 
 

@@ -1,6 +1,7 @@
 """Which figures a study has, and that they show the numbers of its tables."""
 
 import dataclasses
+import itertools
 import math
 
 import numpy as np
@@ -17,23 +18,24 @@ from tune_distill.records.examples import LABELS
 from tune_distill.reports.drawing.panels import Grid
 from tune_distill.reports.figures.study import confusion_figure, metrics_figure
 
-ALWAYS = ("metrics", "differences")
+ALWAYS = ("differences", "metrics")
+ONE_NUMBER = ("differences", "sensitivity", "metrics")
 LAST = ("learning_curves", "confusion")
 
 FIGURES = {
-    "smoothing": (*ALWAYS, "sensitivity", *LAST),
-    "temperature": (*ALWAYS, "sensitivity", "pareto", *LAST),
-    "data_size": (*ALWAYS, "data_scaling", *LAST),
+    "smoothing": (*ONE_NUMBER, *LAST),
+    "temperature": (*ONE_NUMBER, "pareto", *LAST),
+    "data_size": ("differences", "data_scaling", "metrics", *LAST),
     "decoding": (*ALWAYS, "pareto", *LAST),
-    "learning_rate": (*ALWAYS, "sensitivity", *LAST),
+    "learning_rate": (*ONE_NUMBER, *LAST),
     "sequence_length": (*ALWAYS, "pareto", "truncation", "parallel_coordinates", *LAST),
     "two numbers": (*ALWAYS, "pareto", "parallel_coordinates", *LAST),
     "many settings": (*ALWAYS, "pareto", "parallel_coordinates", *LAST),
     "null": (*ALWAYS, "pareto", *LAST),
     "hard names": (*ALWAYS, *LAST),
     "one setting": ("metrics", *LAST),
-    "one complete": ("metrics", "sensitivity", *LAST),
-    "no shared seed": ("metrics", "sensitivity", *LAST),
+    "one complete": ("sensitivity", "metrics", *LAST),
+    "no shared seed": ("sensitivity", "metrics", *LAST),
     "all pruned": ("learning_curves",),
     "all failed": (),
 }
@@ -91,6 +93,11 @@ def test_metrics_are_the_levels_and_every_trial(studies, name):
         "grounding": "grounding",
         "evaluation loss": "eval_loss",
     }
+    # What another figure shows over the same axis is not shown twice.
+    alone = {"data_scaling", "sensitivity"} & set(FIGURES[name])
+    if alone:
+        metrics = {title: metric for title, metric in metrics.items() if metric != verdict.metric}
+    assert shown.title == f"{name}: {'the other metrics' if alone else 'every metric'}"
     assert [one.title for one in shown.panels] == list(metrics)
     complete = verdict.results.complete
     column = verdict.results.columns
@@ -99,22 +106,26 @@ def test_metrics_are_the_levels_and_every_trial(studies, name):
         one = panel(shown, title)
         # `text` joins names of several columns otherwise than an axis, so positions are compared.
         seeds = series(one, "one seed", "points")
-        assert len(seeds.x) == len(complete)
-        assert list(seeds.y) == list(complete[metric])
+        # Names stand in rows.
+        places, values = (seeds.x, seeds.y) if numeric else (seeds.y, seeds.x)
+        assert len(places) == len(complete)
+        assert list(values) == list(complete[metric])
         assert list(seeds.texts) == [f"seed {seed}" for seed in complete["seed"]]
         if numeric:
-            assert list(seeds.x) == list(complete[column[0]])
+            assert list(places) == list(complete[column[0]])
         levels = verdict.found.levels[metric]
         means = series(one, "mean, 95 % interval", "intervals")
         assert [(value, low, high) for value, low, high in intervals(means).values()] == [
             (levels[setting].value, levels[setting].low, levels[setting].high)
             for setting in verdict.results.measured()
         ]
-        by_position = pd.Series(seeds.y).groupby(pd.Series(seeds.x), sort=False).mean()
-        assert list(by_position.index) == list(means.x)
+        by_position = pd.Series(values).groupby(pd.Series(places), sort=False).mean()
+        assert list(by_position.index) == list(means.x if numeric else means.y)
         # The mean over seeds is that of the seeds' own points: all answered the same examples.
         if metric != "grounding":
-            np.testing.assert_allclose(by_position.to_numpy(), means.y, rtol=1e-9)
+            np.testing.assert_allclose(
+                by_position.to_numpy(), means.y if numeric else means.x, rtol=1e-9
+            )
 
 
 @pytest.mark.parametrize(
@@ -186,8 +197,8 @@ def test_parallel_lines_stand_at_their_values(studies):
     shown = studies.figure("two numbers", "parallel_coordinates")
     [one] = shown.panels
     assert one.x.categories == ("learning rate", "batch size", "label accuracy")
-    assert one.y.limits == (0.0, 1.0)
-    heights = {1e-4: 0.0, 1e-3: 1.0}, {8: 0.0, 16: 0.5, 32: 1.0}
+    assert [rule.value for rule in one.rules] == list(one.x.categories)
+    heights = {1e-4: 0.0, 1e-3: 1.0}, {8: 0.0, 16: 1 / 3, 32: 1.0}
     levels = [level.value for level in verdict.found.levels["label_accuracy"].values()]
     low, high = min(levels), max(levels)
     lines = [line for line in one.series if line.kind == "line"]
@@ -204,7 +215,7 @@ def test_parallel_lines_stand_at_their_values(studies):
     ticks = [dict(zip(s.texts, s.y, strict=True)) for s in one.series if s.kind == "points"]
     assert ticks == [
         {"0.0001": 0.0, "0.001": 1.0},
-        {"8": 0.0, "16": 0.5, "32": 1.0},
+        {"8": 0.0, "16": 1 / 3, "32": 1.0},
         {f"{low:.3f}": 0.0, f"{high:.3f}": 1.0},
     ]
 
@@ -212,19 +223,29 @@ def test_parallel_lines_stand_at_their_values(studies):
 def test_parallel_axes_name_no_more_values_than_are_legible(studies):
     [one] = studies.figure("many settings", "parallel_coordinates").panels
     rate, epochs, _ = [s for s in one.series if s.kind == "points"]
-    assert len(rate.texts) == len(epochs.texts) == 9
-    assert {0.0, 1.0} <= set(rate.y)
-    assert list(rate.y) == sorted(rate.y)
-    assert [float(text) for text in rate.texts] == sorted(float(text) for text in rate.texts)
+    for shown in (rate, epochs):
+        assert (shown.y[0], shown.y[-1]) == (0.0, 1.0)
+        assert min(b - a for a, b in itertools.pairwise(shown.y)) >= 0.06
+        assert [float(text) for text in shown.texts] == sorted(map(float, shown.texts))
+
+
+def test_a_search_over_decades_is_parallel_on_a_logarithmic_scale(studies):
+    [one] = studies.figure("many settings", "parallel_coordinates").panels
+    rate, epochs, _ = [s for s in one.series if s.kind == "points"]
+    for shown, scaled in ((rate, np.log10), (epochs, np.asarray)):
+        values = scaled([float(text) for text in shown.texts])
+        shares = (values - values[0]) / (values[-1] - values[0])
+        # Texts have four digits.
+        np.testing.assert_allclose(shown.y, shares, atol=1e-3)
 
 
 def test_names_are_shown_as_they_are_but_for_control_characters(studies):
     verdict = studies.verdict("hard names")
     shown = panel(studies.figure("hard names", "metrics"), "label accuracy")
     names = (*HARD_NAMES[:-1], r"\x1b[31mred\x07")
-    assert shown.x.categories == names
+    assert shown.y.categories == names
     assert points(series(shown, "mean, 95 % interval", "points")) == {
-        (name, level.value)
+        (level.value, name)
         for name, level in zip(names, verdict.found.levels["label_accuracy"].values(), strict=True)
     }
 

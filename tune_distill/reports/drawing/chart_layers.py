@@ -3,56 +3,43 @@
 from __future__ import annotations
 
 import itertools
-import json
-import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from tune_distill.reports.drawing.geometry import ends, extent, positions
-from tune_distill.reports.drawing.panels import Axis, Panel, Rule, Series
-
-Spec: TypeAlias = dict[str, Any]
-Which: TypeAlias = Literal["x", "y"]
-
-WIDTH = 420
-"""Pixels of a panel."""
+from tune_distill.reports.drawing.axes import Sheet, Spec, Which, channel, short
+from tune_distill.reports.drawing.geometry import between, ends, position, positions
+from tune_distill.reports.drawing.looks import (
+    Looks,
+    colours_by_name,
+    colours_by_shade,
+    shapes_by_name,
+)
+from tune_distill.reports.drawing.panels import Panel, Rule, Series
 
 CHOICE = "chosen"
 """The names that a reader picked in the legend; while there are none, all are shown."""
 
-_MOST_NAMES = 16
-"""Categories of an axis whose names are all shown."""
+LABELS = "labels"
+"""Begins the name of a layer whose texts find their own place beside their points."""
 
 _MOST_POINTS = 2000
 """Of lines in a layer that answer to the pointer one by one: each is an element of the page."""
 
+_INK = 15
+"""Places between two points of a line that labels keep off."""
+
 _KINDS = ("band", "line", "intervals", "points")
 """In the order in which they are drawn."""
 
-_SHAPES: dict[str, Spec] = {
-    "circle": {"shape": "circle", "filled": True},
-    "open": {"shape": "circle", "filled": False},
-    "triangle": {"shape": "triangle-up", "filled": True},
-    "open triangle": {"shape": "triangle-up", "filled": False},
-    "diamond": {"shape": "diamond", "filled": True},
-}
 
-# Vega writes 0.00001 on log axes as 10µ; labels that it leaves out for lack of room are empty.
-_POWERS = (
-    "datum.label === '' ? '' : abs(datum.value) < 1e-3 || abs(datum.value) >= 1e5"
-    " ? format(datum.value, '~e') : format(datum.value, '~r')"
-)
-
-
-def series_layers(
-    panel: Panel, listed: Sequence[str], shades: tuple[str, str] | None
-) -> list[Spec]:
-    """A layer for all series that look alike but for their colour."""
+def series_layers(panel: Panel, looks: Looks) -> list[Spec]:
+    """A layer for all series that look alike but for their colour, and one for texts."""
     numbered = sorted(enumerate(panel.series), key=lambda pair: _look(pair[1]))
-    return [
-        _layer(panel, list(group), listed, shades)
+    layers = [
+        _layer(panel, list(group), looks)
         for _, group in itertools.groupby(numbered, lambda pair: _look(pair[1]))
     ]
+    return [*layers, *_labels(panel, looks)]
 
 
 def units(layers: Sequence[Spec]) -> Iterator[Spec]:
@@ -61,16 +48,19 @@ def units(layers: Sequence[Spec]) -> Iterator[Spec]:
         yield from units(layer["layer"]) if "layer" in layer else (layer,)
 
 
-def rule_layer(panel: Panel, rule: Rule) -> Spec:
-    """The rule's line."""
-    return {
-        "data": {"values": [{}]},
-        "mark": {"type": "rule", "style": "reference", "clip": True},
-        "encoding": {rule.axis: channel(panel, rule.axis, {"datum": rule.value})},
-    }
+def rule_layer(panel: Panel, rule: Rule, sheet: Sheet) -> Spec:
+    """The rule's line, or the span that it shades."""
+    at = {"datum": _place_of(panel, rule)}
+    place: Spec = {rule.axis: channel(panel, rule.axis, at, sheet)}
+    if rule.end is None:
+        mark: Spec = {"type": "rule", "style": "reference"}
+    else:
+        mark = {"type": "rect", "style": "reference", "fillOpacity": 0.15}
+        place |= {f"{rule.axis}2": {"datum": rule.end}}
+    return {"data": {"values": [{}]}, "mark": mark, "encoding": place}
 
 
-def rule_text_layer(panel: Panel, rule: Rule) -> Spec:
+def rule_text_layer(panel: Panel, rule: Rule, sheet: Sheet) -> Spec:
     """The rule's text, above the panel or at the right end of the line."""
     if rule.axis == "x":
         mark = {"align": "center", "baseline": "bottom", "dy": -3}
@@ -78,45 +68,11 @@ def rule_text_layer(panel: Panel, rule: Rule) -> Spec:
     else:
         mark = {"align": "right", "baseline": "bottom", "dx": -2, "dy": -3}
         end = {"x": {"value": "width"}}
+    place = {rule.axis: channel(panel, rule.axis, {"datum": _place_of(panel, rule)}, sheet)}
     return {
         "data": {"values": [{}]},
         "mark": mark | {"type": "text", "text": rule.text, "clip": False},
-        "encoding": {rule.axis: channel(panel, rule.axis, {"datum": rule.value})} | end,
-    }
-
-
-def channel(panel: Panel, which: Which, source: Spec) -> Spec:
-    """The encoding of an axis: the same in all layers of a panel, but for its source."""
-    axis = panel.x if which == "x" else panel.y
-    scale: Spec = {"domain": [_short(end) for end in extent(panel, which)], "nice": False}
-    style: Spec = {"title": axis.label or None}
-    if axis.scale == "category":
-        style |= _names(axis) | {"labelAngle": label_angle(axis) if which == "x" else 0}
-        # Names read from the top.
-        scale |= {"reverse": which == "y"}
-    elif axis.scale == "log":
-        scale |= {"type": "log"}
-        style |= {"labelExpr": _POWERS, "tickCount": 6}
-    else:
-        style |= {"tickCount": 6}
-    return source | {"type": "quantitative", "scale": scale, "axis": style}
-
-
-def label_angle(axis: Axis) -> int:
-    """Degrees of the names below a panel: slanted where they would not fit side by side."""
-    letters = max((len(name) for name in axis.categories), default=0)
-    return -35 if letters * len(axis.categories) * 7 > WIDTH else 0
-
-
-def _names(axis: Axis) -> Spec:
-    """Categories lie at numbers, so that points may lie beside them and lines go through."""
-    return {
-        "values": list(range(len(axis.categories))),
-        "labelExpr": f"{json.dumps(axis.categories)}[datum.value]",
-        # Left to itself Vega drops slanted names that would not touch.
-        "labelOverlap": len(axis.categories) > _MOST_NAMES,
-        "grid": False,
-        "ticks": False,
+        "encoding": place | end,
     }
 
 
@@ -133,70 +89,120 @@ def _look(series: Series) -> tuple[Any, ...]:
     )
 
 
-def _layer(
-    panel: Panel,
-    group: Sequence[tuple[int, Series]],
-    listed: Sequence[str],
-    shades: tuple[str, str] | None,
-) -> Spec:
+def _layer(panel: Panel, group: Sequence[tuple[int, Series]], looks: Looks) -> Spec:
     first = group[0][1]
-    opacity = {"band": 0.2, "line": 0.95, "intervals": 1.0, "points": 1.0}[first.kind]
-    if first.faint:
-        # Points stand alone; thin lines lie on each other.
-        opacity *= 0.65 if first.kind == "points" else 0.45
+    faded, opacity = _opacity(first)
     mark = _mark(first)
     tooltip = _tooltip(panel, first)
     # Vega knows a line and a band as one mark, with the numbers of its first point.
     whole = first.kind in ("line", "band")
-    encoding = _place(panel, first) | {"tooltip": tooltip[:1] if whole else tooltip}
+    encoding = _place(panel, first, looks.sheet) | {"tooltip": tooltip[:1] if whole else tooltip}
     if first.shade is not None:
-        encoding |= {"stroke": _shade(shades)}
+        encoding |= {"stroke": colours_by_shade(looks)}
     elif first.name:
-        shown = {"condition": {"param": CHOICE, "value": opacity}, "value": 0.05}
-        encoding |= {"color": _colour(listed), "opacity": shown}
+        encoding |= {"color": colours_by_name(looks)}
+        if looks.sheet.interactive:
+            shown = {"condition": {"param": CHOICE, "value": opacity}, "value": 0.05}
+            encoding |= {faded: shown}
+        if first.kind == "points":
+            encoding |= {"shape": shapes_by_name(looks)}
     else:
-        mark |= {"style": "unnamed" if listed else "only"}
-    if "opacity" not in encoding:
-        mark |= {"opacity": opacity}
+        mark |= {"style": "unnamed" if looks.names or looks.shades else "only"}
+    if faded not in encoding:
+        mark |= {faded: opacity}
     rows = [row for number, series in group for row in _rows(panel, series, number)]
     data = {"data": {"values": rows}}
     drawn: Spec = {"mark": mark, "encoding": encoding}
-    if first.kind != "line" or len(rows) > _MOST_POINTS:
+    if first.kind != "line" or len(rows) > _MOST_POINTS or not looks.sheet.interactive:
         return data | drawn
     places = {which: encoding[which] for which in ("x", "y")}
-    hidden = {"type": "point", "size": 80, "opacity": 0, "clip": True}
+    hidden = {"type": "point", "size": 80, "filled": True, "opacity": 1, "fillOpacity": 0}
     return data | {"layer": [drawn, {"mark": hidden, "encoding": places | {"tooltip": tooltip}}]}
+
+
+def _opacity(series: Series) -> tuple[str, float]:
+    """The channel, and the opacity. Strokes and fills have their own, which are quicker to draw."""
+    if series.kind == "band":
+        return "fillOpacity", 0.1 if series.faint else 0.2
+    if series.kind == "points":
+        return "fillOpacity" if _filled(series) else "strokeOpacity", 0.8 if series.faint else 1.0
+    return "strokeOpacity", 0.45 if series.faint else 1.0
+
+
+def _filled(series: Series) -> bool:
+    return not series.marker.startswith("open")
+
+
+def _labels(panel: Panel, looks: Looks) -> list[Spec]:
+    """Two layers of the texts of annotated points: in front of a wider one that clears them."""
+    rows = [
+        row
+        for number, series in enumerate(panel.series)
+        if series.annotated and series.kind == "points"
+        for row in _rows(panel, series, number)
+        if row["text"]
+    ]
+    if not rows:
+        return []
+    rows += _ink(panel)
+    encoding = {which: channel(panel, which, {"field": which}, looks.sheet) for which in ("x", "y")}
+    encoding |= {"text": {"field": "text"}}
+    return [
+        {
+            "name": f"{LABELS}_{style}",
+            "data": {"values": rows},
+            "mark": {"type": "text", "style": style},
+            "encoding": encoding,
+        }
+        for style in ("halo", "label")
+    ]
+
+
+def _ink(panel: Panel) -> Iterator[Spec]:
+    """Texts without letters along the lines that have a name: labels keep off them."""
+    for series in panel.series:
+        if series.kind == "line" and series.name:
+            places = itertools.pairwise(zip(*positions(panel, series), strict=True))
+            for ((x, y), (next_x, next_y)), step in itertools.product(places, range(1, _INK)):
+                yield {
+                    "x": short(between(panel.x, x, next_x, step / _INK)),
+                    "y": short(between(panel.y, y, next_y, step / _INK)),
+                    "text": "",
+                }
 
 
 def _mark(series: Series) -> Spec:
     thin = series.faint or series.shade is not None
     if series.kind == "points":
-        return {"type": "point", "size": 22 if series.faint else 55, "clip": True} | _SHAPES[
-            series.marker
-        ]
+        size = 28 if series.faint else 55
+        return {"type": "point", "size": size, "filled": _filled(series), "opacity": 1}
     if series.kind == "line":
         dash = {"strokeDash": [6, 4]} if series.dashed else {}
-        return {"type": "line", "strokeWidth": 1 if thin else 2, "clip": True} | dash
+        return {"type": "line", "strokeWidth": 1 if thin else 2} | dash
     if series.kind == "intervals":
-        return {"type": "rule", "strokeWidth": 1 if thin else 2, "clip": True}
+        return {"type": "rule", "strokeWidth": 1 if thin else 2}
     orient = "horizontal" if series.along == "x" else "vertical"
-    return {"type": "area", "orient": orient, "clip": True}
+    return {"type": "area", "orient": orient}
 
 
-def _place(panel: Panel, series: Series) -> Spec:
+def _place(panel: Panel, series: Series, sheet: Sheet) -> Spec:
     """Where the marks lie."""
     if series.kind in ("points", "line"):
-        made = {which: channel(panel, which, {"field": which}) for which in ("x", "y")}
+        made = {which: channel(panel, which, {"field": which}, sheet) for which in ("x", "y")}
         # Else Vega-Lite joins points from left to right, whatever their order.
         lines = {"detail": {"field": "series"}, "order": {"field": "order", "type": "quantitative"}}
         return made | (lines if series.kind == "line" else {})
     other: Which = "x" if series.along == "y" else "y"
     return {
-        other: channel(panel, other, {"field": other}),
-        series.along: channel(panel, series.along, {"field": "low"}),
+        other: channel(panel, other, {"field": other}, sheet),
+        series.along: channel(panel, series.along, {"field": "low"}, sheet),
         f"{series.along}2": {"field": "high"},
         "detail": {"field": "series"},
     }
+
+
+def _place_of(panel: Panel, rule: Rule) -> float:
+    return position(panel.x if rule.axis == "x" else panel.y, rule.value)
 
 
 def _tooltip(panel: Panel, series: Series) -> list[Spec]:
@@ -218,58 +224,17 @@ def _number(field: str, title: str) -> Spec:
     return {"field": field, "title": title, "type": "quantitative", "format": ".4~g"}
 
 
-def _colour(listed: Sequence[str]) -> Spec:
-    legend = {
-        "title": None,
-        "orient": "bottom",
-        "columns": 3 if max(map(len, listed)) < 24 else 2,
-        "labelLimit": 260,
-        "symbolLimit": 24,
-        "symbolOpacity": 1,
-    }
-    return {
-        "field": "name",
-        "type": "nominal",
-        "scale": {"domain": list(listed)},
-        "legend": legend,
-    }
-
-
-def _shade(shades: tuple[str, str] | None) -> Spec:
-    low, high = (json.dumps(text) for text in shades or ("", ""))
-    legend = {
-        "title": None,
-        "orient": "bottom",
-        "direction": "horizontal",
-        "gradientLength": 200,
-        "values": [0, 1],
-        "labelExpr": f"datum.value < 0.5 ? {low} : {high}",
-        "labelLimit": 160,
-    }
-    return {
-        "field": "shade",
-        "type": "quantitative",
-        "scale": {"domain": [0, 1]},
-        "legend": legend if shades else None,
-    }
-
-
 def _rows(panel: Panel, series: Series, number: int) -> list[Spec]:
     x, y = positions(panel, series)
     low, high = ends(panel, series) if series.low else ([], [])
     rows = []
     for place in range(len(x)):
-        row: Spec = {"x": _short(x[place]), "y": _short(y[place])}
+        row: Spec = {"x": short(x[place]), "y": short(y[place])}
         row |= {"name": series.name, "series": number, "order": place}
         row |= {"text": series.texts[place]} if series.texts else {}
-        row |= {"low": _short(low[place]), "high": _short(high[place])} if low else {}
+        row |= {"low": short(low[place]), "high": short(high[place])} if low else {}
         row |= {"shade": series.shade} if series.shade is not None else {}
         row |= {"x_name": series.x[place]} if panel.x.scale == "category" else {}
         row |= {"y_name": series.y[place]} if panel.y.scale == "category" else {}
         rows.append(row)
     return rows
-
-
-def _short(value: float) -> float | None:
-    """Enough digits for any screen; JSON knows no NaN."""
-    return float(f"{value:.8g}") if math.isfinite(value) else None

@@ -1,64 +1,75 @@
-"""Figures for the browser: Vega-Lite specifications with their data inline.
+"""Figures as Vega-Lite specifications with their data inline, for the browser and for print.
 
 Their colours come from `theme`, so that one specification suits a light page and a dark one.
 """
 
 from __future__ import annotations
 
-import functools
-import re
-import subprocess
-import sys
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Literal
 
+from tune_distill.reports.drawing.axes import Sheet, Spec, channel, names_width, panel_height
 from tune_distill.reports.drawing.chart_layers import (
     CHOICE,
-    WIDTH,
-    Spec,
-    label_angle,
     rule_layer,
     rule_text_layer,
     series_layers,
     units,
 )
-from tune_distill.reports.drawing.geometry import names
-from tune_distill.reports.drawing.palette import CELLS, DARK, LIGHT, NEUTRAL, on_cell
-from tune_distill.reports.drawing.panels import Axis, Figure, Grid, Panel
-
-HEIGHT = 260
+from tune_distill.reports.drawing.lettering import SIZE, width, wrapped
+from tune_distill.reports.drawing.looks import Looks, looks_of, with_markers
+from tune_distill.reports.drawing.palette import DARK, LIGHT, NEUTRAL, cell_colour, on_cell
+from tune_distill.reports.drawing.panels import Figure, Grid, Panel
 
 _GREY = "#80868C"
-_ROW = 22
-_MOST_ROWS = 40
-"""Rows of names that have their full height; where there are more, they share the room."""
+
+# vl_convert brings Liberation Sans along, and Arial and Helvetica have letters of the same widths.
+_PRINT_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
+
+_SHEETS = {
+    1: Sheet(1, 420, 260, 470),
+    2: Sheet(2, 260, 190, 620, names=150),
+    3: Sheet(3, 165, 135, 645, names=150),
+}
+
+# Where texts stand about their points, the best place first: what Vega's label transform is told.
+_ANCHORS = ("right", "left", "top-right", "bottom-right", "top-left", "bottom-left")
+_OFFSETS = (7, 12, 20)
+_LABELS: Spec = {
+    "anchor": list(_ANCHORS) * len(_OFFSETS),
+    "offset": [offset for offset in _OFFSETS for _ in _ANCHORS],
+}
 
 # Without the key, turning the wheel scrolls the page on, also over a chart.
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"
 
-# The identifiers of XML name spaces look like addresses too, but nothing is fetched from there.
-_ADDRESS = re.compile(r"https?://(?!www\.w3\.org/)[^\s\"'`<>()]+")
-
 
 def chart(figure: Figure) -> Spec:
-    """A Vega-Lite specification of the figure's panels; its title and caption are the page's.
+    """The figure for the page, which shows its title and caption itself.
 
     The pointer shows what a point is, a click in the legend picks series, dragging moves numeric
     axes, the wheel with Ctrl zooms them, and a double click puts them back.
     """
-    listed = names(figure)
-    panels = [
-        _grid(panel) if isinstance(panel, Grid) else _panel(panel, place, listed, figure.shades)
-        for place, panel in enumerate(figure.panels)
-    ]
-    _add_choice(panels)
-    return {
-        "description": f"{figure.title}. {figure.caption}",
-        "concat": panels,
-        "columns": min(len(panels), 2),
-        "spacing": 28,
+    columns = min(len(figure.panels), 2)
+    return _chart(figure, Sheet(columns, 420, 260, columns * 480, interactive=True))
+
+
+def printed(figure: Figure) -> Spec:
+    """The figure for a file: with title and caption, on white, in a font that is always there."""
+    count = len(figure.panels)
+    sheet = _SHEETS[1 if count == 1 else 2 if count <= 4 else 3]
+    beside = max((names_width(one.y, sheet) for one in figure.panels), default=0)
+    # Names take room from panels, so that letters are as large in all figures.
+    sheet = replace(sheet, width=max(sheet.width - int(beside / sheet.columns), sheet.width // 2))
+    title = {
+        "text": wrapped(figure.title, sheet.whole, 14),
+        "subtitle": wrapped(figure.caption, sheet.whole) if figure.caption else [],
+        "fontSize": 14,
+        "offset": 14,
     }
+    look = theme("light") | {"background": "#FFFFFF", "font": _PRINT_FONT, "aria": False}
+    return _chart(figure, sheet) | {"title": title, "padding": 8, "config": look}
 
 
 def theme(scheme: Literal["light", "dark"]) -> Spec:
@@ -75,25 +86,32 @@ def theme(scheme: Literal["light", "dark"]) -> Spec:
             "gridColor": lines,
             "domainColor": _GREY,
             "tickColor": _GREY,
-            "labelFontSize": 11,
-            "labelLimit": 240,
-            "titleFontSize": 12,
+            "labelFontSize": SIZE,
+            "titleFontSize": SIZE,
             "titleFontWeight": "normal",
         },
-        "legend": colours | {"labelFontSize": 12, "gradientStrokeWidth": 0},
+        "legend": colours | {"labelFontSize": SIZE, "gradientStrokeWidth": 0},
         "title": {
             "color": text,
+            "subtitleColor": text,
             "anchor": "start",
-            "frame": "group",
-            "fontSize": 13,
+            "frame": "bounds",
+            "fontSize": 12,
             "fontWeight": 600,
+            "subtitleFontSize": SIZE,
         },
         # These read on light and dark, also where a dark page is printed.
-        "text": {"color": _GREY, "fontSize": 11},
+        "text": {"color": _GREY, "fontSize": SIZE},
         "style": {
             "only": {"color": series[0]},
             "unnamed": {"color": NEUTRAL},
             "reference": {"color": _GREY},
+            "label": {"color": text},
+            "halo": {
+                "stroke": "#15181c" if dark else "#ffffff",
+                "strokeWidth": 3,
+                "strokeOpacity": 0.8,
+            },
         },
         "view": {"stroke": None},
         "range": {
@@ -104,79 +122,110 @@ def theme(scheme: Literal["light", "dark"]) -> Spec:
     }
 
 
-@functools.cache
-def chart_library() -> str:
-    """The JavaScript that defines `vegaEmbed`; it holds no address on the network."""
-    made = subprocess.run(
-        [sys.executable, "-P", Path(__file__).with_name("vega.py")],
-        check=True,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        # Ctrl-C is for the command, which ends in its own way.
-        start_new_session=True,
-    )
-    library = _ADDRESS.sub("", made.stdout.decode())
-    # A function of its own: the names at the top of the bundle would be global to the page.
-    return f"(function(){{{library}}})();"
+def _chart(figure: Figure, sheet: Sheet) -> Spec:
+    marked = with_markers(figure)
+    looks = looks_of(marked, sheet)
+    panels = [
+        _frame(panel, sheet)
+        | (_grid(panel, sheet) if isinstance(panel, Grid) else _panel(panel, place, looks))
+        for place, panel in enumerate(marked.panels)
+    ]
+    if sheet.interactive:
+        _add_choice(panels)
+    else:
+        _share_names(figure.panels, panels, sheet)
+    return {
+        "description": f"{figure.title}. {figure.caption}",
+        "concat": panels,
+        "columns": sheet.columns,
+        "spacing": 28,
+        "usermeta": {"labels": _LABELS},
+    }
 
 
-def _panel(panel: Panel, place: int, listed: Sequence[str], shades: tuple[str, str] | None) -> Spec:
-    series = series_layers(panel, listed, shades)
+def _share_names(panels: Sequence[Panel | Grid], made: Sequence[Spec], sheet: Sheet) -> None:
+    """Leave out names that the panel to the left has, and blank what they are."""
+    for place, panel in enumerate(panels):
+        if place % sheet.columns and panel.y.categories and panel.y == panels[place - 1].y:
+            for unit in units(made[place]["layer"]):
+                unit.get("encoding", {}).get("y", {}).get("axis", {})["labels"] = False
+            title = made[place].get("title", {})
+            if "subtitle" in title:
+                title["subtitle"] = [""] * len(title["subtitle"])
+
+
+def _panel(panel: Panel, place: int, looks: Looks) -> Spec:
+    sheet = looks.sheet
+    series = series_layers(panel, looks)
     numeric = [name for name, axis in (("x", panel.x), ("y", panel.y)) if axis.scale != "category"]
-    if series and numeric:
+    if sheet.interactive and series and numeric:
         select = {"type": "interval", "encodings": numeric, "zoom": _ZOOM}
         zoom = {"name": f"zoom_{place}", "select": select, "bind": "scales"}
         next(units(series)).setdefault("params", []).append(zoom)
-    rules = [rule_layer(panel, rule) for rule in panel.rules]
-    texts = [rule_text_layer(panel, rule) for rule in panel.rules if rule.text]
+    rules = [rule_layer(panel, rule, sheet) for rule in panel.rules]
+    texts = [rule_text_layer(panel, rule, sheet) for rule in panel.rules if rule.text]
     nothing = (
         [] if series else [{"data": {"values": [{}]}, "mark": {"type": "text", "text": "no data"}}]
     )
-    return _frame(panel) | {"layer": [*rules, *series, *texts, *nothing]}
+    return {"layer": [*rules, *series, *texts, *nothing]}
 
 
-def _grid(grid: Grid) -> Spec:
+def _grid(grid: Grid, sheet: Sheet) -> Spec:
     rows = [
         {
             "x": column,
-            "y": line,
-            "text": grid.texts[row][place],
-            "colour": _cell_colour(grid.values[row][place]),
-            "ink": on_cell(grid.values[row][place]),
+            "left": column - 0.5,
+            "right": column + 0.5,
+            "y": row,
+            "top": row - 0.5,
+            "bottom": row + 0.5,
+            "x_name": grid.x.categories[column],
+            "y_name": grid.y.categories[row],
+            "text": text,
+            "colour": cell_colour(value),
+            "ink": on_cell(value),
         }
-        for row, line in enumerate(grid.y.categories)
-        for place, column in enumerate(grid.x.categories)
+        for row, (texts, values) in enumerate(zip(grid.texts, grid.values, strict=True))
+        for column, (text, value) in enumerate(zip(texts, values, strict=True))
     ]
-    across = _names_axis(grid.x, label_angle(grid.x)) | {"field": "x"}
-    down = _names_axis(grid.y, 0) | {"field": "y"}
     tooltip = [
         {"field": "text", "title": "title"},
-        {"field": "y", "title": grid.y.label or "row"},
-        {"field": "x", "title": grid.x.label or "column"},
+        {"field": "y_name", "title": grid.y.label or "row"},
+        {"field": "x_name", "title": grid.x.label or "column"},
     ]
-    cells = {"mark": "rect", "encoding": {"color": _own("colour"), "tooltip": tooltip}}
-    texts = {"mark": "text", "encoding": {"text": {"field": "text"}, "color": _own("ink")}}
-    return _frame(grid) | {
-        "data": {"values": rows},
-        "encoding": {"x": across, "y": down},
-        "layer": [cells, texts],
+    sides = {
+        "x": channel(grid, "x", {"field": "left"}, sheet),
+        "x2": {"field": "right"},
+        "y": channel(grid, "y", {"field": "top"}, sheet),
+        "y2": {"field": "bottom"},
     }
-
-
-def _frame(panel: Panel | Grid) -> Spec:
-    """The panel's title and size."""
-    rows = min(len(panel.y.categories), _MOST_ROWS) if panel.y.scale == "category" else 0
-    sized: Spec = {"width": WIDTH, "height": max(HEIGHT, rows * _ROW)}
-    return sized | ({"title": panel.title} if panel.title else {})
-
-
-def _names_axis(axis: Axis, angle: int) -> Spec:
-    style = {"title": axis.label or None, "labelAngle": angle}
-    return {
-        "type": "nominal",
-        "sort": list(axis.categories),
-        "axis": style | {"domain": False, "ticks": False},
+    middle = {which: channel(grid, which, {"field": which}, sheet) for which in ("x", "y")}
+    shown = {"text": {"field": "text"}, "color": _own("ink"), "tooltip": tooltip}
+    cells = {"mark": "rect", "encoding": sides | {"color": _own("colour"), "tooltip": tooltip}}
+    texts = {
+        "mark": {"type": "text", "lineBreak": "\n", "fontSize": _cell_size(grid, sheet)},
+        "encoding": middle | shown,
     }
+    return {"data": {"values": rows}, "layer": [cells, texts]}
+
+
+def _cell_size(grid: Grid, sheet: Sheet) -> float:
+    """The pixels of the letters in cells; none where they are too small to read."""
+    lines = [line for row in grid.texts for text in row for line in text.split("\n")]
+    widest = max((width(line, 1.0) for line in lines), default=1.0) or 1.0
+    size = min(SIZE, 0.9 * sheet.width / max(len(grid.x.categories), 1) / widest)
+    return size if size > 5 else 0
+
+
+def _frame(panel: Panel | Grid, sheet: Sheet) -> Spec:
+    """The panel's size, its title, and below that the label of its vertical axis."""
+    sized: Spec = {"width": sheet.width, "height": panel_height(panel, sheet)}
+    label = wrapped(panel.y.label, sheet.width) if panel.y.label else []
+    if panel.title:
+        title: Spec = {"text": wrapped(panel.title, sheet.width, 12)}
+        return sized | {"title": title | ({"subtitle": label} if label else {})}
+    plain = {"fontWeight": "normal", "fontSize": SIZE}
+    return sized | ({"title": {"text": label} | plain} if label else {})
 
 
 def _own(field: str) -> Spec:
@@ -184,18 +233,11 @@ def _own(field: str) -> Spec:
     return {"field": field, "type": "nominal", "scale": None, "legend": None}
 
 
-def _cell_colour(value: float) -> str:
-    """The colour of a grid's cell, between the two ends; those of NaN are as at 0."""
-    share = min(max(value, 0.0), 1.0) if value == value else 0.0
-    low, high = ([int(end[place : place + 2], 16) for place in (1, 3, 5)] for end in CELLS)
-    mixed = (round(a + share * (b - a)) for a, b in zip(low, high, strict=True))
-    return "#" + "".join(f"{part:02X}" for part in mixed)
-
-
 def _add_choice(panels: Sequence[Spec]) -> None:
     """A click on a name in the legend picks its series, in all panels."""
     layers = (layer for panel in panels for layer in units(panel["layer"]))
-    named = next((layer for layer in layers if "opacity" in layer.get("encoding", {})), None)
+    colours = ((layer, layer.get("encoding", {}).get("color", {})) for layer in layers)
+    named = next((layer for layer, colour in colours if colour.get("legend")), None)
     if named:
         select = {"type": "point", "fields": ["name"], "toggle": "true"}
         choice = {"name": CHOICE, "select": select, "bind": "legend"}

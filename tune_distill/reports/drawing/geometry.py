@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import Literal
 
-from tune_distill.reports.drawing.panels import Axis, Figure, Panel, Series, Value
+from tune_distill.reports.drawing.panels import Axis, Figure, Grid, Panel, Series, Value
 
 MARGIN = 0.05
 """The share of a numeric axis that stays free at either end."""
@@ -27,8 +27,8 @@ def positions(panel: Panel, series: Series) -> tuple[list[float], list[float]]:
     shift_x = series.offset if panel.x.scale == "category" else 0.0
     shift_y = series.offset if panel.y.scale == "category" and not shift_x else 0.0
     return (
-        [_position(panel.x, value) + shift_x for value in series.x],
-        [_position(panel.y, value) + shift_y for value in series.y],
+        [position(panel.x, value) + shift_x for value in series.x],
+        [position(panel.y, value) + shift_y for value in series.y],
     )
 
 
@@ -36,16 +36,24 @@ def ends(panel: Panel, series: Series) -> tuple[list[float], list[float]]:
     """The ends of intervals and bands along the axis that they extend on."""
     axis = panel.x if series.along == "x" else panel.y
     return (
-        [_position(axis, value) for value in series.low],
-        [_position(axis, value) for value in series.high],
+        [position(axis, value) for value in series.low],
+        [position(axis, value) for value in series.high],
     )
 
 
-def extent(panel: Panel, which: Literal["x", "y"]) -> tuple[float, float]:
+def between(axis: Axis, start: float, end: float, share: float) -> float:
+    """The place on the axis that is so far from start to end as it is drawn."""
+    if axis.scale == "log":
+        return math.exp(math.log(start) + share * (math.log(end) - math.log(start)))
+    return start + share * (end - start)
+
+
+def extent(panel: Panel | Grid, which: Literal["x", "y"]) -> tuple[float, float]:
     """The two ends of an axis, with some room; half a step around categories."""
     axis = panel.x if which == "x" else panel.y
     if axis.scale == "category":
         return -0.5, max(len(axis.categories), 1) - 0.5
+    assert isinstance(panel, Panel)
     if axis.limits:
         return axis.limits
     shown = [value for value in _values(panel, which) if not math.isnan(value)]
@@ -64,7 +72,10 @@ def extent(panel: Panel, which: Literal["x", "y"]) -> tuple[float, float]:
 
 def _values(panel: Panel, which: Literal["x", "y"]) -> list[float]:
     axis = panel.x if which == "x" else panel.y
-    found = [_position(axis, rule.value) for rule in panel.rules if rule.axis == which]
+    rules = [rule for rule in panel.rules if rule.axis == which]
+    found = [
+        position(axis, end) for rule in rules for end in (rule.value, rule.end) if end is not None
+    ]
     for series in panel.series:
         found += positions(panel, series)[which == "y"]
         if series.along == which:
@@ -72,7 +83,8 @@ def _values(panel: Panel, which: Literal["x", "y"]) -> list[float]:
     return found
 
 
-def _position(axis: Axis, value: Value) -> float:
+def position(axis: Axis, value: Value) -> float:
+    """Where the value lies on the axis."""
     if axis.scale == "category":
         return float(_index(axis.categories, value))
     number = float(value)

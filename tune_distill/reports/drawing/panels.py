@@ -1,7 +1,6 @@
 """What a figure shows, as numbers: panels of series.
 
-The functions that make figures are tested on these numbers; `draw` only draws them for print,
-`charts` only for the browser.
+The functions that make figures are tested on these numbers; `charts` only draws them.
 """
 
 from __future__ import annotations
@@ -14,20 +13,24 @@ from tune_distill.spec.printable import printable
 Value: TypeAlias = float | str
 """A number, or the name of a category."""
 
-Marker: TypeAlias = Literal["circle", "open", "triangle", "open triangle", "diamond"]
+_NONE = dict.fromkeys((0xFFFE, 0xFFFF), "\ufffd")
+
+Marker: TypeAlias = Literal["circle", "open", "open triangle", "diamond"]
 
 
 @dataclass(frozen=True)
 class Axis:
     """One axis. `label` says what is measured and in which unit; `categories` are in order.
 
-    `limits` fix the ends of a numeric axis; without them they follow the numbers.
+    `limits` fix the ends of a numeric axis; without them they follow the numbers. A `bare` axis
+    shows no numbers.
     """
 
     label: str
     scale: Literal["linear", "log", "category"] = "linear"
     categories: tuple[str, ...] = ()
     limits: tuple[float, float] | None = None
+    bare: bool = False
 
 
 @dataclass(frozen=True)
@@ -61,11 +64,15 @@ class Series:
 
 @dataclass(frozen=True)
 class Rule:
-    """A thin line across the panel at `value` of `axis`, such as no difference."""
+    """A thin line across the panel at `value` of `axis`, such as no difference.
+
+    With an `end` on a numeric axis, a shade from the one to the other.
+    """
 
     axis: Literal["x", "y"]
-    value: float
+    value: Value
     text: str = ""
+    end: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ class Figure:
 def without_controls(figure: Figure) -> Figure:
     """Return the figure with each control character as its escape.
 
-    Names come from users, and SVG cannot hold control characters.
+    Names come from users, and SVG cannot hold control characters, nor U+FFFE and U+FFFF.
     """
     shown = _without_controls(figure)
     assert isinstance(shown, Figure)
@@ -119,7 +126,7 @@ def without_controls(figure: Figure) -> Figure:
 
 def _without_controls(part: Any) -> Any:
     if isinstance(part, str):
-        return printable(part)
+        return printable(part).translate(_NONE)
     if isinstance(part, tuple):
         return tuple(_without_controls(each) for each in part)
     if is_dataclass(part) and not isinstance(part, type):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from tune_distill.analysis.results import short_name
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.reports.drawing.panels import Axis, Figure, Panel, Series
 from tune_distill.reports.figures.pieces import spans_decades, trials_caption, unit_text
@@ -52,9 +53,13 @@ def curves_figure(verdict: Verdict) -> Figure | None:
 def _curves(verdict: Verdict, rows: pd.DataFrame, column: str) -> Iterable[Series]:
     """A line a setting, of its complete trials; pruned ones by themselves."""
     results, shaded = verdict.results, _shaded(verdict)
+    if verdict.decodes_only:
+        # The settings share their students: one line stands for all.
+        rows = rows.drop_duplicates(["seed", "step"]).assign(setting=0)
     order = {setting: rank for rank, setting in enumerate(sorted(set(rows["setting"])))}
     for setting, part in rows.groupby("setting"):
-        name = "" if shaded else results.text(int(str(setting)))
+        name = "all settings" if verdict.decodes_only else results.text(int(str(setting)))
+        name = "" if shaded else name
         shade = order[setting] / max(1, len(order) - 1) if shaded else None
         complete = part[part["state"] == "complete"]
         if complete["seed"].nunique() > 1 and not shaded:
@@ -88,9 +93,9 @@ def _line(
 
 
 def _shaded(verdict: Verdict) -> bool:
-    return len(verdict.results.settings) > _NAMED
+    return len(verdict.results.settings) > _NAMED and not verdict.decodes_only
 
 
 def _shade_ends(verdict: Verdict) -> tuple[str, str]:
     results = verdict.results
-    return results.text(0), results.text(len(results.settings) - 1)
+    return short_name(results.settings[0]), short_name(results.settings[-1])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tune_distill.analysis.results import short_name
+from tune_distill.reports.drawing.palette import BETTER, OPEN, WORSE
 from tune_distill.reports.drawing.panels import Axis, Figure, Panel, Rule, Series, without_controls
 from tune_distill.reports.figures.pieces import dotted, unit_text
 from tune_distill.spec.metrics import METRICS
@@ -33,37 +34,46 @@ def effects_figure(summaries: Sequence[Mapping[str, Any]]) -> Figure | None:
     shown = sorted((s for s in summaries if effects(s)), key=largest_effect, reverse=True)
     if not shown:
         return None
-    names: list[str] = []
-    series: list[Series] = []
-    for summary in shown:
-        compared = effects(summary)
-        own = [f"{summary['study']} {short_name(one['setting'])}" for one in compared]
-        names += own
-        series += dotted(
-            Series(
-                summary["study"],
-                "intervals",
-                tuple(one["difference"] for one in compared),
-                tuple(own),
-                tuple(one["ci_low"] for one in compared),
-                tuple(one["ci_high"] for one in compared),
-                along="x",
-                texts=tuple(
-                    f"{name}: {one['difference']:+.3f} "
-                    f"[{one['ci_low']:+.3f}, {one['ci_high']:+.3f}]"
-                    for name, one in zip(own, compared, strict=True)
-                ),
-            )
-        )
+    rows = [
+        (f"{summary['study']} {short_name(one['setting'])}", one)
+        for summary in shown
+        for one in effects(summary)
+    ]
+    groups: dict[str, list[tuple[str, Mapping[str, Any]]]] = {BETTER: [], WORSE: [], OPEN: []}
+    for row in rows:
+        better = (row[1]["difference"] > 0) != METRICS[EFFECT_METRIC].lower_is_better
+        groups[(BETTER if better else WORSE) if row[1]["detectable"] else OPEN].append(row)
+    series = [
+        part for name, some in groups.items() if some for part in dotted(_effects(name, some))
+    ]
     sizes = ", ".join(f"{s['study']} {s['num_seeds']} x {s['num_examples']:,}" for s in shown)
     label = f"difference in {METRICS[EFFECT_METRIC].label}{unit_text(EFFECT_METRIC)}"
     panel = Panel(
         "Each setting against its study's baseline",
         Axis(label),
-        Axis("", "category", tuple(names)),
+        Axis("", "category", tuple(name for name, _ in rows)),
         tuple(series),
         (Rule("x", 0.0, "no difference"),),
     )
-    caption = f"Paired differences with their 95 % intervals. n = seeds x examples: {sizes}."
+    caption = (
+        "Paired differences with their 95 % intervals, detectable after Holm's correction. "
+        f"n = seeds x examples: {sizes}."
+    )
     figure = Figure("effects", "Differences from the baselines", caption, (panel,))
     return without_controls(figure)
+
+
+def _effects(name: str, rows: Sequence[tuple[str, Mapping[str, Any]]]) -> Series:
+    return Series(
+        name,
+        "intervals",
+        tuple(one["difference"] for _, one in rows),
+        tuple(row for row, _ in rows),
+        tuple(one["ci_low"] for _, one in rows),
+        tuple(one["ci_high"] for _, one in rows),
+        along="x",
+        texts=tuple(
+            f"{row}: {one['difference']:+.3f} [{one['ci_low']:+.3f}, {one['ci_high']:+.3f}]"
+            for row, one in rows
+        ),
+    )

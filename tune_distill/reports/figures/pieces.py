@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,8 @@ from tune_distill.analysis.statistics.resampling import Estimate
 from tune_distill.analysis.statistics.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import size_text
-from tune_distill.reports.drawing.panels import Axis, Series, Value
+from tune_distill.reports.drawing.palette import SEED
+from tune_distill.reports.drawing.panels import Axis, Panel, Series, Value
 from tune_distill.spec.domains import LogUniform
 from tune_distill.spec.metrics import METRICS
 
@@ -40,10 +42,16 @@ def setting_axis(verdict: Verdict) -> Axis:
     if column is None:
         names = tuple(short_name(results.settings[setting]) for setting in results.measured())
         return Axis(label, "category", names)
-    [domain] = results.study.vary.values()
+    return Axis(label, number_scale(verdict, column))
+
+
+def number_scale(verdict: Verdict, column: str) -> Literal["linear", "log"]:
+    """The scale of a varied number: logarithmic where it was searched so, or spans decades."""
+    results = verdict.results
+    domains = {name: results.study.vary[field] for field, name in results.study.columns.items()}
     values = [number(point[column]) for point in results.settings]
     wide = min(values) > 0 and max(values) / min(values) > 50
-    return Axis(label, "log" if isinstance(domain, LogUniform) or wide else "linear")
+    return "log" if isinstance(domains[column], LogUniform) or wide else "linear"
 
 
 def column_label(verdict: Verdict) -> str:
@@ -88,6 +96,17 @@ def intervals_at(name: str, points: Sequence[tuple[Value, Estimate, str]]) -> Se
     )
 
 
+def in_rows(panel: Panel) -> Panel:
+    """The panel turned, if it has names below it: beside it they can be read."""
+    if panel.x.scale != "category":
+        return panel
+    turned = tuple(
+        replace(one, x=one.y, y=one.x, along="x" if one.along == "y" else "y")
+        for one in panel.series
+    )
+    return replace(panel, x=panel.y, y=panel.x, series=turned)
+
+
 def dotted(intervals: Series) -> tuple[Series, Series]:
     """The intervals, and a point in the middle of each, which carries the texts."""
     points = replace(intervals, kind="points", low=(), high=())
@@ -102,7 +121,7 @@ def seed_points(points: Iterable[tuple[Value, float, str]]) -> Series:
     """A point a trial; none where it has no such number, as without words to be grounded."""
     listed = [point for point in points if not np.isnan(point[1])]
     return Series(
-        "one seed",
+        SEED,
         "points",
         tuple(x for x, _, _ in listed),
         tuple(float(y) for _, y, _ in listed),

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tune_distill.analysis.remarks import law_text
-from tune_distill.analysis.results import setting_phrase
+from tune_distill.analysis.results import setting_phrase, short_name
 from tune_distill.analysis.statistics.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import counted
+from tune_distill.reports.drawing.palette import BEATEN, FRONT, LAW, MEAN, PRUNED
 from tune_distill.reports.drawing.panels import Axis, Figure, Marker, Panel, Rule, Series
 from tune_distill.reports.figures.pieces import (
     beside_means,
+    column_label,
     dotted,
     intervals_at,
     level_intervals,
@@ -40,7 +42,7 @@ def scaling_figure(verdict: Verdict) -> Figure | None:
     levels = verdict.found.levels[verdict.metric]
     x, y, low, high = (tuple(column) for column in zip(*law.curve, strict=True))
     means = intervals_at(
-        "mean, 95 % interval",
+        MEAN,
         [
             (float(sizes[setting]), level, level_text(f"{sizes[setting]:,.0f} examples", level))
             for setting, level in levels.items()
@@ -55,8 +57,8 @@ def scaling_figure(verdict: Verdict) -> Figure | None:
         axis,
         metric_axis(verdict.metric),
         (
-            Series("power law, 95 % interval", "band", x, y, low, high),
-            Series("power law, 95 % interval", "line", x, y),
+            Series(LAW, "band", x, y, low, high),
+            Series(LAW, "line", x, y),
             *dotted(means),
             *beside_means(verdict, seeds),
         ),
@@ -97,17 +99,15 @@ def sensitivity_figure(verdict: Verdict) -> Figure | None:
         strict=True,
     )
     series = [
-        Series("mean, 95 % interval", "line", x, tuple(levels[s].value for s in settings)),
-        *dotted(
-            level_intervals(verdict, "mean, 95 % interval", [(s, levels[s]) for s in settings])
-        ),
+        Series(MEAN, "line", x, tuple(levels[s].value for s in settings)),
+        *dotted(level_intervals(verdict, MEAN, [(s, levels[s]) for s in settings])),
         *beside_means(verdict, seed_points(points)),
     ]
     pruned = verdict.censored if metric == "eval_loss" else []
     if pruned:
         series.append(
             Series(
-                "pruned: loss when it was stopped",
+                PRUNED,
                 "points",
                 tuple(number(results.settings[one.setting][column]) for one in pruned),
                 tuple(one.eval_loss for one in pruned),
@@ -121,12 +121,12 @@ def sensitivity_figure(verdict: Verdict) -> Figure | None:
     span = verdict.good_range
     rules = []
     if span is not None and span.low < span.high:
-        rules = [Rule("x", span.low, "as good"), Rule("x", span.high, "as the best")]
+        rules = [Rule("x", span.low, end=span.high)]
     values = [number(value) for one in series for value in one.y]
     y = metric_axis(metric, "log" if metric == "eval_loss" and spans_decades(values) else "linear")
     caption = size_caption(verdict)
     if rules:
-        caption = f"Between the rules nothing measured is detectably worse than the best. {caption}"
+        caption = f"Shaded: nothing measured there is detectably worse than the best. {caption}"
     if pruned:
         caption = f"{caption} {counted(len(pruned), 'pruned trial')}."
     return Figure(
@@ -149,7 +149,10 @@ def tradeoff_figure(verdict: Verdict) -> Figure | None:
         chosen = [one for one in points if one.on_front == on_front]
         intervals = intervals_at(
             name,
-            [(one.cost_s, levels[one.setting], results.text(one.setting)) for one in chosen],
+            [
+                (one.cost_s, levels[one.setting], short_name(results.settings[one.setting]))
+                for one in chosen
+            ],
         )
         # So many names are not legible; those of the front are what is looked for.
         annotated = on_front or len(points) <= _NAMED
@@ -157,14 +160,14 @@ def tradeoff_figure(verdict: Verdict) -> Figure | None:
 
     front = [one for one in points if one.on_front]
     line = Series(
-        "not beaten in both",
+        FRONT,
         "line",
         tuple(one.cost_s for one in front),
         tuple(one.quality for one in front),
     )
-    series = [line, *marked("not beaten in both", "diamond", True)]
+    series = [line, *marked(FRONT, "diamond", True)]
     if len(front) < len(points):
-        series += marked("beaten in both", "open", False)
+        series += marked(BEATEN, "open", False)
     what = "decoding" if verdict.decodes_only else "training and decoding"
     panel = Panel(
         f"{METRICS[metric].label} against cost",
@@ -172,9 +175,8 @@ def tradeoff_figure(verdict: Verdict) -> Figure | None:
         metric_axis(metric),
         tuple(series),
     )
-    return Figure(
-        "pareto", f"{results.name}: quality against cost", size_caption(verdict), (panel,)
-    )
+    caption = f"Points are named by {column_label(verdict)}. {size_caption(verdict)}"
+    return Figure("pareto", f"{results.name}: quality against cost", caption, (panel,))
 
 
 def truncation_figure(verdict: Verdict) -> Figure | None:
@@ -197,7 +199,7 @@ def truncation_figure(verdict: Verdict) -> Figure | None:
             for name, settings in groups.items()
             for part in dotted(
                 intervals_at(
-                    name or "mean, 95 % interval",
+                    name or MEAN,
                     [(float(cut[one]), levels[one], results.text(one)) for one in settings],
                 )
             )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 
-import numpy as np
-
-from tune_distill.analysis.results import SettingValues, short_name, words
+from tune_distill.analysis.results import short_name, words
 from tune_distill.analysis.scores import ANSWERS
 from tune_distill.analysis.statistics.comparison import Comparison
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import difference_text
 from tune_distill.records.examples import LABELS
+from tune_distill.reports.drawing.palette import BETTER, MEAN, OPEN, WORSE
 from tune_distill.reports.drawing.panels import (
     Axis,
     Figure,
@@ -27,9 +27,11 @@ from tune_distill.reports.figures.pieces import (
     beside_means,
     column_label,
     dotted,
+    in_rows,
     level_intervals,
     metric_axis,
     number,
+    number_scale,
     seed_points,
     setting_axis,
     setting_positions,
@@ -45,62 +47,59 @@ from tune_distill.reports.figures.shapes import (
 from tune_distill.spec.domains import Scalar
 from tune_distill.spec.metrics import METRICS
 
-_TICKS = 9
-"""Of one of the parallel axes, that can be told apart."""
+_APART = 0.06
+"""The least share of one of the parallel axes between two of its texts."""
 
 _SHOWN = tuple(metric.name for metric in METRICS.values() if metric.is_charted)
 
 
 def study_figures(verdict: Verdict) -> list[Figure]:
     """Every figure that this study has numbers for, the most telling first."""
-    makers: list[Callable[[Verdict], Figure | None]] = [
-        metrics_figure,
-        differences_figure,
-        scaling_figure,
-        sensitivity_figure,
-        tradeoff_figure,
-        truncation_figure,
-        parallel_figure,
-        curves_figure,
-        confusion_figure,
-    ]
-    if not len(verdict.results.complete):
-        makers = [curves_figure]
-    made = (maker(verdict) for maker in makers)
+    made = [curves_figure(verdict)]
+    if len(verdict.results.complete):
+        alone = scaling_figure(verdict) or sensitivity_figure(verdict)
+        made = [
+            differences_figure(verdict),
+            alone,
+            metrics_figure(verdict, without=verdict.metric if alone else None),
+            tradeoff_figure(verdict),
+            truncation_figure(verdict),
+            parallel_figure(verdict),
+            *made,
+            confusion_figure(verdict),
+        ]
     return [without_controls(figure) for figure in made if figure is not None]
 
 
-def metrics_figure(verdict: Verdict) -> Figure | None:
-    """Each metric's mean and interval at every setting, and every seed's point."""
+def metrics_figure(verdict: Verdict, without: str | None = None) -> Figure | None:
+    """Each metric's mean and interval at every setting, and every seed's point.
+
+    `without` is the metric that another figure shows over the same axis.
+    """
     results, found = verdict.results, verdict.found
     positions = setting_positions(verdict)
     seeds = results.complete
     panels = []
     for metric in _SHOWN:
         levels = found.levels.get(metric, {})
-        if not levels:
+        if not levels or metric == without:
             continue
         measured = [
             (setting, levels[setting]) for setting in results.measured() if setting in levels
         ]
         points = seeds[["setting", "seed", metric]].itertuples(index=False)
-        panels.append(
-            Panel(
-                METRICS[metric].label,
-                setting_axis(verdict),
-                metric_axis(metric),
-                (
-                    *dotted(level_intervals(verdict, "mean, 95 % interval", measured)),
-                    *beside_means(
-                        verdict,
-                        seed_points([(positions[s], v, f"seed {seed}") for s, seed, v in points]),
-                    ),
-                ),
-            )
+        series = (
+            *dotted(level_intervals(verdict, MEAN, measured)),
+            *beside_means(
+                verdict, seed_points([(positions[s], v, f"seed {seed}") for s, seed, v in points])
+            ),
         )
+        panel = Panel(METRICS[metric].label, setting_axis(verdict), metric_axis(metric), series)
+        panels.append(in_rows(panel))
     if not panels:
         return None
-    return Figure("metrics", f"{results.name}: every metric", size_caption(verdict), tuple(panels))
+    title = f"{results.name}: {'the other metrics' if without else 'every metric'}"
+    return Figure("metrics", title, size_caption(verdict), tuple(panels))
 
 
 def differences_figure(verdict: Verdict) -> Figure | None:
@@ -110,9 +109,9 @@ def differences_figure(verdict: Verdict) -> Figure | None:
     results, metric = verdict.results, verdict.metric
     names = tuple(short_name(results.settings[one.setting]) for one in verdict.primary)
     groups = {
-        "detectably better": [one for one in verdict.primary if one.better],
-        "detectably worse": [one for one in verdict.primary if one.worse],
-        "not detectable": [one for one in verdict.primary if not one.detectable],
+        BETTER: [one for one in verdict.primary if one.better],
+        WORSE: [one for one in verdict.primary if one.worse],
+        OPEN: [one for one in verdict.primary if not one.detectable],
     }
     series = tuple(
         part
@@ -144,35 +143,27 @@ def parallel_figure(verdict: Verdict) -> Figure | None:
     if len(results.columns) < 2 or len(levels) < 2:
         return None
     name = METRICS[metric].label
-    axes = tuple(words(column) for column in results.columns)
-    heights = {column: _heights(results.settings, column) for column in results.columns}
+    axes = (*(words(column) for column in results.columns), name)
     values = [level.value for level in levels.values()]
     low, high = min(values), max(values)
+    heights = [_heights(verdict, column) for column in results.columns]
+    named = [{setting_text(value): place for value, place in one.items()} for one in heights]
+    named.append({f"{low:.3f}": 0.0, f"{high:.3f}": 1.0} if high > low else {})
     series = []
     for setting, level in levels.items():
         point = results.settings[setting]
         share = (level.value - low) / (high - low) if high > low else 0.5
+        parts = (one[point[column]] for one, column in zip(heights, results.columns, strict=True))
         text = f"{results.text(setting)}: {level.value:.3f}"
-        series.append(
-            Series(
-                "",
-                "line",
-                (*axes, name),
-                (*(heights[column][point[column]] for column in results.columns), share),
-                texts=(text,) * (len(axes) + 1),
-                shade=share,
-            )
-        )
-    series += [
-        _ticks(axis, _named(heights[column]))
-        for axis, column in zip(axes, results.columns, strict=True)
-    ]
-    series.append(_ticks(name, {f"{low:.3f}": 0.0, f"{high:.3f}": 1.0} if high > low else {}))
+        texts = (text,) * len(axes)
+        series.append(Series("", "line", axes, (*parts, share), texts=texts, shade=share))
+    series += [_ticks(axis, one) for axis, one in zip(axes, named, strict=True)]
     panel = Panel(
         "",
-        Axis("", "category", (*axes, name)),
-        Axis("from lowest to highest of each", limits=(0.0, 1.0)),
+        Axis("", "category", axes),
+        Axis("from lowest to highest of each", limits=(-0.05, 1.05), bare=True),
         tuple(series),
+        tuple(Rule("x", axis) for axis in axes),
     )
     return Figure(
         "parallel_coordinates",
@@ -226,31 +217,33 @@ def _differences(verdict: Verdict, name: str, members: Sequence[Comparison]) -> 
     )
 
 
-def _ticks(axis: str, heights: dict[str, float]) -> Series:
-    """The values of one of the parallel axes, named at their heights."""
+def _ticks(axis: str, heights: Mapping[str, float]) -> Series:
+    """Values of one of the parallel axes, named where there is room, the ends always."""
+    named: dict[str, float] = {}
+    last = -1.0
+    for text, height in sorted(heights.items(), key=lambda pair: pair[1]):
+        if height in (0.0, 1.0) or last + _APART <= height <= 1.0 - _APART:
+            named[text] = last = height
     return Series(
         "",
         "points",
-        (axis,) * len(heights),
-        tuple(heights.values()),
-        texts=tuple(heights),
+        (axis,) * len(named),
+        tuple(named.values()),
+        texts=tuple(named),
         annotated=True,
-        marker="open",
         faint=True,
     )
 
 
-def _named(heights: Mapping[Scalar, float]) -> dict[str, float]:
-    """Values that there is room to name beside their axis, the ends among them."""
-    values = sorted(heights, key=lambda value: heights[value])
-    places = np.linspace(0, len(values) - 1, min(len(values), _TICKS)).round().astype(int)
-    return {setting_text(values[place]): heights[values[place]] for place in places}
-
-
-def _heights(settings: Sequence[SettingValues], column: str) -> dict[Scalar, float]:
-    """Where each value of a parameter stands on its axis: evenly, numbers in their order."""
-    values = list(dict.fromkeys(point[column] for point in settings))
-    if all(isinstance(value, int | float) for value in values):
-        values.sort(key=number)
-    last = max(1, len(values) - 1)
-    return {value: rank / last for rank, value in enumerate(values)}
+def _heights(verdict: Verdict, column: str) -> dict[Scalar, float]:
+    """Where each value of a parameter stands on its axis: numbers by value, others evenly."""
+    values = list(dict.fromkeys(point[column] for point in verdict.results.settings))
+    numeric = all(isinstance(value, int | float) for value in values)
+    if not numeric or len(values) < 2:
+        return {value: rank / max(1, len(values) - 1) for rank, value in enumerate(values)}
+    scaled = math.log if number_scale(verdict, column) == "log" else float
+    places = [scaled(number(value)) for value in values]
+    low, high = min(places), max(places)
+    return {
+        value: (place - low) / (high - low) for value, place in zip(values, places, strict=True)
+    }

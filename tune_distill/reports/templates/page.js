@@ -18,13 +18,24 @@
     return { ...spec, columns, concat: spec.concat.map((panel) => ({ ...panel, width })) };
   }
 
+  // What Vega-Lite cannot ask for: room for the texts of labels layers, wherever there is some.
+  function withLabels(group, places) {
+    for (const mark of group.marks || []) {
+      withLabels(mark, places);
+      if ((mark.name || "").startsWith("labels")) {
+        const { width, height } = group.encode.update;
+        mark.transform = [{ type: "label", size: [width, height], ...places }];
+      }
+    }
+    return group;
+  }
+
   async function draw(place, spec) {
     const theme = scheme();
-    const wide = place.clientWidth;
-    const axis = { ...themes[theme].axis, labelLimit: wide < 700 ? 120 : 240 };
-    await vegaEmbed(place, fitted(spec, wide), {
+    await vegaEmbed(place, fitted(spec, place.clientWidth), {
       actions: false, renderer: "svg", mode: "vega-lite",
-      config: { ...themes[theme], axis }, tooltip: { theme },
+      patch: (made) => withLabels(made, made.usermeta.labels),
+      config: themes[theme], tooltip: { theme },
     });
   }
 
