@@ -89,7 +89,7 @@ def test_every_comparison_is_ordered_and_in_its_family(summary):
         assert one["detectable"] == (one["p_adjusted"] < 0.05)
         assert one["baseline"] == summary["best" if one["family"] == "best" else "baseline"]
         assert (one["family"] == "other metrics") == (one["metric"] != summary["metric"])
-        assert one["test"] in ("exact McNemar", "paired bootstrap")
+        assert one["test"] in ("exact McNemar", "paired t")
         assert one["smallest_detectable"] >= 0
         if one["detectable"]:
             assert one["examples_needed"] is one["seeds_needed"] is None

@@ -8,7 +8,7 @@ from typing import Any
 from tune_distill.analysis.remarks import findings, notes
 from tune_distill.analysis.results import StudyResults
 from tune_distill.analysis.statistics.comparison import Comparison
-from tune_distill.analysis.statistics.resampling import Estimate
+from tune_distill.analysis.statistics.estimates import Estimate
 from tune_distill.analysis.statistics.scaling import Scaling
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import (

@@ -14,7 +14,7 @@ from tests.records.made import study_of
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.statistics.comparison import improvement
 from tune_distill.analysis.statistics.comparisons import compare
-from tune_distill.analysis.statistics.resampling import NUM_RESAMPLES, pooled_seed_noise
+from tune_distill.analysis.statistics.seed_noise import pooled_seed_noise
 from tune_distill.analysis.statistics.significance import ALPHA
 from tune_distill.analysis.tables import load
 from tune_distill.spec.metrics import JUDGED
@@ -102,7 +102,7 @@ def test_one_seed_is_tested_by_mcnemar(tmp_path):
         assert one.p_value == pytest.approx(expected, abs=1e-12)
         assert one.test == "exact McNemar"
     for one in found.of("rougeL"):
-        assert one.test == "paired bootstrap"
+        assert one.test == "paired t"
         assert one.mcnemar == ()
     assert {one.estimate.parts.seed for one in found.with_baseline} == {None}
 
@@ -111,20 +111,18 @@ def test_one_seed_of_another_metric_is_the_paired_t_test(tmp_path):
     what = Plant(num_seeds=1, num_examples=150, quality=(0.3, 0.5, 0.52))
     results, found = compared(tmp_path, what)
     values = results.scores.values["rougeL"]
-    far, near = found.of("rougeL")
-    expected = stats.ttest_rel(values[0], values[1]).pvalue
-    assert far.p_value == pytest.approx(expected, abs=1e-12)
-    # Where resamples tell the tail, their error is that of a share of 4000.
-    expected = stats.ttest_rel(values[2], values[1]).pvalue
-    assert near.estimate.beyond is not None
-    error = np.sqrt(expected / 2 * (1 - expected / 2) / NUM_RESAMPLES)
-    assert near.p_value == pytest.approx(expected, abs=2 * 4 * error)
+    for one, setting in zip(found.of("rougeL"), (0, 2), strict=True):
+        expected = stats.ttest_rel(values[setting], values[1])
+        assert one.p_value == pytest.approx(expected.pvalue, rel=1e-9)
+        interval = expected.confidence_interval(0.95)
+        ends = (one.estimate.low, one.estimate.high)
+        assert ends == pytest.approx((interval.low, interval.high), rel=1e-9)
 
 
-def test_several_seeds_have_an_exact_test_each_beside_the_bootstrap(tmp_path):
+def test_several_seeds_have_an_exact_test_each_beside_students(tmp_path):
     results, found = compared(tmp_path, Plant(num_examples=80))
     for one, value in zip(found.of("label_accuracy"), (0.0, 0.2), strict=True):
-        assert one.test == "paired bootstrap"
+        assert one.test == "paired t"
         assert one.p_value == one.estimate.p_value
         for seed in range(3):
             table = pd.crosstab(correct(results, value, seed), correct(results, 0.1, seed))
@@ -215,7 +213,7 @@ def test_pairs_of_single_answers_have_an_exact_test_where_others_have_samples(tm
     expected = oracle_mcnemar(table, exact=True).pvalue
     assert (once.test, once.mcnemar) == ("exact McNemar", (once.p_value,))
     assert once.p_value == pytest.approx(expected, abs=1e-12)
-    assert (often.test, often.mcnemar) == ("paired bootstrap", ())
+    assert (often.test, often.mcnemar) == ("paired t", ())
     assert often.p_value == often.estimate.p_value
 
 
@@ -229,7 +227,7 @@ def test_samples_have_no_exact_test(tmp_path):
     _, found = compared(tmp_path, what)
     assert len(found.of("label_accuracy")) == 3
     for one in found.of("label_accuracy"):
-        assert (one.test, one.mcnemar) == ("paired bootstrap", ())
+        assert (one.test, one.mcnemar) == ("paired t", ())
 
 
 def test_one_shared_seed_is_not_tested_as_if_seeds_had_no_noise(tmp_path):
@@ -240,7 +238,7 @@ def test_one_shared_seed_is_not_tested_as_if_seeds_had_no_noise(tmp_path):
     assert len(one.mcnemar) == 1
     # The other settings' seeds have shown their noise, which McNemar's test knows nothing of.
     assert one.estimate.parts.seed is not None
-    assert one.test == "paired bootstrap"
+    assert one.test == "paired t"
     assert one.p_value == one.estimate.p_value
 
 
@@ -398,32 +396,9 @@ def test_so_few_examples_claim_nothing(tmp_path, num_examples, num_seeds):
         assert np.isfinite([one.estimate.low, one.estimate.high, one.p_adjusted]).all()
 
 
-def test_resampled_means_are_of_the_studys_metric(tmp_path):
-    _, found = compared(tmp_path, Plant(num_examples=100))
-    assert set(found.resampled) == {0, 1, 2}
-    for setting, means in found.resampled.items():
-        level = found.level("label_accuracy", setting)
-        assert means.mean() == pytest.approx(level.value, abs=0.01)
-    # All settings see the same resamples, so easy draws are easy for all.
-    assert np.corrcoef(found.resampled[0], found.resampled[2])[0, 1] > 0.3
-
-
 def test_the_same_folder_gives_the_same_numbers(tmp_path):
     results, found = compared(tmp_path, Plant(num_examples=60))
     again = compare(read_results(results.folder))
     assert again.with_baseline == found.with_baseline
     assert again.with_best == found.with_best
     assert again.levels == found.levels
-
-
-def test_it_is_the_same_however_many_pairs_are_resampled_at_a_time(tmp_path, monkeypatch):
-    results, at_once = compared(tmp_path, Plant(num_examples=60))
-    monkeypatch.setattr("tune_distill.analysis.statistics.comparisons._PAIRS_AT_ONCE", 5)
-    found = compare(results)
-    for one, other in zip(at_once.with_baseline, found.with_baseline, strict=True):
-        assert (one.setting, one.metric) == (other.setting, other.metric)
-        for name in ("value", "low", "high", "p_value"):
-            expected = getattr(one.estimate, name)
-            assert getattr(other.estimate, name) == pytest.approx(expected, rel=1e-9)
-    for setting, means in at_once.resampled.items():
-        assert found.resampled[setting] == pytest.approx(means, rel=1e-12)

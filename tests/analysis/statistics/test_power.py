@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
+from tune_distill.analysis.statistics.estimates import Estimate, Parts
 from tune_distill.analysis.statistics.power import (
     MAX_EXAMPLES,
     examples_needed,
     seeds_needed,
     smallest_detectable,
 )
-from tune_distill.analysis.statistics.resampling import Estimate, Parts
 from tune_distill.analysis.statistics.significance import ALPHA, POWER
 
 ONE_SEED = Estimate(

@@ -34,12 +34,6 @@ def draws(covariance, rng, count=1):
     return rng.multivariate_normal(np.zeros(len(covariance)), covariance, count)
 
 
-def concluded(metric, sizes, values, covariance, seed=0):
-    """Return the conclusion about scaling from these means with this covariance."""
-    replicates = values + draws(covariance, np.random.default_rng(seed), 2000)
-    return _scaling(metric, sizes, values, replicates)
-
-
 def test_the_law_by_hand():
     law = PowerLaw(scale=0.2, exponent=0.5, floor=0.1, unit=1000)
     assert law.shortfall(1000) == pytest.approx(0.3)
@@ -123,7 +117,7 @@ def test_settings_that_answer_alike_can_be_fitted():
 
 
 def test_a_metric_that_falls_with_data_is_a_flat_law():
-    found = concluded("label_accuracy", SIZES, np.array([0.8, 0.78, 0.76, 0.74, 0.72]), noise(5))
+    found = _scaling("label_accuracy", SIZES, np.array([0.8, 0.78, 0.76, 0.74, 0.72]), noise(5))
     assert found.law.exponent == 0
     assert found.gain == 0
     assert found.fit_p_value < 0.05
@@ -133,7 +127,7 @@ def test_a_metric_that_falls_with_data_is_a_flat_law():
 
 def test_means_that_no_law_fits_conclude_nothing():
     # They rise from end to end, but jump: little of that is noise.
-    found = concluded("label_accuracy", SIZES, np.array([0.5, 0.7, 0.55, 0.8, 0.75]), noise(5))
+    found = _scaling("label_accuracy", SIZES, np.array([0.5, 0.7, 0.55, 0.8, 0.75]), noise(5))
     assert found.law.scale > 0
     assert found.fit_p_value < 0.05
     assert found.gain_interval[0] > SMALL_GAIN
@@ -141,9 +135,9 @@ def test_means_that_no_law_fits_conclude_nothing():
 
 
 def test_an_exponent_without_an_end_ends_at_the_largest():
-    found = concluded("label_accuracy", SIZES, np.array([0.5, 0.7, 0.7, 0.7, 0.7]), noise(5))
+    found = _scaling("label_accuracy", SIZES, np.array([0.5, 0.7, 0.7, 0.7, 0.7]), noise(5))
     assert found.exponent[1] == pytest.approx(LARGEST_EXPONENT, rel=1e-3)
-    found = concluded(
+    found = _scaling(
         "label_accuracy", SIZES, 1 - PowerLaw(0.2, 0.5, 0, 1600).shortfall(SIZES), noise(5, 0.001)
     )
     assert found.exponent[1] < 2
@@ -155,7 +149,7 @@ def test_noisy_means_hold_the_law_in_their_intervals(sizes, seed):
     planted = PowerLaw(0.26, 0.3, 0, sizes.max())
     covariance = noise(len(sizes))
     values = 1 - planted.shortfall(sizes) + draws(covariance, np.random.default_rng(seed))[0]
-    found = concluded("label_accuracy", sizes, values, covariance)
+    found = _scaling("label_accuracy", sizes, values, covariance)
     assert found.exponent[0] <= 0.3 <= found.exponent[1]
     truth = float(planted.shortfall(sizes.max()) - planted.shortfall(2 * sizes.max()))
     assert found.gain_interval[0] <= truth <= found.gain_interval[1]
@@ -164,7 +158,7 @@ def test_noisy_means_hold_the_law_in_their_intervals(sizes, seed):
 
 def test_the_curve_runs_from_the_smallest_size_to_twice_the_largest():
     values = 1 - PowerLaw(0.26, 0.3, 0, 1600).shortfall(SIZES)
-    found = concluded("label_accuracy", SIZES, values, noise(5))
+    found = _scaling("label_accuracy", SIZES, values, noise(5))
     sizes, center, low, high = np.array(found.curve).T
     assert (sizes[0], sizes[-1]) == pytest.approx((100, 3200))
     assert center == pytest.approx(1 - found.law.shortfall(sizes))
@@ -177,7 +171,7 @@ def test_the_curve_runs_from_the_smallest_size_to_twice_the_largest():
 
 def test_a_loss_is_its_own_shortfall():
     planted = PowerLaw(1.5, 0.2, 0, 1600)
-    found = concluded("eval_loss", SIZES, planted.shortfall(SIZES), noise(5))
+    found = _scaling("eval_loss", SIZES, planted.shortfall(SIZES), noise(5))
     assert found.law.exponent == pytest.approx(0.2, rel=1e-3)
     assert found.gain == pytest.approx(1.5 * (1 - 2**-0.2), rel=1e-3)
     assert found.conclusion == "more data helps"
@@ -191,7 +185,7 @@ def test_a_small_gain_of_a_loss_is_a_share_of_it():
     """A loss of 100 that falls by half a nat has saturated, one of 1 has not."""
     for scale, conclusion in [(1.0, "more data helps"), (0.005, "has saturated")]:
         values = PowerLaw(scale, 1.0, 100 * (1 - scale), 1600).shortfall(SIZES)
-        found = concluded("eval_loss", SIZES, values, noise(5, sd=0.01))
+        found = _scaling("eval_loss", SIZES, values, noise(5, sd=0.01))
         assert found.conclusion == conclusion
 
 
@@ -298,9 +292,9 @@ def test_intervals_cover_the_law(sizes, planted, sd):
     covariance = noise(len(sizes), sd)
     truth = float(planted.shortfall(planted.unit) - planted.shortfall(2 * planted.unit))
     gains, exponents = [], []
-    for number in range(150):
+    for _ in range(150):
         values = 1 - planted.shortfall(sizes) + draws(covariance, rng)[0]
-        found = concluded("label_accuracy", sizes, values, covariance, seed=number)
+        found = _scaling("label_accuracy", sizes, values, covariance)
         gains.append(found.gain_interval[0] <= truth <= found.gain_interval[1])
         exponents.append(found.exponent[0] <= planted.exponent <= found.exponent[1])
     # 95 % less two standard errors of 150 studies. Where a law without a floor fits too, the

@@ -6,19 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
+from tune_distill.analysis.statistics.estimates import Estimate
 from tune_distill.analysis.statistics.power import (
     examples_needed,
     seeds_needed,
     smallest_detectable,
 )
-from tune_distill.analysis.statistics.resampling import Estimate
 from tune_distill.analysis.statistics.significance import ALPHA, holm
 from tune_distill.spec.metrics import METRICS
 
-Real = NDArray[np.float64]
 Family = Literal["baseline", "best", "other metrics"]
 
 
@@ -36,7 +32,7 @@ class Comparison:
     metric: str
     family: Family
     estimate: Estimate
-    test: Literal["exact McNemar", "paired bootstrap"]
+    test: Literal["exact McNemar", "paired t"]
     p_value: float
     mcnemar: tuple[float, ...] = ()
     p_adjusted: float = 1.0
@@ -77,9 +73,8 @@ class Comparisons:
     """What a study's numbers say.
 
     `levels[metric][setting]` are the means with their intervals. `best` has the best mean of the
-    study's metric, none where nothing was measured. `resampled[setting]` (B) are its means of the
-    study's metric over resamples of the examples, the same ones for all settings. `not_compared`
-    says of settings why they were not.
+    study's metric, none where nothing was measured. `not_compared` says of settings why they were
+    not.
     """
 
     levels: dict[str, dict[int, Estimate]]
@@ -87,7 +82,6 @@ class Comparisons:
     with_baseline: list[Comparison]
     with_best: list[Comparison]
     not_compared: dict[int, str]
-    resampled: dict[int, Real]
 
     def of(self, metric: str) -> list[Comparison]:
         """The comparisons with the baseline in this metric."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from scipy import stats
 
-from tune_distill.analysis.statistics.resampling import Estimate
+from tune_distill.analysis.statistics.estimates import Estimate
 from tune_distill.analysis.statistics.significance import ALPHA, POWER
 
 MAX_EXAMPLES = 1_000_000

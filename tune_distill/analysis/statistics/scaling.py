@@ -9,6 +9,7 @@ with and without a floor.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +19,7 @@ from scipy import stats
 
 from tune_distill.analysis.results import StudyResults
 from tune_distill.analysis.statistics.comparison import Comparisons
+from tune_distill.analysis.statistics.pairs import shared
 from tune_distill.spec.metrics import METRICS
 
 Real = NDArray[np.float64]
@@ -78,7 +80,7 @@ def fit_power_law(sizes: Real, shortfalls: Real, covariance: Real) -> tuple[Powe
     """
     unit = float(np.max(sizes))
     relative = np.asarray(sizes, np.float64) / unit
-    whiten = _whitener(covariance)
+    _, whiten = _roots(covariance)
     [without] = _fits(relative, shortfalls[None], whiten, floored=False)
     misfit = _misfit(without, relative, shortfalls, whiten)
     p_value = float(stats.chi2.sf(misfit, len(sizes) - 2))
@@ -104,15 +106,25 @@ def scaling(results: StudyResults, found: Comparisons) -> Scaling | None:
         return None
     sizes = np.array([sizes_by_setting[setting] for setting in settings])
     values = np.array([levels[setting].value for setting in settings])
-    rng = np.random.default_rng(0)
-    replicates = np.stack([found.resampled[setting] for setting in settings], axis=1)
-    for column, setting in enumerate(settings):
+    covariance = _covariance(results, metric, settings)
+    for row, setting in enumerate(settings):
         level = levels[setting]
-        spread = np.sqrt((level.parts.seed or 0.0) / level.num_seeds)
         # Few seeds know their own variance badly; other intervals are widened in the same way.
-        spread *= stats.t.isf(_TAIL, level.df) / stats.norm.isf(_TAIL)
-        replicates[:, column] += rng.normal(0, spread, len(replicates))
-    return _scaling(metric, sizes, values, replicates)
+        wider = stats.t.isf(_TAIL, level.df) / stats.norm.isf(_TAIL)
+        covariance[row, row] += (level.parts.seed or 0.0) / level.num_seeds * wider**2
+    return _scaling(metric, sizes, values, covariance)
+
+
+def _covariance(results: StudyResults, metric: str, settings: Sequence[int]) -> Real:
+    """The covariance (K, K) of the settings' means over examples, some of which they share."""
+    deviations_KE = np.zeros((len(settings), len(results.scores.example_ids)))
+    for row, setting in enumerate(settings):
+        own = shared(results, metric, setting)
+        assert own is not None
+        means_E, count = own.values_RE.mean(axis=0), len(own.examples)
+        deviations = (means_E - means_E.mean()) / np.sqrt(count * max(1, count - 1))
+        deviations_KE[row, own.examples] = deviations
+    return np.asarray(deviations_KE @ deviations_KE.T)
 
 
 def _law(parameters: Real, unit: float) -> PowerLaw:
@@ -120,14 +132,15 @@ def _law(parameters: Real, unit: float) -> PowerLaw:
     return PowerLaw(scale, exponent, floor, unit)
 
 
-def _scaling(metric: str, sizes: Real, values: Real, replicates_BK: Real) -> Scaling:
-    shortfalls, replicated = _shortfall(metric, values), _shortfall(metric, replicates_BK)
-    law, p_value = fit_power_law(sizes, shortfalls, np.cov(replicated.T))
-    whiten = _whitener(np.cov(replicated.T))
+def _scaling(metric: str, sizes: Real, values: Real, covariance: Real) -> Scaling:
+    shortfalls = _shortfall(metric, values)
+    law, p_value = fit_power_law(sizes, shortfalls, covariance)
+    root, whiten = _roots(covariance)
+    errors_BK = np.random.default_rng(0).standard_normal((_NUM_REFITS, len(sizes))) @ root.T
     # Refits (L, B, 3) of each law that the numbers allow.
     refits = np.stack(
         [
-            _fits(sizes / law.unit, replicated[:_NUM_REFITS], whiten, floored=floored)
+            _fits(sizes / law.unit, shortfalls + errors_BK, whiten, floored=floored)
             for floored in ([True, False] if law.floor == 0 and p_value is not None else [True])
         ]
     )
@@ -197,12 +210,13 @@ def _pair(ends: Real) -> tuple[float, float]:
     return float(ends[0]), float(ends[1])
 
 
-def _whitener(covariance: Real) -> Real:
-    """A matrix that makes errors of this covariance independent, with variance 1."""
+def _roots(covariance: Real) -> tuple[Real, Real]:
+    """A matrix that gives independent errors of variance 1 this covariance, and its inverse."""
     count = len(covariance)
     # Settings that answer alike to the last example leave it singular.
     ridge = max(float(np.trace(covariance)) / count * 1e-6, 1e-12)
-    return np.asarray(np.linalg.inv(np.linalg.cholesky(covariance + ridge * np.eye(count))))
+    root = np.linalg.cholesky(covariance + ridge * np.eye(count))
+    return np.asarray(root), np.asarray(np.linalg.inv(root))
 
 
 def _misfit(parameters: Real, relative: Real, shortfalls: Real, whiten: Real) -> float:
