@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from benchmarks.flops import kernel_limit, step_flops, torch_limit
 from benchmarks.measure import Promise, report
 from benchmarks.peers import notebook, trainer
-from benchmarks.peers.common import Task
+from benchmarks.peers.common import NLI, Task, sources, targets
 from benchmarks.workload import FLAN_T5_SMALL, make_student
 from tune_distill.spec.profile import Student, Train
 from tune_distill.students.process import configure_torch
@@ -52,7 +52,7 @@ def main(given: argparse.Namespace) -> int:
     configure_torch(torch.get_num_threads())
     with tempfile.TemporaryDirectory() as scratch:
         student = make_student(FLAN_T5_SMALL, given.data, Path(scratch) / "student")
-        raw = read_source(given.data)
+        raw = read_source(given.data, NLI)
         task = Task(str(student), raw.train[:NUM_TRAIN], raw.validation[:16], 1)
         ways = {"ours": _ours(task), "trainer": _trainer(task), "notebook": _notebook(task)}
         steps: dict[str, list[Step]] = {name: [] for name in ways}
@@ -119,7 +119,7 @@ def _timed(step: Callable[[], object]) -> float:
 
 def _ours(task: Task) -> Iterator[Step]:
     student = Student(source=task.student)
-    tokens = tokenize_examples(load_tokenizer(student), task.train)
+    tokens = tokenize_examples(load_tokenizer(student), sources(task.train), targets(task.train))
     pairs = Pairs(
         tokens.sources.rows(len(task.train), task.max_source_length),
         tokens.targets.rows(len(task.train), task.max_target_length),

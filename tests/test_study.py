@@ -19,6 +19,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 import tune_distill
 from tests.guest import INLINE, SMALL
+from tests.nli import NLI
 from tests.records.made import LocalStore
 from tests.tiny import mini_examples, write_csv
 from tune_distill.cli.options import parse_arguments
@@ -27,7 +28,6 @@ from tune_distill.spec.plan import planned_trials
 from tune_distill.spec.yaml_files import shipped_studies
 from tune_distill.students.process import configure_torch
 from tune_distill.study import main, resolve
-from tune_distill.tasks.outputs import parse_output
 from tune_distill.training.inputs import Inputs
 from tune_distill.training.trial import run_trial
 
@@ -247,8 +247,12 @@ class TestAll:
         for _, trial in tables["temperature"].iterrows():
             rows = predictions[predictions["trial_id"] == trial["trial_id"]]
             assert len(rows) == 24 * 5
-            labels = [parse_output(text).label for text in rows["prediction"]]
-            gold = [examples[name].label for name in rows["example_id"]]
+            asked = [examples[name] for name in rows["example_id"]]
+            labels = [
+                NLI.parse(text, example).label
+                for text, example in zip(rows["prediction"], asked, strict=True)
+            ]
+            gold = [example.label for example in asked]
             hits = [label == answer for label, answer in zip(labels, gold, strict=True)]
             assert sum(hits) / len(hits) == pytest.approx(trial["label_accuracy"], abs=1e-12)
             for kind in ("rouge1", "rouge2", "rougeL"):
@@ -272,7 +276,7 @@ class TestAll:
             assert set(frame["example_id"]) == set(answers["example_id"])
             for row in frame.itertuples():
                 example = known[row.example_id]
-                assert (row.premise, row.hypothesis) == (example.premise, example.hypothesis)
+                assert (row.premise, row.hypothesis) == example.inputs
                 assert row.gold_label == example.label
                 assert tuple(row.explanations) == example.explanations
 

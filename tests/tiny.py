@@ -10,6 +10,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from tests.nli import NLI, read_source, tokenized
 from tune_distill.records.examples import Example
 from tune_distill.spec.plan import Identities, ResolvedStudy, Trial
 from tune_distill.spec.profile import Profile, Student
@@ -18,17 +19,18 @@ from tune_distill.spec.study import Study
 from tune_distill.students.registry import load_tokenizer
 from tune_distill.students.t5.model import T5
 from tune_distill.students.tensors import Pairs
-from tune_distill.students.tokens import tokenize_examples
-from tune_distill.tasks.outputs import source_text, target_text
-from tune_distill.tasks.sources import read_source
 
 
 def save_tiny_t5(
     folder: Path, examples: list[Example], *, d_model: int = 32, seed: int = 0
 ) -> Path:
     """A two-layer T5 whose tokenizer was trained on the examples, as save_pretrained writes it."""
-    texts = [source_text(e.premise, e.hypothesis) for e in examples]
-    texts += [target_text(e.label, text) for e in examples for text in e.explanations]
+    texts = [NLI.source_text(e) for e in examples]
+    texts += [
+        NLI.target_text(replace(e, explanations=(text,)))
+        for e in examples
+        for text in e.explanations
+    ]
     tokenizer = Tokenizer(models.BPE(byte_fallback=False))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -77,7 +79,7 @@ def write_csv(path: Path, examples: list[Example]) -> Path:
         )
         for e in examples:
             references = [*e.explanations, "", ""][:3]
-            writer.writerow([e.example_id, e.label, e.premise, e.hypothesis, *references])
+            writer.writerow([e.example_id, e.label, e.inputs[0], e.inputs[1], *references])
     return path
 
 
@@ -89,7 +91,7 @@ def mini_examples(split: str, count: int) -> list[Example]:
 
 def token_pairs(folder: Path, examples: list[Example]) -> Pairs:
     """The examples in the tokens of the T5 in `folder`, uncut."""
-    tokens = tokenize_examples(load_tokenizer(Student(source=str(folder))), examples)
+    tokens = tokenized(load_tokenizer(Student(source=str(folder))), examples)
     count = len(examples)
     return Pairs(tokens.sources.rows(count, 1000), tokens.targets.rows(count, 1000))
 

@@ -108,7 +108,7 @@ def test_profiles_do_not_change():
 
 def test_field_paths_are_those_of_the_sections():
     paths = field_paths()
-    assert paths[:2] == ("student.source", "student.revision")
+    assert paths[:3] == ("task.source", "student.source", "student.revision")
     assert "train.label_smoothing" in paths
     assert "metrics.bertscore_model" in paths
     assert paths == tuple(flatten(make_profile().model_dump()))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.nli import NLI, tokenized
 from tests.students.student_forms import (
     FORMS,
     edit_json,
@@ -27,9 +28,7 @@ from tune_distill.spec.profile import Decode
 from tune_distill.students.registry import read_student
 from tune_distill.students.t5.decoding import decode
 from tune_distill.students.t5.layout import Layout
-from tune_distill.students.tokens import tokenize_examples
 from tune_distill.students.untrained import Untrained
-from tune_distill.tasks.outputs import source_text
 
 LONGEST = 12
 
@@ -74,7 +73,7 @@ def our_logits(student: Untrained, source: list[int], target: list[int]) -> torc
 def our_texts(folder: Path, examples: list[Example], **settings: Any) -> list[str]:
     package = read_student(at(folder))
     student = Untrained.of(package)
-    rows = tokenize_examples(package.tokenizer, examples).sources.rows(len(examples), 1000)
+    rows = tokenized(package.tokenizer, examples).sources.rows(len(examples), 1000)
     wanted = Decode.model_validate({"max_new_tokens": LONGEST} | settings)
     return [text for (text,) in decode(student.model(), student.texts, rows, wanted)]
 
@@ -114,7 +113,7 @@ def assert_behaves_as_in_transformers(form: Path, examples: list[Example], tmp_p
     near = 1e-4 * max(1.0, float(expected.abs().max()))
     torch.testing.assert_close(our_logits(student, source, target), expected, rtol=1e-4, atol=near)
     asked = examples[:3]
-    sources = [source_text(example.premise, example.hypothesis) for example in asked]
+    sources = [NLI.source_text(example) for example in asked]
     trained = save_trained(form, tmp_path / "trained")
     torch.testing.assert_close(hf_logits(trained, source, target), expected, rtol=0, atol=near)
     for ours, theirs in (

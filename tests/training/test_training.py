@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import T5ForConditionalGeneration, get_linear_schedule_with_warmup
 
+from tests.nli import tokenized
 from tests.tiny import mini_examples, token_pairs, without_dropout
 from tune_distill.records.examples import Example
 from tune_distill.spec.errors import NonFiniteLossError
@@ -19,7 +20,6 @@ from tune_distill.spec.profile import Student, Train
 from tune_distill.students.mini import mini_tokenizer
 from tune_distill.students.t5.losses import evaluation_loss
 from tune_distill.students.tensors import Batch, Pairs, collate
-from tune_distill.students.tokens import tokenize_examples
 from tune_distill.students.untrained import load_student
 from tune_distill.training.loop import Training, learning_rate_at
 
@@ -180,7 +180,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("smoothing", GOLDEN)
 def test_the_built_in_student_learns_as_it_always_did(smoothing: float) -> None:
-    tokens = tokenize_examples(mini_tokenizer(), mini_examples("train", 96))
+    tokens = tokenized(mini_tokenizer(), mini_examples("train", 96))
     train = Pairs(tokens.sources.rows(96, 128), tokens.targets.rows(96, 64))
     settings = Train(
         num_epochs=1,

@@ -18,7 +18,7 @@ from tune_distill.spec.keys import (
     key_of,
     run_identity,
 )
-from tune_distill.spec.profile import Data, Metrics, Profile, Student
+from tune_distill.spec.profile import Data, Metrics, Profile, Student, Task
 from tune_distill.spec.search_identity import search_identity
 from tune_distill.spec.settings import (
     Setting,
@@ -36,11 +36,11 @@ FinishedState = Literal["complete", "pruned"]
 
 
 class Identities(Protocol):
-    """Says what a student, a data section and BERTScore's encoder are, by content."""
+    """Says what a student, data for a task and BERTScore's encoder are, by content."""
 
     def student_identity(self, student: Student) -> Mapping[str, str]: ...
 
-    def data_identity(self, data: Data) -> DataIdentity: ...
+    def data_identity(self, task: Task, data: Data) -> DataIdentity: ...
 
     def encoder_identity(self, metrics: Metrics) -> str | None: ...
 
@@ -123,7 +123,7 @@ class ResolvedStudy:
     ) -> list[Trial]:
         """The trials of one setting, which differ in nothing but their seeds."""
         profile = with_fields(self.profile, setting.fields, f"study {self.study.name}: vary")
-        data = identities.data_identity(profile.data)
+        data = identities.data_identity(profile.task, profile.data)
         student = identities.student_identity(profile.student)
         encoder = identities.encoder_identity(profile.metrics)
         trials = []

@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tune_distill.records.examples import Example
 from tune_distill.spec.errors import StudentError
 from tune_distill.students.tokenizer import adds_end, is_of_content
-from tune_distill.tasks.outputs import source_text, target_text
 
 Ints = npt.NDArray[np.int32]
 
@@ -60,18 +58,16 @@ class TokenPairs:
     targets: TokenTable
 
 
-def tokenize_examples(tokenizer: Any, examples: Sequence[Example]) -> TokenPairs:
-    """The sources and the training targets (first explanation) of the examples."""
-    sources = [source_text(example.premise, example.hypothesis) for example in examples]
-    targets = [target_text(example.label, example.explanations[0]) for example in examples]
+def tokenize_examples(tokenizer: Any, sources: Sequence[str], targets: Sequence[str]) -> TokenPairs:
+    """The source and target texts of the same examples as tokens."""
     return TokenPairs(_tokenize(tokenizer, sources), _tokenize(tokenizer, targets))
 
 
-def _tokenize(tokenizer: Any, texts: list[str]) -> TokenTable:
+def _tokenize(tokenizer: Any, texts: Sequence[str]) -> TokenTable:
     # As transformers' own trainers do it. Some T5 tokenizers were saved without their end token.
     end = [] if adds_end(tokenizer) else [tokenizer.eos_token_id]
     try:
-        encoded = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+        encoded = tokenizer([*texts], truncation=False, verbose=False)["input_ids"]
     # Some tokenizers fail on characters that they do not know.
     except BaseException as error:
         if not is_of_content(error):
