@@ -1,16 +1,18 @@
-"""Tasks of every kind: two labels, choices of each row's own, and free answers."""
+"""Tasks of every kind: two labels, choices of each row's own, free answers, and code of its own."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tune_distill.records.examples import Example
+from tune_distill.spec.keys import TaskIdentity
 from tune_distill.spec.task import TaskDescription
 from tune_distill.spec.yaml_files import dump_task
 from tune_distill.tasks.described import DescribedTask
-from tune_distill.tasks.task import Task
+from tune_distill.tasks.task import ParsedOutput, Task
 
 QUESTIONS: dict[str, Any] = {
     "name": "questions",
@@ -37,6 +39,26 @@ CHOICES = made_task(
         {"inputs": ["question"], "label": "answer", "explanations": ["why"], "choices": "choices"}
     ],
 )
+
+
+@dataclass(frozen=True)
+class Sums(DescribedTask):
+    """A task with code of its own: a number is right however it is written."""
+
+    def identity(self) -> TaskIdentity:
+        # Raised when the code reads answers in another way.
+        return replace(super().identity(), reading="sums 1")
+
+    def parse(self, text: str, example: Example) -> ParsedOutput:
+        found = super().parse(text, example)
+        try:
+            is_right = float(found.label or "nan") == float(example.label)
+        except ValueError:
+            return found
+        return replace(found, label=example.label) if is_right else found
+
+
+SUMS = Sums(made_task(name="sums").description)
 
 
 def examples_of(task: Task) -> list[Example]:

@@ -16,6 +16,7 @@ from tune_distill.records.schemas import EXAMPLES_AFTER_INPUTS, EXAMPLES_BEFORE_
 from tune_distill.spec import keys
 from tune_distill.spec.errors import DataError, StudyFileError
 from tune_distill.spec.task import RESERVED, TaskDescription
+from tune_distill.tasks.described import DescribedTask
 from tune_distill.tasks.registry import task_of
 from tune_distill.tasks.sources import read_source
 
@@ -98,9 +99,11 @@ def test_no_input_hides_a_column_of_the_tables() -> None:
 
 def test_a_built_in_corpus_is_for_tasks_with_the_same_texts_and_labels() -> None:
     other = task_of("esnli").description.model_copy(update={"source": "{premise} {hypothesis}"})
-    assert read_source("mini-nli", type(FREE)(other)).train[:9] == mini_examples("train", 9)
-    with pytest.raises(DataError, match="mini-nli has the inputs premise, hypothesis, got the"):
+    assert read_source("mini-nli", DescribedTask(other)).train[:9] == mini_examples("train", 9)
+    with pytest.raises(DataError, match="mini-nli is for tasks with the inputs premise, hypo"):
         read_source("mini-nli", FREE)
+    with pytest.raises(DataError, match=r"use a folder with train and validation files$"):
+        read_source("./nothing", FREE)
 
 
 def rows(tmp_path: Path, **changes: Any) -> tuple[list[Example], dict[str, int]]:

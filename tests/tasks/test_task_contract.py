@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tasks.made_tasks import CHOICES, FREE, TWO_LABELS, examples_of, write_rows, write_task
+from tests.tasks.made_tasks import (
+    CHOICES,
+    FREE,
+    SUMS,
+    TWO_LABELS,
+    examples_of,
+    write_rows,
+    write_task,
+)
 from tune_distill.records.tables import write_examples
 from tune_distill.spec.metrics import METRICS
 from tune_distill.tasks.registry import TASKS, task_of
@@ -19,8 +27,11 @@ from tune_distill.tasks.sources import read_source
 from tune_distill.tasks.task import SPLITS, ParsedOutput, Task, metrics_of
 
 ALL = {name: task_of(name) for name in TASKS} | {
-    task.description.name: task for task in (FREE, TWO_LABELS, CHOICES)
+    task.description.name: task for task in (FREE, TWO_LABELS, CHOICES, SUMS)
 }
+
+
+FIRST = {name: examples_of(task)[0] for name, task in ALL.items()}
 
 
 @pytest.fixture(params=list(ALL))
@@ -42,7 +53,7 @@ def test_a_target_is_read_back_as_its_label_and_first_explanation(task: Task) ->
 @given(st.sampled_from(list(ALL)), st.text())
 def test_any_explanation_is_read_back_without_the_space_around_it(name: str, text: str) -> None:
     task = ALL[name]
-    example = replace(examples_of(task)[0], explanations=(text,))
+    example = replace(FIRST[name], explanations=(text,))
     parsed = task.parse(task.target_text(example), example)
     assert parsed == ParsedOutput(example.label, text.strip())
 
@@ -90,13 +101,21 @@ def test_the_built_in_corpus_is_the_tasks_own_and_always_the_same(task: Task) ->
 
 def test_a_task_travels_to_workers_and_into_results(task: Task, tmp_path: Path) -> None:
     sent = pickle.loads(pickle.dumps(task))
+    assert sent.identity() == task.identity()
+    # Beside the tables lies the description; code does not travel with them.
     written = task_of(write_task(tmp_path, task))
     for other in (sent, written):
         assert other.description == task.description
-        assert other.identity() == task.identity()
         for example in examples_of(task):
             assert other.source_text(example) == task.source_text(example)
             assert other.target_text(example) == task.target_text(example)
+
+
+def test_a_number_is_right_however_a_task_s_own_code_reads_it() -> None:
+    example = replace(examples_of(SUMS)[0], label="72")
+    found = [SUMS.parse(f"{text} because it is", example).label for text in ("72.0", "7.2", "many")]
+    assert found == ["72", "7.2", "many"]
+    assert SUMS.identity() != FREE.identity()
 
 
 def test_examples_have_a_column_for_each_input(task: Task, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ first, so that one decoding gives both.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -48,7 +48,7 @@ class DescribedTask:
         own_id = _cell(cells, layout.example_id, id_of) or ""
         if label is None:
             return "no gold label"
-        if _marker(self.description.marker).search(label):
+        if _marker_pattern(self.description.marker).search(label):
             return "marker in the answer"
         if layout.choices and not choices:
             return "no choices"
@@ -84,7 +84,7 @@ class DescribedTask:
         misspelt label still has its explanation scored. A task without labels and choices takes all
         that stands before the marker for the answer.
         """
-        marker = _marker(self.description.marker).search(text)
+        marker = _marker_pattern(self.description.marker).search(text)
         explanation = text[marker.end() :].strip() if marker else ""
         possible = self.description.labels or example.choices
         if possible:
@@ -106,7 +106,7 @@ def _cell(cells: Mapping[str, Any], column: str | None, read: Callable[[Any], Re
 
 
 def _label_at_start(text: str, labels: tuple[str, ...]) -> str | None:
-    found = _label(labels).match(text)
+    found = _label_pattern(labels).match(text)
     if found is None:
         return None
     return {label.lower(): label for label in labels}[found["label"].lower()]
@@ -116,18 +116,14 @@ def _label_at_start(text: str, labels: tuple[str, ...]) -> str | None:
 # case-blind match takes for an "i" or an "s" and that no label holds. The boundary stays Unicode's,
 # so that a label inside a longer word of any script is none.
 @lru_cache(2**12)
-def _label(labels: tuple[str, ...]) -> re.Pattern[str]:
-    longest_first = "|".join(map(re.escape, _longest_first(labels)))
+def _label_pattern(labels: tuple[str, ...]) -> re.Pattern[str]:
+    longest_first = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
     return re.compile(rf"\s*(?P<label>(?ai:{longest_first}))(?!\w)")
 
 
 @lru_cache
-def _marker(marker: str) -> re.Pattern[str]:
+def _marker_pattern(marker: str) -> re.Pattern[str]:
     return re.compile(rf"(?ai:{re.escape(marker)})")
-
-
-def _longest_first(labels: Iterable[str]) -> list[str]:
-    return sorted(labels, key=len, reverse=True)
 
 
 def _folded(answer: str) -> str:

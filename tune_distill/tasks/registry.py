@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -40,9 +41,8 @@ def task_of(source: str) -> Task:
     """
     if source in TASKS:
         return TASKS[source]()
-    path = Path(source)
-    if path.is_file():
-        return DescribedTask(read_model(path, TaskDescription))
+    if os.path.isfile(source):
+        return DescribedTask(read_model(Path(source), TaskDescription))
     raise StudyFileError(
         f"task.source: must be a shipped task or a task file, got {shown(source)}"
         f"{nearest(source, list(TASKS))}"

@@ -56,9 +56,9 @@ def read_source(source: str, task: Task) -> RawCorpus:
     Raises:
         DataError: nothing is there, it cannot be read whole, or no row is usable.
     """
-    if (own := embedded_corpora().get(source)) is not None:
-        return _embedded(source, own, task)
-    told = task.description
+    told, embedded = task.description, embedded_corpora()
+    if source in embedded:
+        return _embedded(source, embedded[source], told)
     with _readable(source):
         path = _path(source)
         if path.is_dir():
@@ -71,24 +71,29 @@ def read_source(source: str, task: Task) -> RawCorpus:
         repository, _, revision = name.partition("@")
         with cache_if_unreachable(repository, "dataset", revision or None):
             return _corpus(source, task, lambda split, room: _read_hub(source, split, room, told))
-    named = [*(f"{name!r} for the hub" for name in told.hub_sets), *map(repr, embedded_corpora())]
+    named = [f"{name!r} for the hub" for name in told.hub_sets]
+    named += [repr(name) for name, own in embedded.items() if _same(own.description, told)]
     raise DataError(
-        f"data.source: no such directory, got {source}; "
-        f"use a folder with train and validation files, {', or '.join(named)}"
+        f"data.source: no such directory, got {source}; use "
+        f"{', or '.join(['a folder with train and validation files', *named])}"
     )
 
 
-def _embedded(source: str, own: Task, task: Task) -> RawCorpus:
-    """The built-in corpus of a task, for another task that asks the same of the same texts."""
-    for name in ("inputs", "labels"):
-        theirs, asked = getattr(own.description, name), getattr(task.description, name)
-        if theirs != asked:
-            raise DataError(
-                f"data.source: {source} has the {name} {', '.join(theirs)}, got the task "
-                f"{task.description.name} with {', '.join(asked or ['none'])}; name its own data"
-            )
+def _embedded(source: str, own: Task, task: TaskDescription) -> RawCorpus:
+    """The built-in corpus of a task, for another that asks the same in whatever words."""
     assert own.corpus is not None
+    if not _same(own.description, task):
+        raise DataError(
+            f"data.source: {source} is for tasks with the inputs "
+            f"{', '.join(own.description.inputs)} and its labels, got the task {task.name}; "
+            "name data of its own"
+        )
     return RawCorpus(own.corpus("train"), own.corpus("validation"), {})
+
+
+def _same(one: TaskDescription, other: TaskDescription) -> bool:
+    """Whether the tasks have the same inputs and labels."""
+    return (one.inputs, one.labels) == (other.inputs, other.labels)
 
 
 @contextmanager
