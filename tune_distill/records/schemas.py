@@ -29,6 +29,10 @@ class Column:
 _TEXT, _REAL, _WHOLE, _TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 _TEXTS = pa.list_(_TEXT)
 
+_GOLD_LABEL = Column(
+    "gold_label", _TEXT, "The right answer: one of the task's labels, if it has any", always=True
+)
+
 TRIALS_BEFORE_SETTING = (
     Column("study", _TEXT, "Name of the study", always=True),
     Column("trial_id", _TEXT, "Setting and seed; unique within the study", always=True),
@@ -95,12 +99,7 @@ HISTORY = (
 SCORED = (
     Column("example_id", _TEXT, "Identifier of the validation example", always=True),
     Column("sample", _WHOLE, "Number of the answer, from 0; greedy and beam give one", always=True),
-    Column(
-        "gold_label",
-        _TEXT,
-        "The right answer: one of the task's labels, if it has any",
-        always=True,
-    ),
+    _GOLD_LABEL,
     Column("predicted_label", _TEXT, "Label the answer gives; null if it gives none"),
     Column("correct", _TRUTH, "Whether they agree", always=True),
     Column("prediction", _TEXT, "The whole answer", always=True),
@@ -123,12 +122,7 @@ PREDICTIONS = (Column("trial_id", _TEXT, "As in trials", always=True), *SCORED)
 EXAMPLES_BEFORE_INPUTS = (Column("example_id", _TEXT, "As in predictions; each once", always=True),)
 
 EXAMPLES_AFTER_INPUTS = (
-    Column(
-        "gold_label",
-        _TEXT,
-        "The right answer: one of the task's labels, if it has any",
-        always=True,
-    ),
+    _GOLD_LABEL,
     Column("explanations", _TEXTS, "The reference explanations; the loss is that of the first"),
 )
 
