@@ -24,7 +24,7 @@ from tune_distill.records.store import Store
 from tune_distill.spec.plan import planned_trials
 from tune_distill.spec.profile import Decode
 from tune_distill.students.process import configure_torch
-from tune_distill.students.registry import load_tokenizer
+from tune_distill.students.registry import read_student
 from tune_distill.students.t5.decoding import decode
 from tune_distill.students.tokens import Ints
 from tune_distill.study import resolve
@@ -49,7 +49,7 @@ def main(given: argparse.Namespace) -> int:
         student = inputs.untrained[profile.student]
         with store.student(trials[0].run_key) as path:
             model, hf_model = student.load(path), T5ForConditionalGeneration.from_pretrained(path)
-    tokenizer = load_tokenizer(profile.student)
+    package: Any = read_student(profile.student)
     tokens = inputs.tokens[profile.student, profile.task, profile.data.source].validation.sources
     sources = tokens.rows(inputs.data_identity(profile.task, profile.data).num_validation, 128)
     texts: dict[str, list[list[list[str]]]] = {}
@@ -62,7 +62,9 @@ def main(given: argparse.Namespace) -> int:
 
     def peers(setting: Decode) -> float:
         started = time.perf_counter()
-        texts.setdefault("peer", []).append(in_file_order(hf_model, tokenizer, sources, setting))
+        texts.setdefault("peer", []).append(
+            in_file_order(hf_model, package.tokenizer, sources, setting)
+        )
         return time.perf_counter() - started
 
     same = True

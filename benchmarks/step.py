@@ -1,4 +1,4 @@
-"""A training step at flan-t5-small's shape: ours, HF's Trainer at its defaults, the notebook's.
+"""A training step at flan-t5-small's shape: our T5, HF's in our loop, HF's Trainer, the notebook's.
 
 Each takes a few steps in turn. A step's operations are counted on real tokens, padding left out,
 and compared with what the machine does on the step's own matrix products alone.
@@ -26,10 +26,8 @@ from benchmarks.peers.common import NLI, Task, sources, targets
 from benchmarks.workload import FLAN_T5_SMALL, make_student
 from tune_distill.spec.profile import Student, Train
 from tune_distill.students.process import configure_torch
-from tune_distill.students.registry import load_tokenizer
-from tune_distill.students.tensors import Pairs
-from tune_distill.students.tokens import tokenize_examples
-from tune_distill.students.untrained import load_student
+from tune_distill.students.registry import read_student
+from tune_distill.students.tokens import Pairs
 from tune_distill.tasks.sources import read_source
 from tune_distill.training.loop import Training
 
@@ -54,7 +52,12 @@ def main(given: argparse.Namespace) -> int:
         student = make_student(FLAN_T5_SMALL, given.data, Path(scratch) / "student")
         raw = read_source(given.data, NLI)
         task = Task(str(student), raw.train[:NUM_TRAIN], raw.validation[:16], 1)
-        ways = {"ours": _ours(task), "trainer": _trainer(task), "notebook": _notebook(task)}
+        ways = {
+            "ours": _ours(task, "t5"),
+            "HF's T5 in our loop": _ours(task, "hf"),
+            "trainer": _trainer(task),
+            "notebook": _notebook(task),
+        }
         steps: dict[str, list[Step]] = {name: [] for name in ways}
         for _ in range(given.rounds):
             for name, way in ways.items():
@@ -117,15 +120,16 @@ def _timed(step: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _ours(task: Task) -> Iterator[Step]:
-    student = Student(source=task.student)
-    tokens = tokenize_examples(load_tokenizer(student), sources(task.train), targets(task.train))
+def _ours(task: Task, kind: str) -> Iterator[Step]:
+    student = Student(source=task.student, kind=kind)
+    package = read_student(student)
+    read, written = package.encode(sources(task.train)), package.encode(targets(task.train))
     pairs = Pairs(
-        tokens.sources.rows(len(task.train), task.max_source_length),
-        tokens.targets.rows(len(task.train), task.max_target_length),
+        read.rows(len(task.train), task.max_source_length),
+        written.rows(len(task.train), task.max_target_length),
     )
     settings = replace_train(task)
-    training = Training(load_student(student), pairs, pairs, settings, 0)
+    training = Training(package.untrained().model(), pairs, pairs, settings, 0)
     training.model.train()
     while True:
         for indices in training._remaining_batches():

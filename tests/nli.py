@@ -1,12 +1,8 @@
-"""e-SNLI as tests use it: its task, examples in one line, and their tokens."""
+"""e-SNLI as tests use it: its task, and examples in one line."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 from tune_distill.records.examples import Example
-from tune_distill.students.tokens import TokenPairs, tokenize_examples
 from tune_distill.tasks import sources
 from tune_distill.tasks.registry import task_of
 
@@ -24,9 +20,3 @@ def pair(
 def read_source(source: str) -> sources.RawCorpus:
     """The sentence pairs of a data source."""
     return sources.read_source(source, NLI)
-
-
-def tokenized(tokenizer: Any, examples: Sequence[Example]) -> TokenPairs:
-    """The texts of the examples as tokens."""
-    texts = (list(map(write, examples)) for write in (NLI.source_text, NLI.target_text))
-    return tokenize_examples(tokenizer, *texts)

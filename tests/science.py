@@ -10,10 +10,9 @@ import huggingface_hub
 import pytest
 import torch
 
-from tests.tiny import mini_examples, save_tiny_t5, token_pairs, without_dropout
+from tests.tiny import mini_examples, save_tiny_t5, token_pairs, untrained, without_dropout
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Student, Train
-from tune_distill.students.untrained import untrained
 from tune_distill.training.loop import Training
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from tests.nli import NLI, read_source, tokenized
+from tests.nli import NLI, read_source
 from tune_distill.records.examples import Example
 from tune_distill.spec.plan import Identities, ResolvedStudy, Trial
 from tune_distill.spec.profile import Profile, Student
 from tune_distill.spec.settings import Setting
 from tune_distill.spec.study import Study
-from tune_distill.students.registry import load_tokenizer
+from tune_distill.students.model import Model
+from tune_distill.students.port import Untrained
+from tune_distill.students.registry import read_student
 from tune_distill.students.t5.model import T5
-from tune_distill.students.tensors import Pairs
+from tune_distill.students.tokens import Pairs, TokenPairs, tokenize
+from tune_distill.training.losses import example_losses, mean_loss
 
 
 def save_tiny_t5(
@@ -89,9 +94,36 @@ def mini_examples(split: str, count: int) -> list[Example]:
     return (corpus.train if split == "train" else corpus.validation)[:count]
 
 
+def untrained(student: Student) -> Untrained:
+    """The student before its training."""
+    return read_student(student).untrained()
+
+
+def load_student(student: Student) -> Any:
+    """The student's model, in float32 on the CPU."""
+    return untrained(student).model()
+
+
+def load_tokenizer(student: Student) -> Any:
+    """The student's tokenizer, as transformers has it."""
+    package: Any = read_student(student)
+    return package.tokenizer
+
+
+def tokenize_examples(tokenizer: Any, examples: Sequence[Example]) -> TokenPairs:
+    """The tokens of the examples' sources and targets."""
+    sources, targets = map(NLI.source_text, examples), map(NLI.target_text, examples)
+    return TokenPairs(tokenize(tokenizer, [*sources]), tokenize(tokenizer, [*targets]))
+
+
+def evaluation_loss(model: Model, pairs: Pairs) -> float:
+    """Cross-entropy a target token over all pairs, without smoothing or dropout."""
+    return mean_loss(example_losses(model, pairs))
+
+
 def token_pairs(folder: Path, examples: list[Example]) -> Pairs:
     """The examples in the tokens of the T5 in `folder`, uncut."""
-    tokens = tokenized(load_tokenizer(Student(source=str(folder))), examples)
+    tokens = tokenize_examples(load_tokenizer(Student(source=str(folder))), examples)
     count = len(examples)
     return Pairs(tokens.sources.rows(count, 1000), tokens.targets.rows(count, 1000))
 

@@ -80,7 +80,7 @@ def test_every_fault_is_told_at_once():
     assert sorted(told) == [
         "my.yaml: data.num_train: must be greater than or equal to 1, got 0",
         "my.yaml: decoding: unknown key; did you mean 'decode'?",
-        "my.yaml: student.name: unknown key; valid are source, revision",
+        "my.yaml: student.name: unknown key; valid are source, revision, kind",
         "my.yaml: train.batch_size: must be a valid integer, got '8'",
         "my.yaml: train.learing_rate: unknown key; did you mean 'learning_rate'?",
     ]

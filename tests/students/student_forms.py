@@ -21,8 +21,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from tests.tiny import at
-from tune_distill.students.untrained import untrained
+from tests.tiny import at, untrained
 from tune_distill.tasks.mini.corpus import vocabulary
 
 WEIGHTS = "model.safetensors"

@@ -15,17 +15,15 @@ from tune_distill.students.machine import device_name, instruction_set
 
 TRAIN = """
 import torch
-from tests.tiny import mini_examples
+from tests.tiny import load_student, mini_examples, tokenize_examples
 from tune_distill.students.machine import instruction_set
 from tune_distill.students.mini import mini_tokenizer
-from tune_distill.students.tensors import Pairs
-
+from tune_distill.students.tokens import Pairs
 from tune_distill.training.loop import Training
-from tune_distill.students.untrained import load_student
 from tune_distill.spec.profile import Student, Train
 
 torch.set_num_threads(1)
-tokens = tokenized(mini_tokenizer(), mini_examples("train", 24))
+tokens = tokenize_examples(mini_tokenizer(), mini_examples("train", 24))
 pairs = Pairs(tokens.sources.rows(24, 128), tokens.targets.rows(24, 64))
 torch.manual_seed(0)
 model = load_student(Student(source="mini"))

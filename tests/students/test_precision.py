@@ -12,19 +12,24 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import T5ForConditionalGeneration
 
-from tests.nli import tokenized
-from tests.tiny import mini_examples, token_pairs, without_dropout
+from tests.tiny import (
+    evaluation_loss,
+    load_student,
+    mini_examples,
+    token_pairs,
+    tokenize_examples,
+    without_dropout,
+)
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Decode, Precision, Student, Train
 from tune_distill.students.mini import mini_tokenizer
 from tune_distill.students.precision import exact_products
 from tune_distill.students.t5.decoding import decode
-from tune_distill.students.t5.losses import evaluation_loss, example_losses
 from tune_distill.students.t5.model import T5
-from tune_distill.students.tensors import Pairs
-from tune_distill.students.untrained import load_student
+from tune_distill.students.tokens import Pairs
 from tune_distill.training.checkpoints import load_checkpoint, save_checkpoint
 from tune_distill.training.loop import Training
+from tune_distill.training.losses import example_losses
 
 # Losses of five steps of mini before there was a choice of precision, on a CPU.
 GOLDEN = [6.600290298461914, 6.111481189727783, 5.637726306915283, 5.293514728546143]
@@ -169,7 +174,7 @@ def test_a_bf16_student_answers_as_its_losses_are_computed(
 
 
 def test_fp32_is_what_it_always_was() -> None:
-    tokens = tokenized(mini_tokenizer(), mini_examples("train", 40))
+    tokens = tokenize_examples(mini_tokenizer(), mini_examples("train", 40))
     pairs = Pairs(tokens.sources.rows(40, 128), tokens.targets.rows(40, 64))
     torch.manual_seed(0)
     training = Training(

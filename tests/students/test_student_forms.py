@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.nli import NLI, tokenized
+from tests.nli import NLI
 from tests.students.student_forms import (
     FORMS,
     edit_json,
@@ -22,13 +22,13 @@ from tests.students.student_forms import (
     save_trained,
     sentencepiece_model,
 )
-from tests.tiny import at, save_tiny_t5
+from tests.tiny import at, save_tiny_t5, tokenize_examples
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Decode
 from tune_distill.students.registry import read_student
 from tune_distill.students.t5.decoding import decode
 from tune_distill.students.t5.layout import Layout
-from tune_distill.students.untrained import Untrained
+from tune_distill.students.t5.untrained import UntrainedT5
 
 LONGEST = 12
 
@@ -58,7 +58,7 @@ def hf_logits(folder: Path, source: list[int], target: list[int]) -> torch.Tenso
         ).logits[0]
 
 
-def our_logits(student: Untrained, source: list[int], target: list[int]) -> torch.Tensor:
+def our_logits(student: UntrainedT5, source: list[int], target: list[int]) -> torch.Tensor:
     model = student.model().eval()
     layouts = [Layout.of([len(ids)], torch.device("cpu")) for ids in (source, target)]
     ids = [
@@ -71,9 +71,9 @@ def our_logits(student: Untrained, source: list[int], target: list[int]) -> torc
 
 
 def our_texts(folder: Path, examples: list[Example], **settings: Any) -> list[str]:
-    package = read_student(at(folder))
-    student = Untrained.of(package)
-    rows = tokenized(package.tokenizer, examples).sources.rows(len(examples), 1000)
+    package: Any = read_student(at(folder))
+    student = package.untrained()
+    rows = tokenize_examples(package.tokenizer, examples).sources.rows(len(examples), 1000)
     wanted = Decode.model_validate({"max_new_tokens": LONGEST} | settings)
     return [text for (text,) in decode(student.model(), student.texts, rows, wanted)]
 
@@ -103,7 +103,7 @@ def test_a_sentencepiece_model_behaves_as_in_transformers(
 
 def assert_behaves_as_in_transformers(form: Path, examples: list[Example], tmp_path: Path) -> None:
     """Logits are those of `from_pretrained`, and answers those of `generate`; after saving too."""
-    student = Untrained.of(read_student(at(form)))
+    student: Any = read_student(at(form)).untrained()
     drawn = random.Random(0)
     source, target = (
         [drawn.randrange(student.architecture.vocab_size) for _ in range(n)] for n in (17, 9)

@@ -19,9 +19,9 @@ from transformers import AutoTokenizer
 from tests.students.student_forms import WEIGHTS, edit_json, edit_weights, sharded, stored_as
 from tests.tiny import at
 from tune_distill.spec.errors import StudentError
-from tune_distill.students.package import read_student_package
 from tune_distill.students.registry import num_parameters, student_identity
 from tune_distill.students.t5.model import T5
+from tune_distill.students.t5.package import KIND
 
 INDEX = "model.safetensors.index.json"
 FIRST_WO = "encoder.block.0.layer.1.DenseReluDense.wo.weight"
@@ -421,7 +421,7 @@ def test_code_beside_a_tokenizer_is_not_run(folder: Path, tmp_path: Path) -> Non
         tokenizer_class="Evil",
     )
     with suppress(StudentError):
-        read_student_package(folder)
+        KIND.read(folder)
     assert not (tmp_path / "ran").exists()
 
 
@@ -454,6 +454,6 @@ def test_any_value_in_any_field_is_taken_or_refused(folder: Path, data: st.DataO
     edit_json(path, **{field: data.draw(VALUES)})
     try:
         with suppress(StudentError):
-            read_student_package(folder)
+            KIND.read(folder)
     finally:
         path.write_bytes(before)

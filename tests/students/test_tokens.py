@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.nli import pair, tokenized
-from tests.tiny import mini_examples
+from tests.nli import pair
+from tests.tiny import load_tokenizer, mini_examples, tokenize_examples
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Student
 from tune_distill.students.mini import mini_tokenizer
-from tune_distill.students.registry import load_tokenizer
 from tune_distill.students.tokens import TokenTable
 
 # Its first text spells out a special token, its last one has no word that the tokenizer knows.
@@ -40,7 +39,7 @@ def table(*lengths: int) -> TokenTable:
 def test_cutting_is_hf_truncation(max_length: int) -> None:
     examples = [*mini_examples("train", 40), *ODD]
     tokenizer = mini_tokenizer()  # appends </s> by itself, as T5's do
-    pairs = tokenized(tokenizer, examples)
+    pairs = tokenize_examples(tokenizer, examples)
     assert len(pairs.sources) == len(pairs.targets) == len(examples)
     for rows, text_of in ((pairs.sources, source), (pairs.targets, target)):
         texts = [text_of(example) for example in examples]
@@ -56,7 +55,7 @@ def test_a_tokenizer_that_was_saved_without_eos_gets_it(tiny_t5: Path) -> None:
     examples = mini_examples("train", 5)
     plain = [tokenizer(target(example)).input_ids for example in examples]
     assert all(ids[-1] != tokenizer.eos_token_id for ids in plain)
-    rows = tokenized(tokenizer, examples).targets.rows(5, 1000)
+    rows = tokenize_examples(tokenizer, examples).targets.rows(5, 1000)
     assert [row.tolist() for row in rows] == [[*ids, tokenizer.eos_token_id] for ids in plain]
 
 

@@ -15,15 +15,14 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from tests.tiny import token_pairs
+from tests.tiny import load_student, token_pairs
 from tune_distill.records.examples import Example
 from tune_distill.records.refusals import plain_os_errors
 from tune_distill.records.runs import HistoryRow
 from tune_distill.records.sealed import seal
 from tune_distill.spec.profile import Student, Train
 from tune_distill.students.t5.model import T5
-from tune_distill.students.tensors import Pairs
-from tune_distill.students.untrained import load_student
+from tune_distill.students.tokens import Pairs
 from tune_distill.training.checkpoints import (
     DamagedCheckpointError,
     Position,

@@ -71,7 +71,7 @@ def test_settings_of_one_study_share_what_they_can(
     source: str, store: Store, tiny_t5: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read, fit = count(monkeypatch, "read_source"), count(monkeypatch, "fit_simulator_apart")
-    tokenize = count(monkeypatch, "tokenize_examples")
+    tokenize = count(monkeypatch, "_tokenized")
     inputs = Inputs()
     fractions = [profile(source, num_train=30, train_fraction=share) for share in (0.1, 0.5, 1.0)]
     fewer = profile(source, num_train=20, num_validation=5)
@@ -191,7 +191,9 @@ def test_what_is_trained_is_what_was_identified(
     assert all(np.array_equal(trained[name], expected[name]) for name in expected)
     assert reads.calls == 1  # a large one takes seconds
     # Another command reads the new files, which are another student's.
-    (folder / "tokenizer.json").write_bytes(inputs.untrained[one.student].files["tokenizer.json"])
+    (folder / "tokenizer.json").write_bytes(
+        inputs.untrained[one.student].spelling.files["tokenizer.json"]
+    )
     assert Inputs().student_identity(one.student) != identity
 
 

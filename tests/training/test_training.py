@@ -12,16 +12,22 @@ import pytest
 import torch
 from transformers import T5ForConditionalGeneration, get_linear_schedule_with_warmup
 
-from tests.nli import tokenized
-from tests.tiny import mini_examples, token_pairs, without_dropout
+from tests.tiny import (
+    evaluation_loss,
+    load_student,
+    mini_examples,
+    token_pairs,
+    tokenize_examples,
+    without_dropout,
+)
 from tune_distill.records.examples import Example
 from tune_distill.spec.errors import NonFiniteLossError
 from tune_distill.spec.profile import Student, Train
 from tune_distill.students.mini import mini_tokenizer
-from tune_distill.students.t5.losses import evaluation_loss
-from tune_distill.students.tensors import Batch, Pairs, collate
-from tune_distill.students.untrained import load_student
+from tune_distill.students.model import Model
+from tune_distill.students.tokens import Pairs
 from tune_distill.training.loop import Training, learning_rate_at
+from tune_distill.training.losses import batch_losses
 
 Make = Callable[..., Training]
 
@@ -113,12 +119,11 @@ def test_every_example_is_trained_on_once_an_epoch(
 ) -> None:
     seen: list[list[int]] = []
 
-    def spy(pairs: Pairs, indices: list[int], model: Any) -> Batch:
-        if len(indices) <= 4:  # evaluations take all at once
-            seen.append(list(indices))
-        return collate(pairs, indices, model)
+    def spy(model: Model, pairs: Pairs, indices: list[int], terms: Any) -> Any:
+        seen.append(list(indices))
+        return batch_losses(model, pairs, indices, terms)
 
-    monkeypatch.setattr("tune_distill.training.loop.collate", spy)
+    monkeypatch.setattr("tune_distill.training.loop.batch_losses", spy)
     finished(make())
     assert len(seen) == 10
     epochs = [sorted(index for batch in half for index in batch) for half in (seen[:5], seen[5:])]
@@ -180,7 +185,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize("smoothing", GOLDEN)
 def test_the_built_in_student_learns_as_it_always_did(smoothing: float) -> None:
-    tokens = tokenized(mini_tokenizer(), mini_examples("train", 96))
+    tokens = tokenize_examples(mini_tokenizer(), mini_examples("train", 96))
     train = Pairs(tokens.sources.rows(96, 128), tokens.targets.rows(96, 64))
     settings = Train(
         num_epochs=1,

@@ -1,130 +1,30 @@
-"""Trials in this process: the records that Ray's workers make, without Ray."""
+"""What only this process does: faults put into the code, Ctrl-C, the state of the process."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 import tune_distill
-from tests.records.made import study_of
-from tune_distill.driver import Session, conduct
+from tests.tuning.executed import FIELDS, SEARCH, SMOOTHING, Events, Ran
 from tune_distill.planning.events import Report
-from tune_distill.records.places import Folder
-from tune_distill.records.store import Store
-from tune_distill.records.trials import INTERRUPTED, TrialRecord
+from tune_distill.records.trials import INTERRUPTED
 from tune_distill.spec.errors import StoreError
-from tune_distill.spec.plan import ResolvedStudy, Trial
-from tune_distill.spec.settings import study_profile
-from tune_distill.spec.study import Study
-from tune_distill.spec.yaml_files import load_profile
+from tune_distill.spec.plan import Trial
 from tune_distill.training import trial as trial_module
-from tune_distill.tuning.inline_executor import InlineExecutor
-
-FIELDS = {
-    "data.num_train": 64,
-    "data.num_validation": 8,
-    "train.num_epochs": 2,
-    "train.batch_size": 8,
-    "train.eval_steps": 4,
-    "decode.max_new_tokens": 4,
-}
-SMOOTHING = study_of({"train.label_smoothing": [0.0, 0.1, 0.2]})
-SEARCH = study_of(
-    {"train.learning_rate": {"type": "loguniform", "low": 1e-5, "high": 1e-1}},
-    search={"method": "optuna", "num_samples": 6},
-    scheduler={"type": "asha", "grace_fraction": 0.25, "reduction_factor": 2},
-    metric={"name": "eval_loss", "mode": "min"},
-)
 
 
-def no_report(folder: Path) -> Any:
-    raise AssertionError("nothing is judged here")
-
-
-class Events:
-    """A display that keeps what it is told, as names."""
-
-    def __init__(self) -> None:
-        self.told: list[str] = []
-
-    def begin(self, plans: Any, num_workers: int) -> None:
-        self.told.append("begin")
-
-    def started(self, trial: Trial) -> None:
-        self.told.append("started")
-
-    def retried(self, trial: Trial, num_retries: int, reason: str) -> None:
-        self.told.append("retried")
-
-    def progressed(self, trial: Trial, report: Report) -> None:
-        assert report.pid == os.getpid()
-        self.told.append(f"step {report.step}")
-
-    def ended(self, record: TrialRecord) -> None:
-        self.told.append(record.state)
-
-    def close(self) -> None:
-        pass
-
-
-def resolved(study: Study, num_seeds: int = 1) -> ResolvedStudy:
-    profile = study_profile(study, "mini", load_profile("mini"), FIELDS)
-    return ResolvedStudy(study, "tiny", profile, tuple(range(num_seeds)))
-
-
-class Ran:
-    """A study that was run in this process."""
-
-    def __init__(self, folder: Path, study: Study, num_seeds: int = 1) -> None:
-        self.given = folder, study, num_seeds
-        self.events = Events()
-        self.store = Store(Folder(folder))
-        self.records: list[TrialRecord] = []
-        studies = [resolved(study, num_seeds)]
-        session = Session(studies, folder, self.store, InlineExecutor(), self.events, no_report)
-        self.early = conduct(session, lambda course: self.records.extend(course.records()))
-
-    def again(self) -> Ran:
-        """The same once more."""
-        return Ran(*self.given)
-
-    @property
-    def states(self) -> list[str]:
-        return [record.state for record in self.records]
-
-
-def test_trials_run_one_after_the_other_and_tell_of_themselves(tmp_path):
+def test_trials_run_one_after_the_other_in_this_process(tmp_path, monkeypatch):
+    pids = []
+    monkeypatch.setattr(Events, "progressed", lambda self, trial, report: pids.append(report.pid))
     ran = Ran(tmp_path, SMOOTHING)
-    assert (ran.states, ran.early) == (["complete"] * 3, False)
-    steps = [f"step {step}" for step in (4, 8, 12, 16)]
-    assert ran.events.told == ["begin", *["started", *steps, "complete"] * 3]
-    assert not any(record.reused for record in ran.records)
-    again = ran.again()
-    assert (again.events.told, again.states) == ([], ["complete"] * 3)
-
-
-def test_decodings_of_one_student_train_it_once(tmp_path):
-    ran = Ran(tmp_path, study_of({"decode.strategy": ["greedy", "beam"]}))
-    assert [record.reused for record in ran.records] == [False, True]
-
-
-def test_a_search_prunes_and_its_complete_points_are_replicated(tmp_path):
-    ran = Ran(tmp_path, SEARCH, num_seeds=2)
-    first = [record for record in ran.records if record.trial.seed == 0]
-    second = [record for record in ran.records if record.trial.seed == 1]
-    complete = [record for record in first if record.state == "complete"]
-    assert len(first) == 6
-    assert 0 < len(complete) < 6
-    assert {record.state for record in first} == {"complete", "pruned"}
-    settings = [record.trial.setting for record in complete]
-    assert [record.trial.setting for record in second] == settings
-    assert (ran.again().events.told, ran.again().states) == ([], ran.states)
+    assert ran.events.told == ["begin", *["started", "complete"] * 3]
+    assert set(pids) == {os.getpid()}
 
 
 def test_what_a_trial_raises_fails_it_alone(tmp_path, monkeypatch):

@@ -22,7 +22,8 @@ from tune_distill.spec.errors import DataError, StudyFileError
 from tune_distill.spec.plan import ResolvedStudy
 from tune_distill.spec.profile import MINI_CORPUS, MINI_STUDENT
 from tune_distill.spec.yaml_files import search_spaces_dir, shipped_profiles, shipped_studies
-from tune_distill.students.registry import STUDENT_FILES, student_identity
+from tune_distill.students.folder import STUDENT_FILES
+from tune_distill.students.registry import student_identity
 
 DATA_FILES = ("*.csv", "*.jsonl", "*.parquet")
 

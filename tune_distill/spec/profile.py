@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from tune_distill.spec.effect import ByContent, Neutral, OnlyIf
 from tune_distill.spec.faults import describe
 from tune_distill.spec.section import Section, single_field
+from tune_distill.spec.shown import shown
 
 MINI_STUDENT = "mini"
 MINI_CORPUS = "mini-nli"
@@ -60,14 +61,32 @@ class Task(Section):
     )
 
 
+STUDENT_KINDS = {
+    "t5": "tune_distill.students.t5.package",
+    "hf": "tune_distill.students.hf_package",
+}
+"""The kinds of students, and the module whose `KIND` reads each: see students/port.py."""
+
+
+def _registered_kind(kind: str) -> str:
+    if kind not in STUDENT_KINDS:
+        raise ValueError(f"must be one of {', '.join(STUDENT_KINDS)}, got {shown(kind)}")
+    return kind
+
+
 class Student(Section):
-    """Which T5 is fine-tuned."""
+    """Which model is fine-tuned."""
 
     source: Annotated[Source, ByContent()] = Field(
         description="'mini' (built in), a directory made with save_pretrained, or a hub id"
     )
     revision: Annotated[str | None, ByContent()] = Field(
         None, description="Branch, tag or commit on the hub; none for the default branch"
+    )
+    kind: Annotated[str, AfterValidator(_registered_kind), Neutral("t5")] = Field(
+        "t5",
+        description="t5: computed by this package; hf: any seq2seq model, computed by transformers",
+        json_schema_extra={"enum": [*STUDENT_KINDS]},
     )
 
 

@@ -12,14 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tune_distill.spec.profile import MINI_STUDENT
 from tune_distill.students.mini_tokenizer import mini_tokenizer
 
 if TYPE_CHECKING:
     from transformers import T5Config, T5ForConditionalGeneration
 
-__all__ = ["MINI_STUDENT_VERSION", "mini_student", "mini_tokenizer"]
+__all__ = ["BUILT_IN", "mini_student", "mini_tokenizer"]
 
-MINI_STUDENT_VERSION = 1  # raise it whenever the weights or the tokenizer's ids change
+BUILT_IN = {"builtin": MINI_STUDENT, "version": "1"}
+"""The student's identity. Raise the version whenever the weights or the tokenizer's ids change."""
 
 INITIAL_SEED = 0
 EMBEDDING_STD = 0.1  # small beside Adam's steps, so that the embeddings move

@@ -7,6 +7,7 @@ folder get one with copies of the bytes that were digested.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 import tempfile
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 LIMIT_BYTES = 64 * 2**20
 """Largest file that is read, safetensors excepted: the largest tokenizers have 40 MB."""
@@ -74,6 +76,22 @@ def matching_files(folder: Path, patterns: Iterable[str]) -> list[str]:
     for name in names:
         _require_regular(folder / name)
     return sorted(names)
+
+
+def parse_json(name: str, content: bytes) -> dict[str, Any]:
+    """The object that a JSON file of a package holds.
+
+    Raises:
+        PackageError: it is no UTF-8, no JSON, nested too deeply, or no object.
+    """
+    try:
+        value = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise PackageError(f"{name} must be JSON: {reason}; save it again") from error
+    if not isinstance(value, dict):
+        raise PackageError(f"{name} must be a JSON object, got {value!r:.80}")
+    return value
 
 
 def _require_regular(path: Path) -> None:

@@ -4,32 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from tune_distill.spec.errors import StudentError
-from tune_distill.spec.profile import MINI_STUDENT, Student
-from tune_distill.students import weights as student_weights
-from tune_distill.students.package import (
-    STUDENT_FILES,
-    StudentPackage,
-    read_student_package,
-    saved_files,
-    student_errors,
-)
-
-__all__ = [
-    "STUDENT_FILES",
-    "load_tokenizer",
-    "num_parameters",
-    "read_student",
-    "student_identity",
-]
+from tune_distill.spec.profile import MINI_STUDENT, STUDENT_KINDS, Student
+from tune_distill.students.folder import STUDENT_FILES, student_errors
+from tune_distill.students.mini import BUILT_IN
+from tune_distill.students.port import ReadStudent, StudentKind
+from tune_distill.students.weight_files import num_parameters as count_parameters
 
 _MINI_PARAMETERS = 500_000
 
 
-def student_identity(student: Student) -> dict[str, str]:
+def student_identity(student: Student) -> Mapping[str, str]:
     """What the student is by content: a built-in's version, or a digest of the files that are read.
 
     A student of the hub and a copy of its files in a directory are one student.
@@ -37,31 +26,21 @@ def student_identity(student: Student) -> dict[str, str]:
     Raises:
         StudentError: the student is not supported, or cannot be found.
     """
-    if student.source == MINI_STUDENT:
-        from tune_distill.students.mini import MINI_STUDENT_VERSION
-
-        return {"builtin": MINI_STUDENT, "version": str(MINI_STUDENT_VERSION)}
-    return dict(read_student(student).identity)
+    if student.source == MINI_STUDENT:  # known without being built
+        return BUILT_IN
+    return read_student(student).identity
 
 
-def read_student(student: Student) -> StudentPackage:
+def read_student(student: Student) -> ReadStudent:
     """Read and check the student, once: what is identified is what is trained.
 
     Raises:
         StudentError: the student is not supported, or cannot be found.
     """
+    kind: StudentKind = import_module(STUDENT_KINDS[student.kind]).KIND
     if student.source == MINI_STUDENT:
-        return _mini_package(student)
-    return read_student_package(_folder(student))
-
-
-def load_tokenizer(student: Student) -> Any:
-    """The student's tokenizer."""
-    if student.source == MINI_STUDENT:
-        from tune_distill.students.mini import mini_tokenizer
-
-        return mini_tokenizer()
-    return read_student(student).tokenizer
+        return kind.built_in()
+    return kind.read(_folder(student))
 
 
 def num_parameters(student: Student) -> float:
@@ -70,22 +49,7 @@ def num_parameters(student: Student) -> float:
         return _MINI_PARAMETERS
     folder = _folder(student)
     with student_errors(folder):
-        return student_weights.num_parameters(folder)
-
-
-def _mini_package(student: Student) -> StudentPackage:
-    from tune_distill.students.mini import mini_student, mini_tokenizer
-    from tune_distill.students.t5.architecture import Architecture
-
-    model, tokenizer = mini_student(), mini_tokenizer()
-    architecture = Architecture.of(model.config, tied_head=True)
-    return StudentPackage(
-        student_identity(student),
-        architecture,
-        {name: value.detach().numpy() for name, value in model.named_parameters()},
-        tokenizer,
-        saved_files("t5", architecture, tokenizer),
-    )
+        return count_parameters(folder)
 
 
 def _folder(student: Student) -> Path:

@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tune_distill.records.refusals import says_nothing_of_content
-from tune_distill.students.config import parse_json
-from tune_distill.students.package_files import PackageError, PackageFiles
+from tune_distill.students.package_files import PackageError, PackageFiles, parse_json
 from tune_distill.students.quiet import quiet_transformers
 
 TOKENIZER_JSON = "tokenizer.json"

@@ -58,16 +58,24 @@ class TokenPairs:
     targets: TokenTable
 
 
-def tokenize_examples(tokenizer: Any, sources: Sequence[str], targets: Sequence[str]) -> TokenPairs:
-    """The source and target texts of the same examples as tokens."""
-    return TokenPairs(_tokenize(tokenizer, sources), _tokenize(tokenizer, targets))
+@dataclass(frozen=True)
+class Pairs:
+    """Sources and targets of the same examples, cut to the trial's maximum lengths."""
+
+    sources: Sequence[Ints]
+    targets: Sequence[Ints]
 
 
-def _tokenize(tokenizer: Any, texts: Sequence[str]) -> TokenTable:
+def tokenize(tokenizer: Any, texts: Sequence[str]) -> TokenTable:
+    """The tokens of the texts, each text with its end token.
+
+    Raises:
+        StudentError: the tokenizer fails on one of the texts.
+    """
     # As transformers' own trainers do it. Some T5 tokenizers were saved without their end token.
     end = [] if adds_end(tokenizer) else [tokenizer.eos_token_id]
     try:
-        encoded = tokenizer([*texts], truncation=False, verbose=False)["input_ids"]
+        encoded = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
     # Some tokenizers fail on characters that they do not know.
     except BaseException as error:
         if not is_of_content(error):

@@ -13,10 +13,9 @@ from tune_distill.spec.keys import SIMULATOR_VERSION, DataIdentity
 from tune_distill.spec.profile import MINI_STUDENT, Data, Metrics, Profile, Student
 from tune_distill.spec.profile import Task as TaskChoice
 from tune_distill.spec.task import TaskDescription
-from tune_distill.students.package import StudentPackage
+from tune_distill.students.port import ReadStudent, Untrained
 from tune_distill.students.registry import read_student, student_identity
-from tune_distill.students.tokens import TokenPairs, tokenize_examples
-from tune_distill.students.untrained import Untrained
+from tune_distill.students.tokens import TokenPairs
 from tune_distill.tasks.account import account
 from tune_distill.tasks.corpus import Corpus
 from tune_distill.tasks.registry import task_of
@@ -51,7 +50,7 @@ class Inputs:
     tasks: dict[TaskChoice, Task] = field(default_factory=dict)
     corpora: dict[tuple[TaskChoice, str], Corpus] = field(default_factory=dict)
     students: dict[Student, Mapping[str, str]] = field(default_factory=dict)
-    packages: dict[Student, StudentPackage] = field(default_factory=dict)
+    packages: dict[Student, ReadStudent] = field(default_factory=dict)
     untrained: dict[Student, Untrained] = field(default_factory=dict)
     tokens: dict[tuple[Student, TaskChoice, str], Tokens] = field(default_factory=dict)
     simulators: dict[str, Simulator] = field(default_factory=dict)
@@ -71,7 +70,7 @@ class Inputs:
             self.students[student] = identity
         return self.students[student]
 
-    def _package(self, student: Student) -> StudentPackage:
+    def _package(self, student: Student) -> ReadStudent:
         if student not in self.packages:
             package = self.packages[student] = read_student(student)
             self.students[student] = package.identity
@@ -147,7 +146,7 @@ class Inputs:
             if self.description(profile.task).labels:
                 self._prepare_simulator(profile.task, profile.data, store)
             if profile.student not in self.untrained:
-                self.untrained[profile.student] = Untrained.of(self._package(profile.student))
+                self.untrained[profile.student] = self._package(profile.student).untrained()
         for (student, task, source), sections in needed.items():
             corpus = self.corpora[task, source]
             num_train = max(corpus.num_pool(data) for data in sections)
@@ -155,12 +154,10 @@ class Inputs:
             known = self.tokens.get((student, task, source))
             if known and known.holds(num_train, num_validation):
                 continue
-            tokenizer = self._package(student).tokenizer
+            package, asked = self._package(student), self.task(task)
             self.tokens[student, task, source] = Tokens(
-                tokenize_examples(tokenizer, *_texts(self.task(task), corpus.train[:num_train])),
-                tokenize_examples(
-                    tokenizer, *_texts(self.task(task), corpus.validation[:num_validation])
-                ),
+                _tokenized(package, asked, corpus.train[:num_train]),
+                _tokenized(package, asked, corpus.validation[:num_validation]),
             )
 
     def for_workers(self) -> Inputs:
@@ -218,9 +215,10 @@ class Inputs:
             ) from error
 
 
-def _texts(task: Task, examples: Sequence[Example]) -> tuple[list[str], list[str]]:
-    """The sources and the targets of the examples."""
-    return list(map(task.source_text, examples)), list(map(task.target_text, examples))
+def _tokenized(student: ReadStudent, task: Task, examples: Sequence[Example]) -> TokenPairs:
+    """The sources and the targets of the task's examples."""
+    sources = student.encode(list(map(task.source_text, examples)))
+    return TokenPairs(sources, student.encode(list(map(task.target_text, examples))))
 
 
 def _stored_simulator(name: str, store: Store) -> Simulator | None:

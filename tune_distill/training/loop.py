@@ -13,12 +13,12 @@ from tune_distill.records.runs import HistoryRow
 from tune_distill.spec.errors import NonFiniteLossError
 from tune_distill.spec.profile import Train
 from tune_distill.students.batches import length_grouped, num_batches, num_steps
+from tune_distill.students.model import Model
 from tune_distill.students.precision import exact_products
-from tune_distill.students.t5.losses import example_losses, mean_loss, token_losses
-from tune_distill.students.t5.model import T5
-from tune_distill.students.tensors import Pairs, collate
+from tune_distill.students.tokens import Pairs
 from tune_distill.tasks.scoring import ExampleLoss
 from tune_distill.training.checkpoints import Position
+from tune_distill.training.losses import batch_losses, example_losses, loss_terms, mean_loss
 
 
 def learning_rate_at(step: int, total: int, settings: Train) -> float:
@@ -37,7 +37,7 @@ class Training:
 
     def __init__(
         self,
-        model: T5,
+        model: Model,
         train: Pairs,
         validation: Pairs,
         settings: Train,
@@ -52,6 +52,7 @@ class Training:
         self.validation_losses: list[ExampleLoss] = []
         self._train, self._validation = train, validation
         self._settings, self._seed = settings, seed
+        self._terms = loss_terms(settings)
         # Losses since the last history row, left on the device: reading one waits for the GPU.
         self._window: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._started = 0.0
@@ -93,9 +94,7 @@ class Training:
 
     @exact_products()
     def _step(self, indices: Sequence[int], rate: float) -> None:
-        batch = collate(self._train, indices, self.model)
-        loss, unsmoothed = token_losses(self.model, batch, self._settings.label_smoothing)
-        loss = loss * self._settings.ce_weight
+        loss, unsmoothed = batch_losses(self.model, self._train, indices, self._terms)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._settings.max_grad_norm)
         for group in self.optimizer.param_groups:

@@ -23,17 +23,15 @@ from tune_distill.spec.errors import StoreError, StudentError
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Profile
 from tune_distill.students.machine import device_name, instruction_set
-from tune_distill.students.t5.decoding import decode
-from tune_distill.students.t5.losses import example_losses, mean_loss
-from tune_distill.students.t5.model import T5
-from tune_distill.students.tensors import Pairs
-from tune_distill.students.tokens import TokenPairs
-from tune_distill.students.untrained import Untrained
+from tune_distill.students.model import Model
+from tune_distill.students.port import Untrained
+from tune_distill.students.tokens import Pairs, TokenPairs
 from tune_distill.tasks.scoring import ExampleLoss, PredictionRow, score_predictions, summarize
 from tune_distill.training.checkpoints import load_checkpoint, save_checkpoint
 from tune_distill.training.encoders import Encoder
 from tune_distill.training.inputs import Inputs, Tokens
 from tune_distill.training.loop import Training
+from tune_distill.training.losses import example_losses, mean_loss
 
 
 @dataclass(frozen=True)
@@ -185,7 +183,7 @@ def _training(
     return training
 
 
-def _stored_student(trial: Trial, inputs: Inputs, store: Store) -> T5 | None:
+def _stored_student(trial: Trial, inputs: Inputs, store: Store) -> Model | None:
     """The run's student, or None. A damaged one is reported, and its run set aside."""
     try:
         with store.student(trial.run_key) as folder:
@@ -197,7 +195,7 @@ def _stored_student(trial: Trial, inputs: Inputs, store: Store) -> T5 | None:
 
 
 def _evaluate(
-    trial: Trial, model: T5, inputs: Inputs, store: Store, losses: list[ExampleLoss] | None
+    trial: Trial, model: Model, inputs: Inputs, store: Store, losses: list[ExampleLoss] | None
 ) -> EvaluationRecord:
     """The evaluation, stored; `losses` are those of its examples, if they are known."""
     profile = trial.profile
@@ -205,7 +203,7 @@ def _evaluate(
     pairs = _pairs(_tokens(inputs, profile).validation, data.num_validation, profile)
     student = inputs.untrained[profile.student]
     started = time.perf_counter()
-    texts = decode(model, student.texts, pairs.sources, profile.decode)
+    texts = model.generate(student.texts, pairs.sources, profile.decode)
     decode_time_s = time.perf_counter() - started
     examples = inputs.validation(profile.task, profile.data)
     losses = losses or example_losses(model, pairs)
@@ -271,7 +269,7 @@ def _checkpoint_writer(training: Training, run_key: str) -> Callable[[Path], Non
     return write
 
 
-def _on_device(model: T5, profile: Profile) -> T5:
+def _on_device(model: Model, profile: Profile) -> Model:
     """The model where and as the profile's trials compute."""
     model.precision = profile.train.precision
     return model.cuda() if torch.cuda.is_available() else model

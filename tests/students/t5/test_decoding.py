@@ -12,10 +12,9 @@ import torch
 from transformers import T5ForConditionalGeneration
 
 from tests.students.random_t5 import generated, ours, random_sources, talkative_t5
-from tests.tiny import token_pairs
+from tests.tiny import load_tokenizer, token_pairs
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Decode, Student
-from tune_distill.students.registry import load_tokenizer
 from tune_distill.students.t5 import decoding
 from tune_distill.students.t5.decoding import decode, samples_per_example
 from tune_distill.students.t5.incremental import Answers

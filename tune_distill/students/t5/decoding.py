@@ -11,18 +11,22 @@ are not complete, L tokens at most, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from tune_distill.spec.profile import Decode
 from tune_distill.students.batches import length_sorted
+from tune_distill.students.model import Spell, samples_per_example
 from tune_distill.students.precision import exact_products, products_in
+from tune_distill.students.sampling import draw, uniforms
 from tune_distill.students.t5.architecture import Architecture
 from tune_distill.students.t5.beams import beam_search
 from tune_distill.students.t5.incremental import Answers, IncrementalDecoder
-from tune_distill.students.t5.model import T5
-from tune_distill.students.t5.sampling import draw, uniforms
 from tune_distill.students.tokens import Ints
+
+if TYPE_CHECKING:
+    from tune_distill.students.t5.model import T5
 
 # Batches of so many answers: fewer cost a small student more in Python, more are slower as they
 # leave a CPU's cache. And no more than take so much memory.
@@ -33,16 +37,8 @@ _BYTES = 2**30
 # remove them takes a copy of what is known of the others.
 _DONE = 1 / 8
 
-Spell = Callable[[list[list[int]]], list[str]]
-"""The texts of so many answers' tokens, special ones left out."""
-
 _Choose = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 """The next tokens (M,), from logits (M, V), the answers' numbers (M,) and the position."""
-
-
-def samples_per_example(settings: Decode) -> int:
-    """Texts that each example gets."""
-    return settings.num_samples if settings.strategy == "sample" else 1
 
 
 @exact_products()

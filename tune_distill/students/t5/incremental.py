@@ -12,16 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.functional import embedding, pad
 
+from tune_distill.students.t5.batch import joined
 from tune_distill.students.t5.kernels import product
 from tune_distill.students.t5.layout import Layout
-from tune_distill.students.t5.model import T5
-from tune_distill.students.tensors import joined
 from tune_distill.students.tokens import Ints
+
+if TYPE_CHECKING:
+    from tune_distill.students.t5.model import T5
 
 # The encoder takes so many sources at a time, so that its activations fit a CPU's cache.
 _ENCODED_AT_ONCE = 32

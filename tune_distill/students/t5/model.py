@@ -14,27 +14,27 @@ heads, D model dimensions, E dimensions of a head, G rows times heads.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.functional import embedding
 
-from tune_distill.spec.profile import Precision
+from tune_distill.spec.profile import Decode
+from tune_distill.students.model import Model, Spell
+from tune_distill.students.precision import products_in
 from tune_distill.students.t5.architecture import Architecture
+from tune_distill.students.t5.batch import collate
+from tune_distill.students.t5.decoding import decode
 from tune_distill.students.t5.kernels import product
 from tune_distill.students.t5.layers import Block, Matrix, Norm
 from tune_distill.students.t5.layout import Layout
+from tune_distill.students.tokens import Ints, Pairs
 
 
-class T5(nn.Module):
-    """An encoder and a decoder over one table of embeddings.
-
-    `precision` is what its losses and answers are computed in; its weights are float32.
-    """
-
-    precision: Precision = "fp32"
+class T5(Model):
+    """An encoder and a decoder over one table of embeddings."""
 
     def __init__(self, config: Architecture) -> None:
         super().__init__()
@@ -65,10 +65,6 @@ class T5(nn.Module):
         """The shape of each weight, by HF's names in HF's order."""
         return {name: value.shape for name, value in self.named_parameters()}
 
-    @property
-    def device(self) -> torch.device:
-        return self.shared.weight.device
-
     def forward(
         self,
         source_ids_N: torch.Tensor,
@@ -94,6 +90,16 @@ class T5(nn.Module):
             self.decoder.hidden(sources),
         )
         return hidden_TD
+
+    def label_logits(self, pairs: Pairs, indices: Sequence[int]) -> torch.Tensor:
+        batch = collate(pairs, indices, self.config.decoder_start_token_id, self.device)
+        with products_in(self.precision, self.device):
+            hidden_ND = self(batch.source_ids_N, batch.sources, batch.decoder_ids_N, batch.targets)
+            logits_NV = self.logits(hidden_ND)[: len(batch.targets.places_M)]
+        return logits_NV.float()
+
+    def generate(self, spell: Spell, sources: Sequence[Ints], settings: Decode) -> list[list[str]]:
+        return decode(self, spell, sources, settings)
 
     def encode(self, source_ids_N: torch.Tensor, sources: Layout) -> torch.Tensor:
         """What the encoder makes of the sources, (N, D)."""

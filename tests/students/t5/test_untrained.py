@@ -19,11 +19,10 @@ from transformers import (
 )
 
 from tests.students.random_t5 import random_t5
-from tests.tiny import at
+from tests.tiny import at, load_student, untrained
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import Student
 from tune_distill.students.mini import mini_student
-from tune_distill.students.untrained import load_student, untrained
 
 MINI = Student(source="mini")
 
@@ -159,7 +158,7 @@ def test_a_student_that_the_machine_cannot_read_is_one_error(
     def fail(*arguments: Any, **settings: Any) -> None:
         raise error
 
-    monkeypatch.setattr("tune_distill.students.weights.deserialize", fail)
+    monkeypatch.setattr("tune_distill.students.t5.weights.deserialize", fail)
     with pytest.raises(StudentError, match=f"^student.source: {folder} {message}"):
         untrained(at(folder))
 
@@ -203,7 +202,7 @@ def test_answers_are_spelt_as_hf_spells_them(folder: Path, cleans: bool) -> None
     config = json.loads(path.read_text()) | {"clean_up_tokenization_spaces": cleans}
     path.write_text(json.dumps(config))
     fresh = untrained(at(folder))
-    assert fresh.decodes_plainly is not cleans
+    assert fresh.spelling.decodes_plainly is not cleans
     tokenizer = AutoTokenizer.from_pretrained(folder)
     text = "entailment explanation: a man , who sits , does n't stand ."
     rows = [[*tokenizer(text).input_ids, 1, 0, 0], [1], [0, 5, 6, 1]]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from transformers import GenerationConfig, MT5Config, T5Config, T5ForConditionalGeneration
 from transformers.utils import logging
 
-from tune_distill.students import generation_rules
-from tune_distill.students.config import StudentConfig
 from tune_distill.students.quiet import quiet_transformers
+from tune_distill.students.t5 import generation_rules
 from tune_distill.students.t5.architecture import ACTIVATIONS, Architecture
+from tune_distill.students.t5.config import StudentConfig
 from tune_distill.students.t5.model import T5
 
 SIZES = st.integers(1, 9)

@@ -8,7 +8,7 @@ import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from tune_distill.spec.profile import Decode
-from tune_distill.students.t5.sampling import draw, uniforms
+from tune_distill.students.sampling import draw, uniforms
 
 NUM_TOKENS = 640  # ten candidates at first, then eighty, then all
 

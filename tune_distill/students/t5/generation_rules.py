@@ -13,8 +13,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tune_distill.students.config import StudentConfig
 from tune_distill.students.package_files import PackageError
+from tune_distill.students.t5.config import StudentConfig
 
 Token = Annotated[int, Field(ge=0)]
 

@@ -5,7 +5,6 @@ Defaults and precedence are those of transformers' T5Config and MT5Config.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -151,22 +150,6 @@ _MT5_DEFAULTS: Mapping[str, Any] = {
     "feed_forward_proj": "gated-gelu",
     "decoder_start_token_id": 0,
 }
-
-
-def parse_json(name: str, content: bytes) -> dict[str, Any]:
-    """The object that a JSON file of a package holds.
-
-    Raises:
-        PackageError: it is no UTF-8, no JSON, nested too deeply, or no object.
-    """
-    try:
-        value = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise PackageError(f"{name} must be JSON: {reason}; save it again") from error
-    if not isinstance(value, dict):
-        raise PackageError(f"{name} must be a JSON object, got {value!r:.{_SHOWN}}")
-    return value
 
 
 def _faults(error: ValidationError) -> str:

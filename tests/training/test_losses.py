@@ -10,19 +10,18 @@ import torch
 from transformers import T5ForConditionalGeneration
 from transformers.trainer_pt_utils import LabelSmoother
 
-from tests.tiny import token_pairs
+from tests.tiny import evaluation_loss, load_student, token_pairs
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Student
-from tune_distill.students.t5.losses import (
+from tune_distill.students.t5.model import T5
+from tune_distill.students.tokens import Pairs
+from tune_distill.training.losses import (
+    CrossEntropy,
     ExampleLoss,
-    evaluation_loss,
+    batch_losses,
     example_losses,
     mean_loss,
-    token_losses,
 )
-from tune_distill.students.t5.model import T5
-from tune_distill.students.tensors import Pairs, collate
-from tune_distill.students.untrained import load_student
 
 
 @pytest.fixture
@@ -55,7 +54,7 @@ def hf_batch(pairs: Pairs, indices: range) -> dict[str, torch.Tensor]:
 def test_the_loss_is_that_of_hf_s_t5(
     model: T5, hf_model: T5ForConditionalGeneration, pairs: Pairs
 ) -> None:
-    loss, unsmoothed = token_losses(model, collate(pairs, range(7), model), 0.0)
+    loss, unsmoothed = batch_losses(model, pairs, range(7), [CrossEntropy()])
     torch.testing.assert_close(loss, hf_model(**hf_batch(pairs, range(7))).loss)
     assert torch.equal(unsmoothed, loss)
     assert loss.requires_grad
@@ -66,7 +65,7 @@ def test_the_loss_is_that_of_hf_s_t5(
 def test_smoothing_and_its_gradients_are_hf_s_label_smoother(
     model: T5, hf_model: T5ForConditionalGeneration, pairs: Pairs, smoothing: float
 ) -> None:
-    loss, unsmoothed = token_losses(model, collate(pairs, range(7), model), smoothing)
+    loss, unsmoothed = batch_losses(model, pairs, range(7), [CrossEntropy(smoothing)])
     batch = hf_batch(pairs, range(7))
     output = hf_model(**batch)
     expected = LabelSmoother(epsilon=smoothing)(output, batch["labels"])
@@ -95,7 +94,7 @@ def test_the_losses_of_examples_are_hf_s_of_each_alone(
             float(hf_model(**hf_batch(pairs, range(index, index + 1))).loss)
             for index in range(len(pairs.sources))
         ]
-    monkeypatch.setattr("tune_distill.students.t5.losses._EVAL_BATCH_SIZE", batch_size)
+    monkeypatch.setattr("tune_distill.training.losses._EVAL_BATCH_SIZE", batch_size)
     losses = example_losses(model, pairs)
     assert [loss.per_token for loss in losses] == pytest.approx(alone, rel=1e-5)
     assert [loss.num_tokens for loss in losses] == [len(row) for row in pairs.targets]

@@ -1,0 +1,214 @@
+"""Students that transformers computes: any seq2seq model that it knows, and T5's own oracle.
+
+Such a student trains and answers with the modules of `from_pretrained` and with `generate`. What
+its generation_config.json says holds, unless the decode section says otherwise. A T5 is several
+times faster as kind `t5`, with the same losses and answers.
+
+Shape suffixes: B examples in a batch, N answers (those of an example side by side), S source
+tokens, T target tokens, M labels, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.utils.rnn import pad_sequence
+from transformers import LogitsProcessor, LogitsProcessorList
+
+from tune_distill.records.refusals import plain_os_errors, says_nothing_of_content
+from tune_distill.spec.errors import StudentError
+from tune_distill.spec.profile import Decode
+from tune_distill.students.batches import length_sorted
+from tune_distill.students.model import Model, Spell, samples_per_example
+from tune_distill.students.precision import exact_products, products_in
+from tune_distill.students.quiet import quiet_transformers
+from tune_distill.students.sampling import draw, uniforms
+from tune_distill.students.spelling import Spelling
+from tune_distill.students.tokens import Ints, Pairs
+
+ATTENTION = "eager"
+"""The implementation of attention; others may add in another order from call to call."""
+
+# Answers under way at a time.
+_SEQUENCES = 64
+
+
+class HfModel(Model):
+    """A seq2seq model of transformers."""
+
+    def __init__(self, hf: Any) -> None:
+        super().__init__()
+        self.hf = hf
+
+    def label_logits(self, pairs: Pairs, indices: Sequence[int]) -> torch.Tensor:
+        start = np.array([self.hf.generation_config.decoder_start_token_id], np.int32)
+        late = [np.concatenate((start, pairs.targets[index][:-1])) for index in indices]
+        source_ids_BS, source_mask_BS = self._padded([pairs.sources[index] for index in indices])
+        decoder_ids_BT, is_label_BT = self._padded(late)
+        with products_in(self.precision, self.device):
+            logits_BTV: torch.Tensor = self.hf(
+                input_ids=source_ids_BS,
+                attention_mask=source_mask_BS,
+                decoder_input_ids=decoder_ids_BT,
+                use_cache=False,
+            ).logits
+        return logits_BTV[is_label_BT].float()
+
+    @exact_products()
+    @torch.inference_mode()
+    def generate(self, spell: Spell, sources: Sequence[Ints], settings: Decode) -> list[list[str]]:
+        self.eval()
+        texts: list[list[str]] = [[] for _ in sources]
+        samples = samples_per_example(settings)
+        width = settings.num_beams if settings.strategy == "beam" else samples
+        with products_in(self.precision, self.device), quiet_transformers():
+            for indices in length_sorted([*map(len, sources)], max(1, _SEQUENCES // width)):
+                answers = self._answers([sources[index] for index in indices], settings)
+                for at, index in enumerate(indices):
+                    texts[index] = spell(answers[at * samples : (at + 1) * samples])
+        return texts
+
+    def _answers(self, sources: Sequence[Ints], settings: Decode) -> list[list[int]]:
+        """The tokens of the answers to a batch, those to a source side by side."""
+        samples, longest = samples_per_example(settings), settings.max_new_tokens
+        processors = LogitsProcessorList()
+        if settings.strategy == "sample":
+            numbers_NL = torch.cat([uniforms(row, samples, longest) for row in sources])
+            processors.append(_Drawn(numbers_NL.to(self.device), settings))
+        source_ids_NS, source_mask_NS = self._padded(
+            [row for row in sources for _ in range(samples)]
+        )
+        config = deepcopy(self.hf.generation_config)
+        config.update(
+            do_sample=False,  # `_Drawn` draws
+            num_beams=settings.num_beams if settings.strategy == "beam" else 1,
+            num_return_sequences=1,
+            max_length=None,
+            max_new_tokens=longest,
+        )
+        answers_NL = self.hf.generate(
+            input_ids=source_ids_NS,
+            attention_mask=source_mask_NS,
+            generation_config=config,
+            logits_processor=processors,
+        )
+        # The first token only starts the decoder.
+        tokens: list[list[int]] = answers_NL[:, 1:].tolist()
+        return tokens
+
+    def _padded(self, rows: Sequence[Ints]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rows' ids, int64 (B, S), padded at their ends, and where they are no padding."""
+        pad_token = self.hf.generation_config.pad_token_id
+        ids = [torch.from_numpy(row.astype(np.int64)) for row in rows]
+        present = [torch.ones(len(row), dtype=torch.bool) for row in rows]
+        return (
+            pad_sequence(ids, batch_first=True, padding_value=pad_token).to(self.device),
+            pad_sequence(present, batch_first=True).to(self.device),
+        )
+
+
+def load_hf(model_class: Any, folder: Path | None, **given: Any) -> Any:
+    """The model of a folder, or of `config` and `state_dict`, as from_pretrained makes it: float32.
+
+    Raises:
+        ValueError: a weight is missing, not finite, or of another shape.
+    """
+    with quiet_transformers():
+        hf, told = model_class.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            attn_implementation=ATTENTION,
+            local_files_only=True,
+            output_loading_info=True,
+            **given,
+        )
+    if missing := sorted(told["missing_keys"]):
+        raise ValueError(f"it has no weights for {missing[0]} and {len(missing) - 1} more")
+    for name, value in hf.state_dict().items():
+        if not value.isfinite().all():
+            raise ValueError(f"{name} holds NaN or infinite numbers")
+    return hf
+
+
+class _Drawn(LogitsProcessor):
+    """Leaves `generate` one token to choose: the one that the source's own random numbers draw."""
+
+    def __init__(self, numbers_NL: torch.Tensor, settings: Decode) -> None:
+        self._numbers_NL, self._settings = numbers_NL, settings
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        at = input_ids.shape[1] - 1
+        tokens_N = draw(scores.clone(), self._numbers_NL[:, at], self._settings)
+        return torch.full_like(scores, -torch.inf).scatter_(1, tokens_N[:, None], 0.0)
+
+
+@dataclass(frozen=True)
+class UntrainedHf:
+    """A model's class, configurations and weights, and its tokenizer's files.
+
+    `weights` are its parameters and persistent buffers; those that are tied are there once.
+    """
+
+    model_class: Any
+    config: Any
+    generation_config: Any
+    weights: dict[str, NDArray[Any]]
+    spelling: Spelling
+
+    @classmethod
+    def of(cls, hf: Any, spelling: Spelling) -> UntrainedHf:
+        """What a model of transformers is made of."""
+        hf.config.tie_word_embeddings = (
+            hf.get_input_embeddings().weight is hf.get_output_embeddings().weight
+        )
+        kept, addresses = {}, set()
+        for name, value in hf.state_dict().items():
+            if value.data_ptr() not in addresses:
+                addresses.add(value.data_ptr())
+                kept[name] = value.numpy()
+        return cls(type(hf), hf.config, hf.generation_config, kept, spelling)
+
+    def model(self) -> HfModel:
+        """A model to train, in float32 on the CPU."""
+        # Building it draws first weights, which the trial's random numbers must not depend on.
+        with torch.random.fork_rng(devices=[]):
+            hf = self.model_class(deepcopy(self.config))
+        hf.generation_config = deepcopy(self.generation_config)
+        # load_state_dict copies: the arrays in the object store are everybody's.
+        tensors = {name: torch.tensor(value) for name, value in self.weights.items()}
+        hf.load_state_dict(tensors, strict=False)
+        return HfModel(hf.train())
+
+    def save(self, folder: Path, model: Model) -> None:
+        """Write the trained student into `folder` with save_pretrained."""
+        assert isinstance(model, HfModel)
+        with plain_os_errors(), quiet_transformers():
+            model.hf.save_pretrained(folder, max_shard_size="1000GB")
+            for name, content in self.spelling.files.items():
+                (folder / name).write_bytes(content)
+
+    def load(self, folder: Path) -> HfModel:
+        """The trained student that `save` wrote.
+
+        Raises:
+            StudentError: its weights are missing or damaged.
+        """
+        try:
+            return HfModel(load_hf(self.model_class, folder))
+        except Exception as error:  # damaged files raise whatever their parser raises
+            if says_nothing_of_content(error):
+                raise
+            raise StudentError(
+                f"{folder}: must hold a trained student, got {type(error).__name__}: {error}"
+            ) from error
+
+    def texts(self, answers: list[list[int]]) -> list[str]:
+        """The texts of the answers' tokens, without special tokens."""
+        return self.spelling.texts(answers)

@@ -1,0 +1,200 @@
+"""The folder of a seq2seq model of transformers, read once and tried out before a worker starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, AutoConfig, GenerationConfig
+
+from tune_distill.records.refusals import says_nothing_of_content
+from tune_distill.spec.profile import Decode
+from tune_distill.students.folder import (
+    CONFIG,
+    GENERATION,
+    read_config,
+    read_settings,
+    read_stored,
+    student_errors,
+)
+from tune_distill.students.hf import ATTENTION, UntrainedHf, load_hf
+from tune_distill.students.mini import BUILT_IN, mini_student, mini_tokenizer
+from tune_distill.students.package_files import PackageError, PackageFiles
+from tune_distill.students.quiet import quiet_transformers
+from tune_distill.students.spelling import Spelling, saved_tokenizer
+from tune_distill.students.tokenizer import explained, load_package_tokenizer, require_tokens_fit
+from tune_distill.students.tokens import Pairs, TokenTable, tokenize
+from tune_distill.students.weight_files import num_elements, read_headers, weight_files
+
+# What from_pretrained would do beyond loading weights of its own classes.
+_REFUSED = ("quantization_config", "compression_config", "auto_map")
+
+
+@dataclass(frozen=True)
+class HfPackage:
+    """A model of transformers and its tokenizer, as they were read."""
+
+    identity: Mapping[str, str]
+    tokenizer: Any
+    student: UntrainedHf
+
+    def encode(self, texts: Sequence[str]) -> TokenTable:
+        """The tokens of the texts, each text with its end token."""
+        return tokenize(self.tokenizer, texts)
+
+    def untrained(self) -> UntrainedHf:
+        """What the workers get."""
+        return self.student
+
+
+class HfKind:
+    """Any seq2seq model of text that transformers has, computed by transformers."""
+
+    def read(self, folder: Path) -> HfPackage:
+        """Read the student in a folder, and let it answer once.
+
+        Raises:
+            StudentError: it is no seq2seq model, its files contradict each other or are damaged,
+                or the folder changed meanwhile.
+        """
+        with student_errors(folder):
+            return _read(folder)
+
+    def built_in(self) -> HfPackage:
+        """The embedded student."""
+        tokenizer = mini_tokenizer()
+        spelling = Spelling.of(tokenizer, saved_tokenizer(tokenizer))
+        hf = mini_student()
+        hf.set_attn_implementation(ATTENTION)
+        return HfPackage(BUILT_IN, tokenizer, UntrainedHf.of(hf, spelling))
+
+
+KIND = HfKind()
+
+
+def _read(folder: Path) -> HfPackage:
+    raw = read_config(folder)
+    for name in _REFUSED:
+        if raw.get(name):
+            raise PackageError(f"{CONFIG}: {name} must be absent, got one; use a plain student")
+    names = weight_files(folder)
+    _require_reasonable(raw, read_headers(folder, names))
+    settings = read_settings(folder, raw)
+    tokenizer = load_package_tokenizer(settings, raw)
+    stored = read_stored(folder, names)
+    try:
+        hf = _model(settings, stored)
+    except Exception as error:  # damaged files raise whatever their parser raises
+        if says_nothing_of_content(error) or isinstance(error, PackageError):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise PackageError(
+            f"{folder} must load with AutoModelForSeq2SeqLM, got {type(error).__name__}: {reason}"
+        ) from error
+    # Odd settings of a tokenizer may show only when it is used.
+    with explained(settings.contents):
+        require_tokens_fit(tokenizer, hf.get_input_embeddings().num_embeddings)
+        spelling = Spelling.of(tokenizer, saved_tokenizer(tokenizer))
+    _set_special_tokens(hf, tokenizer)
+    digest = PackageFiles({**settings.contents, **stored.contents}).digest
+    package = HfPackage({"files_digest": digest}, tokenizer, UntrainedHf.of(hf, spelling))
+    _try_out(package)
+    return package
+
+
+def _require_reasonable(config: Mapping[str, Any], headers: Mapping[str, Any]) -> None:
+    """Raise PackageError if config.json asks for more layers than there are tensors, or the weights
+    do not fit into the memory."""
+    for name, value in config.items():
+        if name.endswith("layers") and isinstance(value, int) and value > len(headers):
+            raise PackageError(
+                f"{CONFIG}: {name} must be at most {len(headers)}, the number of its tensors, got "
+                f"{value}"
+            )
+    needed = 4 * sum(num_elements(shape) for _, shape in headers.values())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise PackageError(
+            f"must fit into this machine's memory, {memory / 2**30:.1f} GiB, got "
+            f"{needed / 2**30:.1f} GiB of weights; use a smaller student"
+        )
+
+
+def _model(settings: PackageFiles, stored: PackageFiles) -> Any:
+    with quiet_transformers(), settings.copied() as copy:
+        config = AutoConfig.from_pretrained(copy, trust_remote_code=False, local_files_only=True)
+        generation = GenerationConfig.from_model_config(config)
+        if GENERATION in settings.contents:
+            generation = GenerationConfig.from_pretrained(copy, local_files_only=True)
+    if type(config) not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
+        raise PackageError(
+            f"{CONFIG}: model_type must be of a seq2seq model, got {config.model_type!r:.80}"
+        )
+    tensors: dict[str, torch.Tensor] = {}
+    for content in stored.contents.values():
+        tensors |= safetensors.torch.load(content)
+    hf = load_hf(
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING[type(config)],
+        None,
+        config=config,
+        state_dict=tensors,
+    )
+    hf.generation_config = generation
+    return hf
+
+
+def _set_special_tokens(hf: Any, tokenizer: Any) -> None:
+    """Make the model's start, end and padding explicit.
+
+    Raises:
+        PackageError: the model's tokens are not the tokenizer's, or there is none to start from.
+    """
+    generation, config = hf.generation_config, hf.config
+    ends = generation.eos_token_id
+    ends = [ends] if isinstance(ends, int) else list(ends or [])
+    if tokenizer.eos_token_id not in ends:
+        raise PackageError(
+            "eos_token_id must hold the tokenizer's end token, with which training ends every "
+            f"text, {tokenizer.eos_token_id}, got {ends!r:.80}; correct the one that is wrong"
+        )
+    pad = tokenizer.pad_token_id
+    if pad is None or generation.pad_token_id not in (None, pad):
+        raise PackageError(
+            f"pad_token_id must be the tokenizer's, got {generation.pad_token_id} and {pad}; "
+            "correct the one that is wrong"
+        )
+    starts = (
+        generation.decoder_start_token_id,
+        config.decoder_start_token_id if hasattr(config, "decoder_start_token_id") else None,
+        generation.bos_token_id,
+        pad if config.model_type in ("t5", "mt5", "umt5") else None,
+    )
+    start = next((token for token in starts if token is not None), None)
+    if start is None:
+        raise PackageError(f"{GENERATION}: decoder_start_token_id must be there; add it")
+    generation.pad_token_id, generation.decoder_start_token_id = pad, start
+
+
+def _try_out(package: HfPackage) -> None:
+    """Raise PackageError if the student cannot be trained on a text or cannot answer it."""
+    model = package.student.model()
+    [row] = package.encode(["a"]).rows(1, 16)
+    try:
+        with torch.no_grad():
+            model.label_logits(Pairs([row], [row]), [0])
+        for strategy in ("greedy", "sample"):
+            asked = Decode.model_validate({"strategy": strategy, "max_new_tokens": 2})
+            model.generate(package.student.texts, [row], asked)
+    except Exception as error:  # models raise whatever they raise
+        if says_nothing_of_content(error):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise PackageError(
+            f"must learn from texts and answer them, got {type(error).__name__}: {reason}; use "
+            "another student"
+        ) from error

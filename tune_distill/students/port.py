@@ -1,0 +1,74 @@
+"""The student port: what a kind of student offers, and `registry.py` registers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from tune_distill.students.tokens import TokenTable
+
+if TYPE_CHECKING:
+    from tune_distill.students.model import Model
+
+
+class Untrained(Protocol):
+    """A student before its training. It travels to the workers, which need no file of it."""
+
+    def model(self) -> Model:
+        """Return a model to train, on the CPU; each call returns a new one."""
+        ...
+
+    def save(self, folder: Path, model: Model) -> None:
+        """Write the trained student into a folder, for `load` and for `from_pretrained`."""
+        ...
+
+    def load(self, folder: Path) -> Model:
+        """Return the trained student that `save` wrote.
+
+        Raises:
+            StudentError: its weights are missing or damaged.
+        """
+        ...
+
+    def texts(self, answers: list[list[int]]) -> list[str]:
+        """Return the texts of the answers' tokens, special tokens left out."""
+        ...
+
+
+class ReadStudent(Protocol):
+    """A student that was read and checked, once: what was identified is what is trained."""
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What the student is, by content; its run keys hold it."""
+        ...
+
+    def encode(self, texts: Sequence[str]) -> TokenTable:
+        """Return the tokens of the texts, uncut, each text with its end token.
+
+        Raises:
+            StudentError: the tokenizer fails on one of them.
+        """
+        ...
+
+    def untrained(self) -> Untrained:
+        """Return what the workers get."""
+        ...
+
+
+class StudentKind(Protocol):
+    """Reads students of one kind."""
+
+    def read(self, folder: Path) -> ReadStudent:
+        """Read and check the student in a folder.
+
+        Raises:
+            StudentError: it is not of this kind, its files contradict each other or are damaged,
+                or the folder changed meanwhile.
+        """
+        ...
+
+    def built_in(self) -> ReadStudent:
+        """Return the embedded student `mini`."""
+        ...

@@ -1,0 +1,46 @@
+"""Token rows become tensors on the model's device.
+
+Shape suffixes: N and M the tokens of all rows, filled up and not (see Layout).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tune_distill.students.t5.layout import Layout
+from tune_distill.students.tokens import Ints, Pairs
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Examples without padding, row after row.
+
+    Both ids are int64 (N,), filled up to a round number as their layout says. The decoder's inputs
+    are the labels, one token late.
+    """
+
+    source_ids_N: torch.Tensor
+    sources: Layout
+    decoder_ids_N: torch.Tensor
+    targets: Layout
+
+
+def collate(pairs: Pairs, indices: Sequence[int], start_token: int, device: torch.device) -> Batch:
+    """The chosen examples as one batch, whose decoder starts from `start_token`."""
+    start = np.array([start_token], np.int32)
+    late = [np.concatenate((start, pairs.targets[index][:-1])) for index in indices]
+    return Batch(
+        *joined([pairs.sources[index] for index in indices], device), *joined(late, device)
+    )
+
+
+def joined(rows: Sequence[Ints], device: torch.device) -> tuple[torch.Tensor, Layout]:
+    """The rows' ids one after the other, int64 (N,), and where they stand in their rows."""
+    layout = Layout.of([len(row) for row in rows], device)
+    ids_N = np.zeros(layout.num_tokens, np.int64)
+    np.concatenate(rows, out=ids_N[: len(layout.places_M)])
+    return torch.from_numpy(ids_N).to(device), layout

@@ -1,0 +1,77 @@
+"""A T5 before its training, as workers get it.
+
+It travels through Ray's object store, whose arrays the workers of a node share. They seldom import
+transformers, which takes each of them seconds, and need neither the student's folder nor a hub.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tune_distill.records.refusals import plain_os_errors, says_nothing_of_content
+from tune_distill.spec.errors import StudentError
+from tune_distill.students.spelling import Spelling
+from tune_distill.students.t5.architecture import Architecture
+from tune_distill.students.weight_files import WHOLE
+
+if TYPE_CHECKING:
+    from tune_distill.students.model import Model
+    from tune_distill.students.t5.model import T5
+
+
+@dataclass(frozen=True)
+class UntrainedT5:
+    """A T5's architecture and weights, by HF's names, and the files beside its weights."""
+
+    architecture: Architecture
+    weights: dict[str, NDArray[np.float32]]
+    spelling: Spelling
+
+    def model(self) -> T5:
+        """A T5 to train, in float32 on the CPU."""
+        import torch
+
+        from tune_distill.students.t5.model import T5
+
+        # Copies: those in the object store are everybody's.
+        return T5.of(
+            self.architecture, {name: torch.tensor(value) for name, value in self.weights.items()}
+        )
+
+    def save(self, folder: Path, model: Model) -> None:
+        """Write the trained student into `folder` as save_pretrained would."""
+        from safetensors.torch import save_file
+
+        tensors = {name: value.detach().contiguous() for name, value in model.named_parameters()}
+        with plain_os_errors():
+            save_file(tensors, folder / WHOLE, {"format": "pt"})
+        for name, content in self.spelling.files.items():
+            (folder / name).write_bytes(content)
+
+    def load(self, folder: Path) -> T5:
+        """The trained student that `save` wrote.
+
+        Raises:
+            StudentError: its weights are missing or damaged.
+        """
+        from safetensors.torch import load_file
+
+        from tune_distill.students.t5.model import T5
+
+        try:
+            return T5.of(self.architecture, load_file(folder / WHOLE))
+        except Exception as error:  # damaged files raise whatever their parser raises
+            if says_nothing_of_content(error):
+                raise
+            raise StudentError(
+                f"{folder}: must hold a trained student, got {type(error).__name__}: {error}"
+            ) from error
+
+    def texts(self, answers: list[list[int]]) -> list[str]:
+        """The texts of the answers' tokens, without special tokens."""
+        return self.spelling.texts(answers)
