@@ -50,8 +50,8 @@ def main(given: argparse.Namespace) -> int:
         with store.student(trials[0].run_key) as path:
             model, hf_model = student.load(path), T5ForConditionalGeneration.from_pretrained(path)
     package: Any = read_student(profile.student)
-    tokens = inputs.tokens[profile.student, profile.data.source].validation.sources
-    sources = tokens.rows(inputs.data_identity(profile.data).num_validation, 128)
+    tokens = inputs.tokens[profile.student, profile.task, profile.data.source].validation.sources
+    sources = tokens.rows(inputs.data_identity(profile.task, profile.data).num_validation, 128)
     texts: dict[str, list[list[list[str]]]] = {}
     rows, ours_s, peers_s = [], [], []
 

@@ -20,20 +20,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measure import Promise, report
-from tune_distill.records.examples import LABELS, content_ids
+from tune_distill.records.examples import content_ids
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
 from tune_distill.records.trials import stored_record, write_study_tables
 from tune_distill.spec.plan import ResolvedStudy, Trial, make_plan, planned_trials
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.study import Study
-from tune_distill.spec.yaml_files import dump_study, load_profile
+from tune_distill.spec.yaml_files import dump_study, load_profile, shipped_task
 from tune_distill.tasks.scoring import PredictionRow
 from tune_distill.training.inputs import Inputs
 
 SIZES = (100, 1_000, 10_000, 100_000)
 NUM_SEEDS = 10
 NUM_ANSWERS = 10
+LABELS = shipped_task("esnli").labels or []
 MOST_S, MOST_GIB, MOST_TIMES_SLOWER = 60.0, 1.0, 1.5
 PROMISED = ("plan_s", "look_up_s", "write_s")
 SHOWN = (*PROMISED, "peak_gib", "read_s", "judge_s", "judge_peak_gib")
@@ -83,7 +84,7 @@ def fill_store(size: int, folder: Path) -> Told:
         store = Store(Unflushed(folder / "store"))
         inputs = Inputs()
         for trial in planned_trials(_resolved(size), inputs):
-            examples = inputs.validation(trial.profile.data)[:NUM_ANSWERS]
+            examples = inputs.validation(trial.profile.task, trial.profile.data)[:NUM_ANSWERS]
             fill(store, trial, _answers(trial, content_ids(examples)))
     return told
 
@@ -93,7 +94,8 @@ def study(size: int, folder: Path) -> Told:
     told: Told = {}
     inputs, store = Inputs(), Store(Folder(folder / "store"))
     # The corpus, which is the same however many trials there are, is made before.
-    inputs.data_identity(load_profile("mini").data)
+    mini = load_profile("mini")
+    inputs.data_identity(mini.task, mini.data)
     with _timed(told, "plan_s"):
         resolved = _resolved(size)
         search_key, trials = resolved.search_key(inputs), planned_trials(resolved, inputs)

@@ -22,13 +22,12 @@ from torch.utils.data import DataLoader
 from benchmarks.flops import kernel_limit, step_flops, torch_limit
 from benchmarks.measure import Promise, report
 from benchmarks.peers import notebook, trainer
-from benchmarks.peers.common import Task
+from benchmarks.peers.common import NLI, Task, sources, targets
 from benchmarks.workload import FLAN_T5_SMALL, make_student
 from tune_distill.spec.profile import Student, Train
 from tune_distill.students.process import configure_torch
 from tune_distill.students.registry import read_student
 from tune_distill.students.tokens import Pairs
-from tune_distill.tasks.outputs import source_text, target_text
 from tune_distill.tasks.sources import read_source
 from tune_distill.training.loop import Training
 
@@ -51,7 +50,7 @@ def main(given: argparse.Namespace) -> int:
     configure_torch(torch.get_num_threads())
     with tempfile.TemporaryDirectory() as scratch:
         student = make_student(FLAN_T5_SMALL, given.data, Path(scratch) / "student")
-        raw = read_source(given.data)
+        raw = read_source(given.data, NLI)
         task = Task(str(student), raw.train[:NUM_TRAIN], raw.validation[:16], 1)
         ways = {
             "ours": _ours(task, "t5"),
@@ -124,11 +123,10 @@ def _timed(step: Callable[[], object]) -> float:
 def _ours(task: Task, kind: str) -> Iterator[Step]:
     student = Student(source=task.student, kind=kind)
     package = read_student(student)
-    sources = package.encode([source_text(e.premise, e.hypothesis) for e in task.train])
-    targets = package.encode([target_text(e.label, e.explanations[0]) for e in task.train])
+    read, written = package.encode(sources(task.train)), package.encode(targets(task.train))
     pairs = Pairs(
-        sources.rows(len(task.train), task.max_source_length),
-        targets.rows(len(task.train), task.max_target_length),
+        read.rows(len(task.train), task.max_source_length),
+        written.rows(len(task.train), task.max_target_length),
     )
     settings = replace_train(task)
     training = Training(package.untrained().model(), pairs, pairs, settings, 0)

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tune_distill.records.examples import Example
-from tune_distill.tasks.outputs import source_text, target_text
+from tune_distill.tasks.registry import task_of
 from tune_distill.tasks.sources import read_source
 
 
@@ -95,14 +94,11 @@ def make_student(shape: Shape, data: str, folder: Path) -> Path:
 
 
 def _texts(data: str) -> list[str]:
-    examples: list[Example] = read_source(data).train
+    task = task_of("esnli")
     return [
         text
-        for example in examples
-        for text in (
-            source_text(example.premise, example.hypothesis),
-            target_text(example.label, example.explanations[0]),
-        )
+        for example in read_source(data, task).train
+        for text in (task.source_text(example), task.target_text(example))
     ]
 
 

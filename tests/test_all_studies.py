@@ -13,11 +13,11 @@ from rouge_score.rouge_scorer import RougeScorer
 
 import tune_distill
 from tests.guest import INLINE, SMALL
+from tests.nli import NLI
 from tests.study_process import results_of, run
 from tests.tiny import mini_examples
 from tune_distill.spec.yaml_files import shipped_studies
 from tune_distill.study import main
-from tune_distill.tasks.outputs import parse_output
 
 
 @pytest.mark.slow
@@ -91,8 +91,12 @@ class TestAll:
         for _, trial in tables["temperature"].iterrows():
             rows = predictions[predictions["trial_id"] == trial["trial_id"]]
             assert len(rows) == 24 * 5
-            labels = [parse_output(text).label for text in rows["prediction"]]
-            gold = [examples[name].label for name in rows["example_id"]]
+            asked = [examples[name] for name in rows["example_id"]]
+            labels = [
+                NLI.parse(text, example).label
+                for text, example in zip(rows["prediction"], asked, strict=True)
+            ]
+            gold = [example.label for example in asked]
             hits = [label == answer for label, answer in zip(labels, gold, strict=True)]
             assert sum(hits) / len(hits) == pytest.approx(trial["label_accuracy"], abs=1e-12)
             for kind in ("rouge1", "rouge2", "rougeL"):
@@ -116,7 +120,7 @@ class TestAll:
             assert set(frame["example_id"]) == set(answers["example_id"])
             for row in frame.itertuples():
                 example = known[row.example_id]
-                assert (row.premise, row.hypothesis) == (example.premise, example.hypothesis)
+                assert (row.premise, row.hypothesis) == example.inputs
                 assert row.gold_label == example.label
                 assert tuple(row.explanations) == example.explanations
 

@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from tests.nli import NLI, read_source
 from tune_distill.records.examples import Example
 from tune_distill.spec.plan import Identities, ResolvedStudy, Trial
 from tune_distill.spec.profile import Profile, Student
@@ -22,8 +23,6 @@ from tune_distill.students.port import Untrained
 from tune_distill.students.registry import read_student
 from tune_distill.students.t5.model import T5
 from tune_distill.students.tokens import Pairs, TokenPairs, tokenize
-from tune_distill.tasks.outputs import source_text, target_text
-from tune_distill.tasks.sources import read_source
 from tune_distill.training.losses import example_losses, mean_loss
 
 
@@ -31,8 +30,12 @@ def save_tiny_t5(
     folder: Path, examples: list[Example], *, d_model: int = 32, seed: int = 0
 ) -> Path:
     """Save a two-layer T5 with a tokenizer trained on the examples, like save_pretrained."""
-    texts = [source_text(e.premise, e.hypothesis) for e in examples]
-    texts += [target_text(e.label, text) for e in examples for text in e.explanations]
+    texts = [NLI.source_text(e) for e in examples]
+    texts += [
+        NLI.target_text(replace(e, explanations=(text,)))
+        for e in examples
+        for text in e.explanations
+    ]
     tokenizer = Tokenizer(models.BPE(byte_fallback=False))
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -81,7 +84,7 @@ def write_csv(path: Path, examples: list[Example]) -> Path:
         )
         for e in examples:
             references = [*e.explanations, "", ""][:3]
-            writer.writerow([e.example_id, e.label, e.premise, e.hypothesis, *references])
+            writer.writerow([e.example_id, e.label, e.inputs[0], e.inputs[1], *references])
     return path
 
 
@@ -109,9 +112,8 @@ def load_tokenizer(student: Student) -> Any:
 
 def tokenize_examples(tokenizer: Any, examples: Sequence[Example]) -> TokenPairs:
     """The tokens of the examples' sources and targets."""
-    sources = [source_text(example.premise, example.hypothesis) for example in examples]
-    targets = [target_text(example.label, example.explanations[0]) for example in examples]
-    return TokenPairs(tokenize(tokenizer, sources), tokenize(tokenizer, targets))
+    sources, targets = map(NLI.source_text, examples), map(NLI.target_text, examples)
+    return TokenPairs(tokenize(tokenizer, [*sources]), tokenize(tokenizer, [*targets]))
 
 
 def evaluation_loss(model: Model, pairs: Pairs) -> float:

@@ -14,6 +14,7 @@ from tune_distill.planning.resources import Limits, Nodes
 from tune_distill.planning.work import Work
 from tune_distill.records.environment import ENVIRONMENT_FILE, environment_text, is_damaged
 from tune_distill.records.store import Store
+from tune_distill.records.tables import TASK_FILE
 from tune_distill.records.trials import (
     INTERRUPTED,
     TrialRecord,
@@ -24,7 +25,7 @@ from tune_distill.records.trials import (
 from tune_distill.spec.domains import Cases, Domain, Scalar, Values
 from tune_distill.spec.plan import Plan, ResolvedStudy, Trial
 from tune_distill.spec.study import Study
-from tune_distill.spec.yaml_files import dump_study
+from tune_distill.spec.yaml_files import dump_study, dump_task
 from tune_distill.training.inputs import Inputs
 
 Summary = dict[str, Any]
@@ -249,7 +250,8 @@ def _judge(
     """Write the study's tables and its report; its trials ran on `nodes`."""
     study = course.resolved.study
     folder = session.results / study.name
-    beside = {"study.yaml": dump_study(course.resolved)}
+    task = session.inputs.description(course.resolved.profile.task)
+    beside = {"study.yaml": dump_study(course.resolved), TASK_FILE: dump_task(task)}
     if course.ran or is_damaged(folder / ENVIRONMENT_FILE):
         beside[ENVIRONMENT_FILE] = environment_text({"nodes": nodes})
     records = course.records()

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tune_distill.records.examples import Example
-from tune_distill.tasks.outputs import source_text, target_text
+from tune_distill.spec.yaml_files import shipped_task
+from tune_distill.tasks.described import DescribedTask
 from tune_distill.tasks.scoring import ExampleLoss, score_predictions, summarize
 from tune_distill.tasks.simulator import Simulator, fit_simulator
 from tune_distill.tasks.sources import read_source
 
+NLI = DescribedTask(shipped_task("esnli"))
 SMOOTHINGS = (0.0, 0.1, 0.2)
 SEED = 0
 
@@ -43,17 +45,17 @@ def task_of(arguments: Sequence[str] | None = None) -> tuple[Task, argparse.Name
     parser.add_argument("--num-epochs", type=int, required=True)
     parser.add_argument("--group-by-length", action="store_true")
     given = parser.parse_args(arguments)
-    raw = read_source(given.data)
+    raw = read_source(given.data, NLI)
     train, validation = raw.train[: given.num_train], raw.validation[: given.num_validation]
     return Task(given.student, train, validation, given.num_epochs), given
 
 
 def sources(examples: Sequence[Example]) -> list[str]:
-    return [source_text(example.premise, example.hypothesis) for example in examples]
+    return list(map(NLI.source_text, examples))
 
 
 def targets(examples: Sequence[Example]) -> list[str]:
-    return [target_text(example.label, example.explanations[0]) for example in examples]
+    return list(map(NLI.target_text, examples))
 
 
 def simulator_of(task: Task) -> Simulator:
@@ -66,5 +68,5 @@ def simulator_of(task: Task) -> Simulator:
 def metrics(task: Task, texts: Sequence[str], simulator: Simulator) -> dict[str, float]:
     """Accuracy, ROUGE and faithfulness of one answer for each validation example."""
     no_losses = [ExampleLoss(0.0, 1)] * len(texts)
-    rows = score_predictions(task.validation, [[text] for text in texts], no_losses, simulator)
+    rows = score_predictions(NLI, task.validation, [[text] for text in texts], no_losses, simulator)
     return summarize(rows)

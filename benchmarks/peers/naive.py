@@ -54,9 +54,8 @@ def _tuner(resolved: ResolvedStudy, inputs: Inputs, folder: str) -> tune.Tuner:
     trainable = tune.with_parameters(train_model, resolved=resolved, inputs=inputs.for_workers())
     if study.search.method == "optuna":
         space: dict[str, Any] = {"values": _space(resolved)}
-        config = _searching(
-            study, num_steps(inputs.data_identity(profile.data).num_train, profile.train)
-        )
+        data = inputs.data_identity(profile.task, profile.data)
+        config = _searching(study, num_steps(data.num_train, profile.train))
     else:
         fields = [dict(each.fields) for each in settings(study, profile)]
         space = {"fields": tune.grid_search(fields)}

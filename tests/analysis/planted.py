@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.stats import norm
 
+from tests.nli import LABELS, NLI
 from tests.records.made import INPUTS, METRICS, evaluation_record, history, resolved, run_record
 from tune_distill.analysis.results import StudyResults
-from tune_distill.analysis.scores import ANSWERS, Scores
-from tune_distill.records.examples import LABELS
+from tune_distill.analysis.scores import Scores
 from tune_distill.records.schemas import PREDICTIONS, schema, trials_columns
 from tune_distill.records.tables import write_examples, write_history, write_trials
 from tune_distill.records.trials import TrialRecord, history_rows, trial_row
@@ -172,9 +172,9 @@ def _scores(rng: np.random.Generator, what: Plant, trial_ids: list[str]) -> Scor
         "rougeL": np.stack([one.rouge for one in drawn]),
         "eval_loss": loss + (losses - loss) * tokens / tokens.mean(axis=1, keepdims=True),
     }
-    answers = np.zeros((len(trial_ids), len(LABELS), len(ANSWERS)), np.int64)
+    answers = np.zeros((len(trial_ids), len(LABELS), len(LABELS) + 1), np.int64)
     names = [f"e{index}" for index in range(what.num_examples)]
-    return Scores(trial_ids, names, values, answers, np.ones(len(trial_ids), np.int64))
+    return Scores(trial_ids, names, values, answers, np.ones(len(trial_ids), np.int64), LABELS)
 
 
 def true_means(what: Plant, metric: str) -> Real:
@@ -346,14 +346,14 @@ def _write(folder: Path, ready: ResolvedStudy, records: Sequence[TrialRecord], w
     examples = [
         SimpleNamespace(
             example_id=f"e{index}",
-            premise=f"A dog runs in scene {index}.",
-            hypothesis="An animal moves.",
+            inputs=(f"A dog runs in scene {index}.", "An animal moves."),
+            choices=(),
             label=gold[index % 3],
             explanations=("A dog is an animal.",),
         )
         for index in range(what.num_examples)
     ]
-    write_examples(folder, examples)
+    write_examples(folder, NLI.description, examples)
     write_history(folder, history_rows(records))
     rows = [trial_row(ready.study.name, record) for record in records]
     write_trials(folder, rows, trials_columns([r.trial.setting.values for r in records]))

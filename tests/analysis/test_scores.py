@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from tests.analysis.planted import Plant, plant
-from tune_distill.analysis.scores import ANSWERS, _linearised, read_scores
+from tests.nli import LABELS
+from tune_distill.analysis.scores import UNPARSED, _linearised, read_scores
 from tune_distill.analysis.tables import load
-from tune_distill.records.examples import LABELS
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.metrics import JUDGED
 
@@ -41,7 +41,8 @@ def complete_trials(folder):
 
 
 def scores_of(folder):
-    return read_scores(folder / "predictions.parquet", list(complete_trials(folder)["trial_id"]))
+    trial_ids = list(complete_trials(folder)["trial_id"])
+    return read_scores(folder / "predictions.parquet", trial_ids, LABELS)
 
 
 def rewritten(folder, change, **options):
@@ -89,7 +90,7 @@ def test_answers_are_the_confusion_counts(planted):
     for trial_id, counts in zip(scores.trial_ids, scores.answers, strict=True):
         rows = predictions[predictions["trial_id"] == trial_id]
         given = rows["predicted_label"].fillna("unparsed")
-        expected = confusion_matrix(rows["gold_label"], given, labels=list(ANSWERS))
+        expected = confusion_matrix(rows["gold_label"], given, labels=[*LABELS, UNPARSED])
         assert (counts == expected[: len(LABELS)]).all()
 
 
@@ -155,7 +156,7 @@ def test_a_table_of_dictionaries_is_read(folder):
 
 def test_trials_of_others_are_left_out(folder):
     every = scores_of(folder)
-    some = read_scores(folder / "predictions.parquet", every.trial_ids[3:5])
+    some = read_scores(folder / "predictions.parquet", every.trial_ids[3:5], LABELS)
     assert some.trial_ids == every.trial_ids[3:5]
     for metric, values in some.values.items():
         assert (values == every.values[metric][3:5]).all()
@@ -175,7 +176,7 @@ def test_an_example_answered_once_by_most_is_answered_often(folder):
 
 
 def test_no_trials_have_no_numbers(folder):
-    scores = read_scores(folder / "predictions.parquet", [])
+    scores = read_scores(folder / "predictions.parquet", [], LABELS)
     assert scores.values == {}
     assert scores.num_samples.shape == (0,)
 

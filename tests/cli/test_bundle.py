@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.nli import NLI, read_source
+from tests.tasks.made_tasks import FREE, write_task
 from tests.tiny import mini_examples, write_csv
 from tune_distill.cli import bundle as bundles
 from tune_distill.cli import packing
@@ -24,7 +26,6 @@ from tune_distill.students.registry import student_identity
 from tune_distill.study import resolve
 from tune_distill.tasks import data_folder
 from tune_distill.tasks.corpus import Corpus
-from tune_distill.tasks.sources import read_source
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -235,7 +236,7 @@ class TestSources:
 
         def identity(path):
             section = Data(source=str(path), num_train=30)
-            return Corpus.from_raw(str(path), read_source(str(path))).identity(section)
+            return Corpus.from_raw(str(path), read_source(str(path)), NLI).identity(section)
 
         assert identity(folder) == identity(data)
 
@@ -297,6 +298,16 @@ class TestSources:
         (laptop / "own.yaml").write_text(f"student: {{source: mini}}\ndata: {{source: {data}}}\n")
         _, there = bundled("smoothing", "--profile", "own.yaml")
         assert there.data == "sources/data/esnli"
+
+    def test_a_task_s_file_travels(self, laptop, tmp_path):
+        path = Path(write_task(laptop, FREE))
+        chosen = ["--set", f"task.source={path.name}", "--set", "train.num_epochs=1"]
+        bundle, there = bundled("smoothing", *chosen)
+        assert there.set == ["train.num_epochs=1", "task.source=tasks/questions.yaml"]
+        arrived = unpacked(bundle, tmp_path) / "tasks" / "questions.yaml"
+        assert arrived.read_bytes() == path.read_bytes()
+        (laptop / "esnli.yaml").write_bytes(path.read_bytes())
+        assert bundled("smoothing", "--set", "task.source=esnli")[1].set == ["task.source=esnli"]
 
     def test_a_study_names_a_source_too(self, data, laptop):
         write_study(laptop / "my.yaml", more=f"overrides: {{data.source: {data}}}\n")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.nli import NLI
 from tests.records.made import LocalStore, history
 from tests.tiny import trial_of
 from tune_distill.planning.estimates import measured_examples_per_s, training_estimate_s
@@ -57,8 +58,8 @@ def test_measured_speed_gives_the_time(tmp_path: Path, examples: list[Example]) 
     trials = [mini_trial(), mini_trial(num_epochs=3)]
     add_run(store, trials[0].run_identity["student"], 0, 50.0)
     # 300 examples at 50 per second take 6 seconds per epoch.
-    assert training_estimate_s(trials, store, examples) == pytest.approx(2 * 6 + 3 * 6)
-    assert training_estimate_s([], store, examples) == 0
+    assert training_estimate_s(trials, store, examples, NLI) == pytest.approx(2 * 6 + 3 * 6)
+    assert training_estimate_s([], store, examples, NLI) == 0
 
 
 def test_without_a_run_the_estimate_grows_with_student_and_work(
@@ -67,7 +68,7 @@ def test_without_a_run_the_estimate_grows_with_student_and_work(
     store = LocalStore(tmp_path)
 
     def estimate(**changes: Any) -> float:
-        return training_estimate_s([mini_trial(**changes)], store, examples)
+        return training_estimate_s([mini_trial(**changes)], store, examples, NLI)
 
     mini = estimate()
     # It takes about 3 seconds on one core.

@@ -14,10 +14,11 @@ from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.spec.keys import DataIdentity
 from tune_distill.spec.plan import ResolvedStudy, Trial, planned_trials
-from tune_distill.spec.profile import Data, Metrics, Student
+from tune_distill.spec.profile import Data, Metrics, Student, Task
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.study import Study
-from tune_distill.spec.yaml_files import load_profile, load_study
+from tune_distill.spec.task import TaskDescription
+from tune_distill.spec.yaml_files import load_profile, load_study, shipped_task
 from tune_distill.tasks.scoring import PredictionRow
 
 METRICS = {
@@ -72,7 +73,7 @@ class FakeInputs:
     def student_identity(self, student: Student) -> Mapping[str, str]:
         return {"builtin": student.source}
 
-    def data_identity(self, data: Data) -> DataIdentity:
+    def data_identity(self, task: Task, data: Data) -> DataIdentity:
         num_pool, num_validation = data.num_train or 500, data.num_validation or 200
         num_train = round(num_pool * data.train_fraction)
         name = f"{data.source}-{num_pool}"
@@ -93,15 +94,17 @@ class FakeInputs:
     def for_workers(self) -> list[Any]:
         return self.prepared
 
-    def validation(self, data: Data) -> list[Example]:
+    def description(self, task: Task) -> TaskDescription:
+        return shipped_task("esnli")
+
+    def validation(self, task: Task, data: Data) -> list[Example]:
         return [example(f"e{number}") for number in range(data.num_validation or 200)]
 
 
 def example(example_id: str = "e1") -> Example:
     return Example(
         example_id,
-        premise="a man plays",
-        hypothesis="he sits",
+        inputs=("a man plays", "he sits"),
         label="neutral",
         explanations=("he may sit", "or he may stand"),
     )

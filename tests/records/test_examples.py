@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from tune_distill.records.examples import LABELS, Example
+from tests.nli import LABELS, pair
 
-EXAMPLE = Example("7", "A dog runs.", "Ein Hund läuft.", "neutral", ("One.", "Two."))
+EXAMPLE = pair("7", "A dog runs.", "Ein Hund läuft.", "neutral", ("One.", "Two."))
 
 
 def test_labels_are_in_the_order_of_the_hubs_numbers() -> None:
@@ -29,13 +29,15 @@ def test_the_digest_does_not_depend_on_the_id() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"premise": "A dog runs"},
-        {"hypothesis": ""},
+        {"inputs": ("A dog runs", "Ein Hund läuft.")},
+        {"inputs": ("A dog runs.", "")},
         {"label": "entailment"},
         {"explanations": ("Two.", "One.")},
         {"explanations": ("One.Two.",)},
         {"explanations": ("One.T", "wo.")},
-        {"premise": "A dog runs.E", "hypothesis": "in Hund läuft."},
+        {"inputs": ("A dog runs.E", "in Hund läuft.")},
+        {"inputs": ("A dog runs.Ein Hund läuft.",)},
+        {"choices": ("neutral", "One.")},
     ],
 )
 def test_the_digest_depends_on_every_text_and_the_label(change: dict[str, object]) -> None:

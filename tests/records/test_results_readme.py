@@ -20,7 +20,8 @@ from tests.records.made import (
 )
 from tune_distill.records.environment import environment
 from tune_distill.records.schemas import (
-    EXAMPLES,
+    EXAMPLES_AFTER_INPUTS,
+    EXAMPLES_BEFORE_INPUTS,
     HISTORY,
     PREDICTIONS,
     TRIALS_AFTER_SETTING,
@@ -35,7 +36,7 @@ TABLES = {
     "trials": (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING),
     "history": HISTORY,
     "predictions": PREDICTIONS,
-    "examples": EXAMPLES,
+    "examples": (*EXAMPLES_BEFORE_INPUTS, *EXAMPLES_AFTER_INPUTS),
 }
 
 
@@ -100,7 +101,7 @@ def test_every_file_of_a_study_is_documented(study_folder):
     made = {path.name for path in study_folder.iterdir()}
     listed = {row[0].strip("`") for row in table_rows(README, "File")}
     reports = {"report.html", "report.md", "summary.json", "manifest.json", "figures/"}
-    beside = {"study.yaml", "environment.json", "events.jsonl"}
+    beside = {"study.yaml", "task.yaml", "environment.json", "events.jsonl"}
     assert listed == made | reports | beside
 
 

@@ -1,13 +1,14 @@
 import pyarrow as pa
 import pytest
 
+from tests.nli import NLI
 from tune_distill.records.schemas import (
-    EXAMPLES,
     HISTORY,
     PREDICTIONS,
     SCORED,
     TRIALS_AFTER_SETTING,
     TRIALS_BEFORE_SETTING,
+    examples_columns,
     schema,
     trials_columns,
 )
@@ -54,7 +55,9 @@ def test_a_study_without_trials_has_the_fixed_columns():
     assert trials_columns([]) == (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING)
 
 
-@pytest.mark.parametrize("columns", [trials_columns([]), HISTORY, PREDICTIONS, EXAMPLES])
+@pytest.mark.parametrize(
+    "columns", [trials_columns([]), HISTORY, PREDICTIONS, examples_columns(NLI.description)]
+)
 def test_column_names_differ_and_each_has_a_meaning(columns):
     assert len({column.name for column in columns}) == len(columns)
     assert all(column.meaning for column in columns)

@@ -6,13 +6,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.nli import NLI
 from tests.records.made import CONTENT_IDS, example, prediction
 from tune_distill.records.schemas import (
-    EXAMPLES,
     HISTORY,
     PREDICTIONS,
     SCORED,
     Column,
+    examples_columns,
     schema,
 )
 from tune_distill.records.tables import (
@@ -117,8 +118,10 @@ def test_stored_predictions_have_a_column_for_every_score(tmp_path):
 
 
 def test_examples_have_the_schema_and_all_their_references(tmp_path):
-    write_examples(tmp_path, [example("e1"), example("e2")])
-    assert pq.read_schema(tmp_path / "examples.parquet").equals(schema(EXAMPLES))
+    write_examples(tmp_path, NLI.description, [example("e1"), example("e2")])
+    assert pq.read_schema(tmp_path / "examples.parquet").equals(
+        schema(examples_columns(NLI.description))
+    )
     first, second = pq.read_table(tmp_path / "examples.parquet").to_pylist()
     assert first == {
         "example_id": "e1",
@@ -133,8 +136,10 @@ def test_examples_have_the_schema_and_all_their_references(tmp_path):
 
 
 def test_a_study_without_examples_still_has_their_columns(tmp_path):
-    write_examples(tmp_path, [])
-    assert pq.read_schema(tmp_path / "examples.parquet").equals(schema(EXAMPLES))
+    write_examples(tmp_path, NLI.description, [])
+    assert pq.read_schema(tmp_path / "examples.parquet").equals(
+        schema(examples_columns(NLI.description))
+    )
 
 
 def test_predictions_of_several_trials_become_one_table_in_order(tmp_path):

@@ -35,7 +35,7 @@ from tune_distill.records.trials import (
 )
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.plan import make_plan
-from tune_distill.spec.profile import Data
+from tune_distill.spec.profile import Data, Task
 
 TRIAL, PRUNED, FAILED = trials_of("smoothing")
 ONLY_COMPLETE = [
@@ -221,13 +221,13 @@ def test_the_examples_of_all_trials_are_listed_once():
 
 def test_equal_ids_of_two_sources_are_numbered_and_equal_examples_merged():
     class Sources(FakeInputs):
-        def validation(self, data: Data) -> list[Example]:
-            theirs = replace(example("e2"), premise=f"of {data.source}")
+        def validation(self, task: Task, data: Data) -> list[Example]:
+            theirs = replace(example("e2"), inputs=(f"of {data.source}", "b"))
             # The same example, with another id in each source.
-            return [replace(example(f"{data.source}1"), premise="of both"), theirs]
+            return [replace(example(f"{data.source}1"), inputs=("of both", "b")), theirs]
 
     found = study_examples(failed({"data.source": ["a", "b"]}), Sources()).values()
-    assert [(each.example_id, each.premise) for each in found] == [
+    assert [(each.example_id, each.inputs[0]) for each in found] == [
         ("a1", "of both"),
         ("e2", "of a"),
         ("e2-2", "of b"),

@@ -13,7 +13,7 @@ from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.faults import describe
 from tune_distill.spec.keys import DataIdentity
 from tune_distill.spec.plan import ResolvedStudy
-from tune_distill.spec.profile import Data, Metrics, Profile, Section, Student
+from tune_distill.spec.profile import Data, Metrics, Profile, Section, Student, Task
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.study import Study
 
@@ -72,7 +72,7 @@ class FakeIdentities:
     def student_identity(self, student: Student) -> Mapping[str, str]:
         return {"source": student.source, "revision": student.revision or "main"}
 
-    def data_identity(self, data: Data) -> DataIdentity:
+    def data_identity(self, task: Task, data: Data) -> DataIdentity:
         num_pool = data.num_train or 1000
         num_train = max(1, round(num_pool * data.train_fraction))
         num_validation = data.num_validation or 1000

@@ -2,6 +2,7 @@ import copy
 import hashlib
 import json
 import random
+from dataclasses import replace
 from typing import Annotated
 
 import pytest
@@ -12,6 +13,7 @@ from pydantic import create_model
 from tests.spec.fakes import FakeIdentities, make_profile
 from tune_distill.spec.effect import Neutral
 from tune_distill.spec.keys import (
+    ESNLI,
     Difference,
     canonical_json,
     differences,
@@ -115,7 +117,10 @@ def run_of(profile):
     """Return the run's identity."""
     fakes = FakeIdentities()
     return run_identity(
-        profile, 0, fakes.student_identity(profile.student), fakes.data_identity(profile.data)
+        profile,
+        0,
+        fakes.student_identity(profile.student),
+        fakes.data_identity(profile.task, profile.data),
     )
 
 
@@ -130,7 +135,10 @@ def test_flatten_joins_every_level_with_dots():
 def keys(profile, seed=0):
     """Return the run key and the evaluation key of a profile."""
     fakes = FakeIdentities()
-    data, encoder = fakes.data_identity(profile.data), fakes.encoder_identity(profile.metrics)
+    data, encoder = (
+        fakes.data_identity(profile.task, profile.data),
+        fakes.encoder_identity(profile.metrics),
+    )
     run = key_of(run_identity(profile, seed, fakes.student_identity(profile.student), data))
     return run, key_of(evaluation_identity(run, profile, data, encoder))
 
@@ -254,6 +262,22 @@ def test_a_new_field_with_a_neutral_default_changes_no_old_key(section):
     other = widened(profile, section, "later", annotation, 8)
     assert keys(other)[1] != keys(profile)[1]
     assert (keys(other)[0] == keys(profile)[0]) == (section in ("decode", "metrics"))
+
+
+def test_esnli_is_in_no_key_and_another_task_by_what_it_writes_and_reads():
+    profile, fakes = make_profile(), FakeIdentities()
+    student = fakes.student_identity(profile.student)
+
+    def keys_of(task):
+        data = replace(fakes.data_identity(profile.task, profile.data), task=task)
+        run = key_of(run_identity(profile, 0, student, data))
+        return run, key_of(evaluation_identity("run", profile, data, None))
+
+    known = keys_of(ESNLI)
+    writes, reads = replace(ESNLI, writing="other"), replace(ESNLI, reading="other")
+    assert known == (keys_of(reads)[0], keys_of(writes)[1])
+    assert keys_of(writes)[0] != known[0]
+    assert keys_of(reads)[1] != known[1]
 
 
 def test_an_unmarked_field_is_in_the_key():

@@ -185,8 +185,8 @@ class Changed(FakeIdentities):
         found = super().student_identity(student)
         return {**found, "revision": "changed"} if student.source == "b" else found
 
-    def data_identity(self, data):
-        found = super().data_identity(data)
+    def data_identity(self, task, data):
+        found = super().data_identity(task, data)
         return replace(found, validation_digest="changed") if data.source == "b" else found
 
     def encoder_identity(self, metrics):
@@ -251,7 +251,10 @@ def test_replicates_equal_trials_made_one_by_one():
             section, name = path.split(".")
             raw[section][name] = value
         profile = Profile.model_validate(raw)
-        student, data = FAKES.student_identity(profile.student), FAKES.data_identity(profile.data)
+        student, data = (
+            FAKES.student_identity(profile.student),
+            FAKES.data_identity(profile.task, profile.data),
+        )
         run = run_identity(profile, trial.seed, student, data)
         assert trial.profile == profile
         assert trial.run_identity == run
@@ -280,9 +283,9 @@ def test_students_and_data_are_identified_once_each():
             asked.append(student)
             return super().student_identity(student)
 
-        def data_identity(self, data):
+        def data_identity(self, task, data):
             asked.append(data)
-            return super().data_identity(data)
+            return super().data_identity(task, data)
 
     planned_trials(resolved(make_study(MIXED), seeds=(0, 1)), Counting())
     assert len(asked) == 4

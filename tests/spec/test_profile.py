@@ -80,7 +80,7 @@ def test_every_fault_is_reported_at_once():
     assert sorted(told) == [
         "my.yaml: data.num_train: must be greater than or equal to 1, got 0",
         "my.yaml: decoding: unknown key; did you mean 'decode'?",
-        "my.yaml: student.name: unknown key; valid are source, revision",
+        "my.yaml: student.name: unknown key; valid are source, revision, kind",
         "my.yaml: train.batch_size: must be a valid integer, got '8'",
         "my.yaml: train.learing_rate: unknown key; did you mean 'learning_rate'?",
     ]
@@ -108,7 +108,7 @@ def test_profiles_are_immutable():
 
 def test_field_paths_are_those_of_the_sections():
     paths = field_paths()
-    assert paths[:2] == ("student.source", "student.revision")
+    assert paths[:3] == ("task.source", "student.source", "student.revision")
     assert "train.label_smoothing" in paths
     assert "metrics.bertscore_model" in paths
     assert paths == tuple(flatten(make_profile().model_dump()))

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from tests.spec.fakes import make_study, resolved
 from tune_distill.spec.errors import StudyFileError
-from tune_distill.spec.schema import main, profile_schema, schema_texts, study_schema
+from tune_distill.spec.schema import main, profile_schema, schema_texts, study_schema, task_schema
 from tune_distill.spec.settings import domains
 from tune_distill.spec.study import Study
 from tune_distill.spec.yaml_files import (
@@ -20,6 +20,8 @@ from tune_distill.spec.yaml_text import parse_yaml
 
 STUDIES = {name: search_spaces_dir() / f"{name}.yaml" for name in shipped_studies()}
 PROFILES = {name: search_spaces_dir() / "profiles" / f"{name}.yaml" for name in shipped_profiles()}
+
+TASKS = sorted((search_spaces_dir() / "tasks").glob("*.yaml"))
 
 STUDY_VALIDATOR = Draft202012Validator(study_schema())
 PROFILE_VALIDATOR = Draft202012Validator(profile_schema())
@@ -51,23 +53,28 @@ def vary(name, domain):
 def test_the_schema_files_are_up_to_date():
     for path, text in schema_texts().items():
         assert path.read_text(encoding="utf-8") == text, "run python -m tune_distill.spec.schema"
-    assert {path.name for path in schema_texts()} == {"study.schema.json", "profile.schema.json"}
+    named = {"study.schema.json", "profile.schema.json", "task.schema.json"}
+    assert {path.name for path in schema_texts()} == named
 
 
-def test_main_writes_both(tmp_path, monkeypatch, capsys):
+def test_main_writes_all(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tune_distill.spec.schema.search_spaces_dir", lambda: tmp_path)
     main()
     assert json.loads((tmp_path / "study.schema.json").read_text()) == study_schema()
     assert json.loads((tmp_path / "profile.schema.json").read_text()) == profile_schema()
-    assert capsys.readouterr().out.count("wrote ") == 2
+    assert json.loads((tmp_path / "task.schema.json").read_text()) == task_schema()
+    assert capsys.readouterr().out.count("wrote ") == 3
 
 
-def test_both_files_are_valid_schemas():
+def test_all_files_are_valid_schemas():
+    Draft202012Validator.check_schema(task_schema())
     Draft202012Validator.check_schema(study_schema())
     Draft202012Validator.check_schema(profile_schema())
 
 
-@pytest.mark.parametrize("path", [*STUDIES.values(), *PROFILES.values()], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [*STUDIES.values(), *PROFILES.values(), *TASKS], ids=lambda path: path.stem
+)
 def test_every_shipped_file_points_to_a_schema_that_accepts_it(path):
     text = path.read_text(encoding="utf-8")
     first = text.splitlines()[0]

@@ -146,7 +146,7 @@ def test_dates_times_and_octals_are_texts(write, text):
 )
 def test_a_file_must_be_a_mapping(write, text, got):
     assert refused(write(text), Profile) == [
-        f"must be a mapping with student, data, train, decode, metrics, got {got}"
+        f"must be a mapping with task, student, data, train, decode, metrics, got {got}"
     ]
 
 

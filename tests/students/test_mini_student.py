@@ -37,7 +37,7 @@ def batch() -> dict[str, torch.Tensor]:
     """Eight examples, padded: input_ids_BS, attention_mask_BS and labels_BT (-100 is ignored)."""
     tokenizer = mini_tokenizer()
     examples = mini_nli("train")[:8]
-    sources = [f"nli premise: {row.premise} hypothesis: {row.hypothesis}" for row in examples]
+    sources = [f"nli premise: {row.inputs[0]} hypothesis: {row.inputs[1]}" for row in examples]
     targets = [f"{row.label} explanation: {row.explanations[0]}" for row in examples]
     encoded = tokenizer(sources, padding=True, return_tensors="pt")
     labels_BT = tokenizer(targets, padding=True, return_tensors="pt").input_ids
@@ -80,7 +80,7 @@ def test_truncation_keeps_the_end_token() -> None:
 def test_most_sources_and_targets_have_the_intended_lengths() -> None:
     tokenizer = mini_tokenizer()
     rows = mini_nli("validation")
-    sources = [f"nli premise: {row.premise} hypothesis: {row.hypothesis}" for row in rows]
+    sources = [f"nli premise: {row.inputs[0]} hypothesis: {row.inputs[1]}" for row in rows]
     targets = [f"{row.label} explanation: {row.explanations[0]}" for row in rows]
     source_lengths = [len(ids) for ids in tokenizer(sources).input_ids]
     target_lengths = [len(ids) for ids in tokenizer(targets).input_ids]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.nli import NLI
 from tests.students.student_forms import (
     FORMS,
     edit_json,
@@ -28,7 +29,6 @@ from tune_distill.students.registry import read_student
 from tune_distill.students.t5.decoding import decode
 from tune_distill.students.t5.layout import Layout
 from tune_distill.students.t5.untrained import UntrainedT5
-from tune_distill.tasks.outputs import source_text
 
 LONGEST = 12
 
@@ -113,7 +113,7 @@ def assert_behaves_as_in_transformers(form: Path, examples: list[Example], tmp_p
     near = 1e-4 * max(1.0, float(expected.abs().max()))
     torch.testing.assert_close(our_logits(student, source, target), expected, rtol=1e-4, atol=near)
     asked = examples[:3]
-    sources = [source_text(example.premise, example.hypothesis) for example in asked]
+    sources = [NLI.source_text(example) for example in asked]
     trained = save_trained(form, tmp_path / "trained")
     torch.testing.assert_close(hf_logits(trained, source, target), expected, rtol=0, atol=near)
     for ours, theirs in (

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.nli import pair
 from tests.tiny import load_tokenizer, mini_examples, tokenize_examples
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Student
@@ -15,13 +16,13 @@ from tune_distill.students.tokens import TokenTable
 
 # Its first text spells out a special token, its last one has no word that the tokenizer knows.
 ODD = [
-    Example("a", "He said </s> twice <pad>.", "He spoke.", "entailment", ("Said is spoke.", "No.")),
-    Example("b", "Zürich 😀", "x", "neutral", ("ß",)),
+    pair("a", "He said </s> twice <pad>.", "He spoke.", "entailment", ("Said is spoke.", "No.")),
+    pair("b", "Zürich 😀", "x", "neutral", ("ß",)),
 ]
 
 
 def source(example: Example) -> str:
-    return f"nli premise: {example.premise} hypothesis: {example.hypothesis}"
+    return f"nli premise: {example.inputs[0]} hypothesis: {example.inputs[1]}"
 
 
 def target(example: Example) -> str:

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tune_distill.records.examples import LABELS
+from tests.nli import LABELS
 
 Row = dict[str, Any]
 

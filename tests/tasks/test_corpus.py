@@ -11,22 +11,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.nli import LABELS, NLI, read_source
 from tests.tiny import mini_examples, write_csv
-from tune_distill.records.examples import LABELS, Example
+from tune_distill.records.examples import Example
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.profile import Data
 from tune_distill.tasks.corpus import Corpus, sampling_order
-from tune_distill.tasks.sources import RawCorpus, read_source
+from tune_distill.tasks.sources import RawCorpus
 
 
 def numbered(label: str, number: int) -> Example:
-    return Example(str(number), f"premise {number}", "hypothesis", label, (f"because {label}",))
+    return Example(str(number), (f"premise {number}", "hypothesis"), label, (f"because {label}",))
 
 
 @pytest.fixture(scope="module")
 def corpus() -> Corpus:
     raw = RawCorpus(mini_examples("train", 200), mini_examples("validation", 50), {})
-    return Corpus.from_raw("here", raw)
+    return Corpus.from_raw("here", raw, NLI)
 
 
 def data(**fields: object) -> Data:
@@ -41,7 +42,7 @@ def used(corpus: Corpus, **fields: object) -> list[Example]:
 @given(st.lists(st.sampled_from(LABELS), min_size=1, max_size=40))
 @settings(deadline=None)
 def test_labels_take_turns_while_they_last(labels: list[str]) -> None:
-    order = sampling_order([numbered(label, number) for number, label in enumerate(labels)])
+    order = sampling_order([numbered(label, number) for number, label in enumerate(labels)], LABELS)
     available = Counter(labels)
     assert Counter(example.label for example in order) == available
     for count in range(1, len(order) + 1):
@@ -53,7 +54,7 @@ def test_labels_take_turns_while_they_last(labels: list[str]) -> None:
 
 def test_the_order_is_not_that_of_the_file() -> None:
     examples = [numbered("neutral", number) for number in range(300)]
-    order = [int(example.example_id) for example in sampling_order(examples)]
+    order = [int(example.example_id) for example in sampling_order(examples, LABELS)]
     assert sorted(order) == list(range(300))
     # The first tenth comes from all over the file: its mean is 150 with a deviation of 15.
     assert 90 < sum(order[:30]) / 30 < 210
@@ -63,22 +64,29 @@ def test_the_order_of_the_file_does_not_matter() -> None:
     examples = mini_examples("train", 60)
     shuffled = random.Random(1).sample(examples, len(examples))
     assert shuffled != examples
-    assert sampling_order(shuffled) == sampling_order(examples)
+    assert sampling_order(shuffled, LABELS) == sampling_order(examples, LABELS)
 
 
 def test_the_order_is_the_same_in_every_format(tmp_path: Path) -> None:
     examples = [replace(e, example_id="") for e in mini_examples("train", 30)]
     write_csv(tmp_path / "train.csv", examples[::-1])
     write_csv(tmp_path / "dev.csv", examples[:9])
-    read = Corpus.from_raw("files", read_source(str(tmp_path)))
-    direct = Corpus.from_raw("memory", RawCorpus(examples, examples[:9], {}))
+    read = Corpus.from_raw("files", read_source(str(tmp_path)), NLI)
+    direct = Corpus.from_raw("memory", RawCorpus(examples, examples[:9], {}), NLI)
     assert [replace(e, example_id="") for e in read.train] == direct.train
     assert read.identity(data()) == direct.identity(data())
 
 
+def test_without_labels_no_answer_takes_turns() -> None:
+    examples = mini_examples("train", 60)
+    order = sampling_order(examples, ())
+    assert sorted(order, key=examples.index) == examples
+    assert order not in (examples, sampling_order(examples, LABELS))
+
+
 def test_equal_rows_are_kept() -> None:
     twins = [numbered("neutral", 1), numbered("neutral", 1)]
-    assert sampling_order(twins) == twins
+    assert sampling_order(twins, LABELS) == twins
 
 
 def test_fractions_are_nested(corpus: Corpus) -> None:
@@ -111,11 +119,11 @@ def test_sizes_default_to_all_there_is(corpus: Corpus) -> None:
 
 def test_a_changed_example_changes_the_digest_of_its_split_alone() -> None:
     examples = mini_examples("train", 20)
-    before = Corpus.from_raw("here", RawCorpus(examples, examples, {})).identity(data())
+    before = Corpus.from_raw("here", RawCorpus(examples, examples, {}), NLI).identity(data())
     for number in (0, 19):
         changed = list(examples)
         changed[number] = replace(examples[number], explanations=("Another reason.",))
-        after = Corpus.from_raw("here", RawCorpus(changed, examples, {})).identity(data())
+        after = Corpus.from_raw("here", RawCorpus(changed, examples, {}), NLI).identity(data())
         assert after.train_digest != before.train_digest
         assert after.validation_digest == before.validation_digest
 

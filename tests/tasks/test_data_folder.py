@@ -12,12 +12,11 @@ from typing import Any
 
 import pytest
 
+from tests.nli import NLI, pair, read_source
 from tests.tiny import mini_examples, write_csv
-from tune_distill.records.examples import Example
 from tune_distill.spec.errors import DataError
 from tune_distill.tasks.account import account
 from tune_distill.tasks.corpus import Corpus
-from tune_distill.tasks.sources import read_source
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 def told(folder: Path) -> str:
     raw = read_source(str(folder))
-    return account("data", raw, Corpus.from_raw("data", raw))
+    return account("data", raw, Corpus.from_raw("data", raw, NLI))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +140,7 @@ def test_a_source_that_cannot_be_a_path_is_refused(source: str) -> None:
 
 def test_files_rows_and_what_became_of_them_are_told(folder: Path) -> None:
     examples = mini_examples("train", 12)
-    bare = Example("", "a man", "a dog", "neutral", ("",))
+    bare = pair("", "a man", "a dog", "neutral", ("",))
     write_csv(folder / "train_2.csv", [examples[0], *mini_examples("train", 14)[12:], bare])
     write_csv(folder / "validation.csv", [*mini_examples("validation", 6), *examples[:3]])
     assert told(folder) == (

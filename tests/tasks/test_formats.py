@@ -14,12 +14,12 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
 
+from tests.nli import LABELS, read_source
 from tests.tasks.data_mutations import text_types
-from tune_distill.records.examples import LABELS, Example
+from tune_distill.records.examples import Example
 from tune_distill.spec.errors import DataError
 from tune_distill.tasks import memory
 from tune_distill.tasks.arrow_rows import cells_of
-from tune_distill.tasks.sources import read_source
 
 HEADER = "premise,hypothesis,label,explanation_1"
 GOOD = f"{HEADER}\na dog,a cat,0,because\n"
@@ -49,7 +49,7 @@ def read(folder: Path, name: str, content: bytes | str | None = None) -> list[Ex
 
 
 def contents(examples: list[Example]) -> list[tuple[str, str, str, list[str]]]:
-    return [(e.premise, e.hypothesis, e.label, list(e.explanations)) for e in examples]
+    return [(*e.inputs, e.label, list(e.explanations)) for e in examples]
 
 
 def refused(folder: Path, name: str, content: bytes | str | None = None) -> str:
@@ -225,7 +225,7 @@ def test_texts_of_any_type_are_read(tmp_path: Path, kind: pa.DataType) -> None:
         name: pa.array(["ä"] * 2).cast(pa.binary()).cast(kind) for name in LINE if name != "label"
     }
     pq.write_table(table(**columns), tmp_path / "train.parquet")
-    assert read(tmp_path, "train.parquet")[0].premise == "ä"
+    assert read(tmp_path, "train.parquet")[0].inputs[0] == "ä"
 
 
 def test_an_index_outside_of_a_dictionary_is_refused() -> None:

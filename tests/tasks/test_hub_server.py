@@ -21,13 +21,13 @@ from tests.tasks.hub_server import serve
 from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.profile import Student
 from tune_distill.students.registry import download
-from tune_distill.tasks.sources import read_source
+
 
 def student():
     return download(Student(source="someone/student")).name
 
 def examples():
-    return [example.premise for example in read_source("someone/set").train]
+    return [example.inputs[0] for example in read_source("someone/set").train]
 
 said = []
 for reachable in (False, True):

@@ -14,7 +14,8 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from tune_distill.records.examples import LABELS, Example
+from tests.nli import LABELS
+from tune_distill.records.examples import Example
 from tune_distill.tasks.mini import lexicon as mini_lexicon
 from tune_distill.tasks.mini.corpus import (
     MINI_CORPUS_VERSION,
@@ -48,7 +49,7 @@ def validation() -> list[Example]:
 
 
 def _texts(example: Example) -> tuple[str, ...]:
-    return (example.premise, example.hypothesis, *example.explanations)
+    return (*example.inputs, *example.explanations)
 
 
 def test_the_examples_of_a_version_never_change(
@@ -94,8 +95,8 @@ def test_labels_are_balanced(split: str, request: pytest.FixtureRequest) -> None
 def test_splits_share_no_premise_and_no_pair_is_repeated(
     train: list[Example], validation: list[Example]
 ) -> None:
-    assert not {row.premise for row in train} & {row.premise for row in validation}
-    pairs = [(row.premise, row.hypothesis) for row in train + validation]
+    assert not {row.inputs[0] for row in train} & {row.inputs[0] for row in validation}
+    pairs = [row.inputs for row in train + validation]
     assert len(set(pairs)) == len(pairs)
 
 
@@ -132,10 +133,8 @@ def test_pronouns_agree_with_the_subject(train: list[Example]) -> None:
     }
     for example in train:
         for subject, pronouns in others.items():
-            if example.hypothesis.startswith(subject):
-                words = set(
-                    re.findall(r"[a-z]+", f"{example.hypothesis} {example.explanations[0]}")
-                )
+            if example.inputs[1].startswith(subject):
+                words = set(re.findall(r"[a-z]+", f"{example.inputs[1]} {example.explanations[0]}"))
                 assert not words & set(pronouns), example
 
 
@@ -162,7 +161,7 @@ def _accuracy(train: list[Example], validation: list[Example], field: str) -> fl
     def texts(examples: list[Example]) -> list[str]:
         if field == "explanation":
             return [example.explanations[0] for example in examples]
-        return [getattr(example, field) for example in examples]
+        return [example.inputs[("premise", "hypothesis").index(field)] for example in examples]
 
     model = make_pipeline(CountVectorizer(ngram_range=(1, 2)), LogisticRegression(max_iter=1000))
     model.fit(texts(train), [example.label for example in train])

@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
+from tests.nli import NLI
 from tune_distill.records.examples import Example
 from tune_distill.tasks.scoring import (
     ExampleLoss,
@@ -27,8 +28,7 @@ TEXTS = st.lists(st.sampled_from(WORDS.split())).map(" ".join)
 
 EXAMPLE = Example(
     example_id="e1",
-    premise="A man plays the guitar.",
-    hypothesis="A person is playing.",
+    inputs=("A man plays the guitar.", "A person is playing."),
     label="entailment",
     explanations=("a man is a person", "playing the guitar is playing"),
 )
@@ -44,7 +44,7 @@ def simulator() -> Simulator:
 
 def scored(text: str) -> PredictionRow:
     """The row of one answer to EXAMPLE."""
-    (row,) = score_predictions([EXAMPLE], [[text]], [LOSS], simulator())
+    (row,) = score_predictions(NLI, [EXAMPLE], [[text]], [LOSS], simulator())
     return row
 
 
@@ -114,8 +114,8 @@ def test_rouge_is_absent_where_no_reference_holds_a_word():
 
 
 def test_grounding_sees_words_of_any_script():
-    assert grounding("दो लड़के दौड़ रहे हैं", "दो लड़के दौड़ रहे हैं", "") == 1.0
-    assert grounding("女人", "一个女孩", "") == 0.5
+    assert grounding("दो लड़के दौड़ रहे हैं", ["दो लड़के दौड़ रहे हैं", ""]) == 1.0
+    assert grounding("女人", ["一个女孩"]) == 0.5
 
 
 def test_rouge_by_hand():
@@ -131,23 +131,23 @@ def test_rouge_takes_the_best_reference_of_each_type():
 
 def test_grounding_by_hand():
     # Content: man, play, piano. The guitar man of the premise plays, no piano is there.
-    assert grounding("The man is playing a piano.", *sentences()) == pytest.approx(2 / 3)
-    assert grounding("persons", *sentences()) == 1.0
-    assert grounding("Piano, piano and piano; a man", *sentences()) == 0.5
+    assert grounding("The man is playing a piano.", EXAMPLE.inputs) == pytest.approx(2 / 3)
+    assert grounding("persons", EXAMPLE.inputs) == 1.0
+    assert grounding("Piano, piano and piano; a man", EXAMPLE.inputs) == 0.5
 
 
 @pytest.mark.parametrize("text", ["", "?!", "It is not the", "isn't", "🙂"])
 def test_without_content_words_there_is_no_grounding(text):
-    assert grounding(text, *sentences()) is None
+    assert grounding(text, EXAMPLE.inputs) is None
 
 
 @given(TEXTS, TEXTS, TEXTS)
 @settings(deadline=None)
 def test_grounding_is_a_share_and_repeating_changes_nothing(text, premise, hypothesis):
-    share = grounding(text, premise, hypothesis)
+    share = grounding(text, [premise, hypothesis])
     assert share is None or 0.0 <= share <= 1.0
-    assert grounding(f"{text} {text}", premise, hypothesis) == share
-    assert grounding(text, premise, f"{hypothesis} {text}") in (None, 1.0)
+    assert grounding(f"{text} {text}", [premise, hypothesis]) == share
+    assert grounding(text, [premise, f"{hypothesis} {text}"]) in (None, 1.0)
 
 
 def test_a_row_holds_the_scores_of_one_text():
@@ -172,6 +172,7 @@ def test_a_row_holds_the_scores_of_one_text():
 
 def test_rows_come_by_example_and_then_by_sample():
     rows = score_predictions(
+        NLI,
         [EXAMPLE, OTHER],
         [["entailment", "neutral"], ["neutral"]],
         [LOSS, OTHER_LOSS],
@@ -189,9 +190,9 @@ def test_rows_come_by_example_and_then_by_sample():
 
 def test_every_example_needs_its_predictions_and_its_loss():
     with pytest.raises(ValueError, match="zip"):
-        score_predictions([EXAMPLE, OTHER], [["entailment"]], [LOSS, OTHER_LOSS], simulator())
+        score_predictions(NLI, [EXAMPLE, OTHER], [["entailment"]], [LOSS, OTHER_LOSS], simulator())
     with pytest.raises(ValueError, match="zip"):
-        score_predictions([EXAMPLE, OTHER], [["entailment"], ["neutral"]], [LOSS], simulator())
+        score_predictions(NLI, [EXAMPLE, OTHER], [["entailment"], ["neutral"]], [LOSS], simulator())
 
 
 @pytest.mark.parametrize(
@@ -246,9 +247,15 @@ def test_mean_grounding_is_nan_where_no_row_has_one():
 
 def test_a_simulator_that_knows_no_word_judges_nothing():
     blind = Simulator(("entailment", "neutral"), {}, np.zeros((0, 2)), np.zeros(2))
-    rows = score_predictions([EXAMPLE], [["entailment explanation: a man"]], [LOSS], blind)
+    rows = score_predictions(NLI, [EXAMPLE], [["entailment explanation: a man"]], [LOSS], blind)
     assert rows[0].faithful is None
     assert math.isnan(summarize(rows)["faithfulness"])
+
+
+def test_without_a_simulator_no_answer_is_faithful_or_unfaithful():
+    (odd,) = score_predictions(NLI, [EXAMPLE], [["entailment explanation: a man"]], [LOSS], None)
+    assert odd.faithful is None
+    assert odd.correct
 
 
 def test_means_leave_out_rows_without_a_value():
@@ -264,7 +271,3 @@ def test_importing_the_module_is_cheap():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def sentences() -> tuple[str, str]:
-    return EXAMPLE.premise, EXAMPLE.hypothesis

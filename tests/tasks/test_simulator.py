@@ -207,8 +207,8 @@ from tune_distill.spec.yaml_files import load_profile
 from pathlib import Path
 inputs = Inputs()
 profile = load_profile("mini")
-inputs.corpus(profile.data)
-inputs._prepare_simulator(profile.data, Store(Folder(Path(sys.argv[1]))))
+inputs.corpus(profile.task, profile.data)
+inputs._prepare_simulator(profile.task, profile.data, Store(Folder(Path(sys.argv[1]))))
 print("threadpoolctl" in sys.modules, "sklearn" in sys.modules)
 """
 

@@ -14,20 +14,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.nli import LABELS, pair, read_source
 from tests.tiny import mini_examples, write_csv
-from tune_distill.records.examples import LABELS, Example
+from tune_distill.records.examples import Example
 from tune_distill.spec.errors import DataError
-from tune_distill.tasks.sources import RawCorpus, read_source
+from tune_distill.tasks.sources import RawCorpus
 
 FORMATS = ("csv", "jsonl", "parquet")
 HUB_COLUMNS = ("premise", "hypothesis", "label", "explanation_1", "explanation_2", "explanation_3")
 
-PLAIN = Example("", "A man runs.", "A man moves.", "entailment", ("Running is moving.",))
+PLAIN = pair("", "A man runs.", "A man moves.", "entailment", ("Running is moving.",))
 EXAMPLES = [
     PLAIN,
-    Example("", 'A "dog", wet', "It is\nraining.", "neutral", ("None", "NA", "null")),
-    Example("", "Zürich’s café 😀", "nan", "contradiction", ("A\r\nB", "1e5")),
-    Example("", "007", "2020-01-01", "neutral", ("True", "-")),
+    pair("", 'A "dog", wet', "It is\nraining.", "neutral", ("None", "NA", "null")),
+    pair("", "Zürich’s café 😀", "nan", "contradiction", ("A\r\nB", "1e5")),
+    pair("", "007", "2020-01-01", "neutral", ("True", "-")),
 ]
 BAD_LABELS = "label must be one of entailment, neutral, contradiction or 0, 1, 2"
 
@@ -35,7 +36,7 @@ BAD_LABELS = "label must be one of entailment, neutral, contradiction or 0, 1, 2
 def hub_row(example: Example) -> dict[str, Any]:
     """The example as the hub has it: the label a number, missing explanations null."""
     texts = [*example.explanations, None, None][:3]
-    first = (example.premise, example.hypothesis, LABELS.index(example.label))
+    first = (*example.inputs, LABELS.index(example.label))
     return dict(zip(HUB_COLUMNS, (*first, *texts), strict=True))
 
 
@@ -97,7 +98,7 @@ def test_labels_may_be_names_in_any_case(tmp_path: Path, suffix: str) -> None:
 
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_columns_of_numbers_stay_text(tmp_path: Path, suffix: str) -> None:
-    numbers = Example("", "007", "1.50", "neutral", ("1e5", "2020-01-01"))
+    numbers = pair("", "007", "1.50", "neutral", ("1e5", "2020-01-01"))
     source = folder_of(tmp_path, [hub_row(numbers)] * 2, suffix)
     assert contents(read_source(source).train) == [numbers] * 2
 
@@ -131,7 +132,7 @@ def test_rows_that_teach_nothing_are_dropped_and_counted(tmp_path: Path, suffix:
     corpus = read_source(folder_of(tmp_path, rows, suffix))
     assert [example.label for example in corpus.train] == ["entailment", "contradiction"]
     assert corpus.dropped == {
-        "train": {"no gold label": 2, "empty sentence": 2, "no explanation": 1},
+        "train": {"no gold label": 2, "no premise": 1, "no hypothesis": 1, "no explanation": 1},
         "validation": {},
     }
 

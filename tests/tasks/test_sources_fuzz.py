@@ -11,10 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tests.nli import LABELS, read_source
 from tests.tasks.data_mutations import AUTHORS, HUB, Made, made, write
-from tune_distill.records.examples import LABELS
 from tune_distill.spec.errors import DataError
-from tune_distill.tasks.sources import RawCorpus, read_source
+from tune_distill.tasks.sources import RawCorpus
 
 NUM_FILES = 300
 GOOD = b"premise,hypothesis,label,explanation_1\na dog,a cat,0,because\n"
@@ -34,7 +34,7 @@ def test_a_file_is_read_as_pandas_reads_it_or_refused(tmp_path: Path, seed: int)
         assert len(corpus) < 1000
         assert not one.must_read, (one.what, corpus)
         return
-    found = [(e.premise, e.hypothesis, e.label, e.explanations) for e in corpus.train]
+    found = [(*e.inputs, e.label, e.explanations) for e in corpus.train]
     expected = oracle(path, one)
     assert found == expected, one.what
     read = corpus.read["train"]

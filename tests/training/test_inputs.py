@@ -17,11 +17,13 @@ from tune_distill.records.examples import Example
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION
-from tune_distill.spec.profile import Data, Profile
+from tune_distill.spec.profile import Data, Profile, Task
 from tune_distill.students.mini import mini_tokenizer
 from tune_distill.tasks.simulator import fit_simulator
 from tune_distill.training import inputs as inputs_module
 from tune_distill.training.inputs import Inputs
+
+TASK = Task()
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def count(monkeypatch: pytest.MonkeyPatch, name: str) -> Counter:
 
 
 def simulator_path(store: Store, inputs: Inputs, data: Data) -> Path:
-    digest = inputs.data_identity(data).pool_digest
+    digest = inputs.data_identity(TASK, data).pool_digest
     return store.simulator_path(f"{digest}-v{SIMULATOR_VERSION}")
 
 
@@ -79,16 +81,16 @@ def test_settings_of_one_study_share_what_they_can(
     assert fit.calls == 2  # for the pools of 30 and of 20
     assert tokenize.calls == 4  # two students, two splits
     for one in (*fractions, fewer, other_student):
-        tokens = inputs.tokens[one.student, source]
+        tokens = inputs.tokens[one.student, TASK, source]
         assert len(tokens.train.sources) == len(tokens.train.targets) == 30
         assert len(tokens.validation.sources) == 12
-        assert inputs.data_identity(one.data).pool_digest in inputs.simulators
+        assert inputs.data_identity(TASK, one.data).pool_digest in inputs.simulators
 
 
 def test_tokens_follow_the_sampling_order(source: str, store: Store) -> None:
     inputs, one = Inputs(), profile(source)
     inputs.prepare([one], store)
-    tokens, corpus = inputs.tokens[one.student, source], inputs.corpora[source]
+    tokens, corpus = inputs.tokens[one.student, TASK, source], inputs.corpora[TASK, source]
     tokenizer = mini_tokenizer()
     for rows, examples in ((tokens.train, corpus.train), (tokens.validation, corpus.validation)):
         decoded = [tokenizer.decode(row[:-1]) for row in rows.targets.rows(len(examples), 1000)]
@@ -100,7 +102,7 @@ def test_a_simulator_is_read_back_from_the_store(
 ) -> None:
     first, one = Inputs(), profile(source, num_train=30)
     first.prepare([one], store)
-    pool = first.corpora[source].train[:30]
+    pool = first.corpora[TASK, source].train[:30]
     expected = fit_simulator([e.explanations[0] for e in pool], [e.label for e in pool])
     path = simulator_path(store, first, one.data)
     assert path.read_bytes() == expected.to_bytes(path.stem)
@@ -152,13 +154,13 @@ def test_workers_know_the_identities_without_the_training_texts(source: str, sto
     worker = pickle.loads(pickle.dumps(inputs.for_workers()))
     assert worker.packages == {}
     for each in (one, small):
-        assert worker.data_identity(each.data) == inputs.data_identity(each.data)
+        assert worker.data_identity(TASK, each.data) == inputs.data_identity(TASK, each.data)
     assert worker.student_identity(one.student) == inputs.student_identity(one.student)
-    assert worker.corpora[source].train == []
-    assert worker.validation(one.data) == inputs.validation(one.data)
-    assert worker.ceiling(one.data) == inputs.ceiling(one.data)
+    assert worker.corpora[TASK, source].train == []
+    assert worker.validation(TASK, one.data) == inputs.validation(TASK, one.data)
+    assert worker.ceiling(TASK, one.data) == inputs.ceiling(TASK, one.data)
     # The original keeps its texts.
-    assert len(inputs.corpora[source].train) == 40
+    assert len(inputs.corpora[TASK, source].train) == 40
 
 
 def test_the_built_in_is_identified_without_being_built(
@@ -167,7 +169,7 @@ def test_the_built_in_is_identified_without_being_built(
     reads = count(monkeypatch, "read_student")
     inputs = Inputs()
     assert inputs.student_identity(profile(source).student)["builtin"] == "mini"
-    assert inputs.data_identity(Data(source=source, num_train=7)).num_train == 7
+    assert inputs.data_identity(TASK, Data(source=source, num_train=7)).num_train == 7
     assert reads.calls == 0
     assert inputs.tokens == inputs.simulators == {}
 
@@ -189,7 +191,9 @@ def test_what_is_trained_is_what_was_identified(
     assert all(np.array_equal(trained[name], expected[name]) for name in expected)
     assert reads.calls == 1  # a large one takes seconds
     # Another command reads the new files, which are another student's.
-    (folder / "tokenizer.json").write_bytes(inputs.untrained[one.student].files["tokenizer.json"])
+    (folder / "tokenizer.json").write_bytes(
+        inputs.untrained[one.student].spelling.files["tokenizer.json"]
+    )
     assert Inputs().student_identity(one.student) != identity
 
 
@@ -199,8 +203,8 @@ def test_what_was_read_is_told_once_for_each_source(source: str) -> None:
     path = Path(source) / "train.csv"
     path.write_text(path.read_text() + "9,-,A man.,A dog.,Because.,,\n")
     for num_train in (30, 20):
-        inputs.corpus(Data(source=source, num_train=num_train))
-    inputs.corpus(Data(source="mini-nli"))
+        inputs.corpus(TASK, Data(source=source, num_train=num_train))
+    inputs.corpus(TASK, Data(source="mini-nli"))
     assert lines == [
         f"{source}: train 41 rows of train.csv, 1 dropped (1 no gold label); "
         "validation 12 rows of validation.csv"
@@ -212,8 +216,8 @@ def test_the_ceiling_is_the_simulator_s_accuracy_on_gold(store: Store) -> None:
     one = profile("mini-nli", num_train=300, num_validation=100)
     inputs.prepare([one], store)
     (simulator,) = inputs.simulators.values()
-    gold = inputs.validation(one.data)
+    gold = inputs.validation(TASK, one.data)
     assert len(gold) == 100
     right = [simulator.predict([e.explanations[0]]) == [e.label] for e in gold]
-    assert inputs.ceiling(one.data) == sum(right) / 100
-    assert 0.6 < inputs.ceiling(one.data) <= 1.0
+    assert inputs.ceiling(TASK, one.data) == sum(right) / 100
+    assert 0.6 < inputs.ceiling(TASK, one.data) <= 1.0

@@ -9,13 +9,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.nli import read_source
 from tests.records.made import LocalStore
 from tests.tiny import mini_examples, trial_of, write_csv
 from tune_distill.records.examples import Example
 from tune_distill.records.trials import complete_record, write_study_tables
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Profile
-from tune_distill.tasks.sources import read_source
 from tune_distill.training.inputs import Inputs
 from tune_distill.training.trial import run_trial
 
@@ -28,7 +28,7 @@ def write_jsonl(path: Path, examples: Sequence[Example]) -> None:
     """The examples in the hub's columns, without ids."""
     names = ("explanation_1", "explanation_2", "explanation_3")
     rows = [
-        {"premise": e.premise, "hypothesis": e.hypothesis, "label": e.label}
+        {"premise": e.inputs[0], "hypothesis": e.inputs[1], "label": e.label}
         | dict(zip(names, e.explanations, strict=True))
         for e in examples
     ]
@@ -100,7 +100,7 @@ def test_each_answer_stands_beside_its_own_example(
         assert row.gold_label == mine[row.example_id].label
     for row in examples.itertuples():
         example = mine[row.example_id]
-        assert (row.premise, row.hypothesis) == (example.premise, example.hypothesis)
+        assert (row.premise, row.hypothesis) == example.inputs
     # The loss is that of the example's own target: equal examples have equal losses.
     losses = answers.merge(examples, on="example_id").groupby(["premise", "hypothesis"])
     assert losses["eval_loss"].nunique().eq(1).all()

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.nli import NLI
 from tests.records.made import LocalStore
 from tests.students.student_forms import byt5, edit_json, hf_texts, mt5, own_ends, sharded_twice
 from tests.tiny import mini_examples, trial_of, write_csv
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Profile
 from tune_distill.students.t5.decoding import decode
-from tune_distill.tasks.outputs import source_text
 from tune_distill.training.inputs import Inputs
 from tune_distill.training.trial import run_trial
 
@@ -48,9 +48,11 @@ def test_a_trained_student_answers_in_transformers_as_it_did_in_the_study(
     trial, worker = trial_of(profile, inputs), inputs.for_workers()
     shutil.rmtree(folder)
     assert list(run_trial(trial, worker, store))[-1].done
-    asked = inputs.validation(profile.data)
-    sources = [source_text(example.premise, example.hypothesis) for example in asked]
-    rows = worker.tokens[profile.student, profile.data.source].validation.sources.rows(12, 1000)
+    asked = inputs.validation(profile.task, profile.data)
+    sources = [NLI.source_text(example) for example in asked]
+    rows = worker.tokens[
+        profile.student, profile.task, profile.data.source
+    ].validation.sources.rows(12, 1000)
     student = worker.untrained[profile.student]
     with store.student(trial.run_key) as trained:
         answers = decode(student.load(trained), student.texts, rows, profile.decode)

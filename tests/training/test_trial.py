@@ -306,7 +306,7 @@ def test_the_evaluation_loss_is_that_of_the_examples_at_hand(world: World, finis
         AutoTokenizer.from_pretrained(folder),
     )
     total, count, alone = 0.0, 0, []
-    for example in world.inputs.validation(trial.profile.data):
+    for example in world.inputs.validation(trial.profile.task, trial.profile.data):
         source, target = texts(example)
         labels = torch.tensor([[*tokenizer(target).input_ids, tokenizer.eos_token_id]])
         ids = torch.tensor([[*tokenizer(source).input_ids, tokenizer.eos_token_id]])
@@ -325,7 +325,7 @@ def test_the_evaluation_loss_is_that_of_the_examples_at_hand(world: World, finis
 
 
 def texts(example: Example) -> tuple[str, str]:
-    source = f"nli premise: {example.premise} hypothesis: {example.hypothesis}"
+    source = f"nli premise: {example.inputs[0]} hypothesis: {example.inputs[1]}"
     return source, f"{example.label} explanation: {example.explanations[0]}"
 
 
@@ -334,8 +334,10 @@ def test_the_metrics_are_those_of_the_stored_predictions(world: World, finished:
     frame = pd.read_parquet(finished.predictions_path(trial.evaluation_key))
     record = finished.evaluation(trial.evaluation_key)
     assert record is not None
-    examples = {(e.premise, e.hypothesis): e for e in world.validation}
-    used = [examples[e.premise, e.hypothesis] for e in world.inputs.validation(trial.profile.data)]
+    examples = {e.inputs: e for e in world.validation}
+    used = [
+        examples[e.inputs] for e in world.inputs.validation(trial.profile.task, trial.profile.data)
+    ]
     assert len(frame) == len(used) == 12
     scorer = RougeScorer(["rouge1", "rouge2", "rougeL"], use_stemmer=True)
     right: list[bool] = []
@@ -393,7 +395,9 @@ def test_bertscore_compares_with_every_reference(
     ((explanations, references, encoder),) = asked
     frame = pd.read_parquet(finished.predictions_path(trial.evaluation_key))
     assert explanations == list(frame["explanation"])
-    expected = [e.explanations for e in world.inputs.validation(trial.profile.data)]
+    expected = [
+        e.explanations for e in world.inputs.validation(trial.profile.task, trial.profile.data)
+    ]
     assert references == [each for each in expected for _ in range(2)]
     assert encoder.source == "enc"
     assert trial.evaluation_identity["metrics"]["bertscore_encoder"] == "of its bytes"
@@ -404,7 +408,7 @@ def test_truncation_is_counted_and_takes_place(world: World, store: Store) -> No
     world.run(trial, store)
     run = store.run(trial.run_key)
     assert run is not None
-    tokens = world.inputs.tokens[trial.profile.student, world.source].train
+    tokens = world.inputs.tokens[trial.profile.student, trial.profile.task, world.source].train
     for fraction, rows, longest in (
         (run.source_truncated_fraction, tokens.sources, 20),
         (run.target_truncated_fraction, tokens.targets, 8),
@@ -422,7 +426,7 @@ def test_the_stored_student_answers_as_stored(world: World, finished: Store) -> 
     )
     frame = pd.read_parquet(finished.predictions_path(trial.evaluation_key))
     answers = []
-    for example in world.inputs.validation(trial.profile.data):
+    for example in world.inputs.validation(trial.profile.task, trial.profile.data):
         ids = torch.tensor([[*tokenizer(texts(example)[0]).input_ids, tokenizer.eos_token_id]])
         output = model.generate(input_ids=ids, max_new_tokens=24)[0]
         answers.append(tokenizer.decode(output, skip_special_tokens=True))

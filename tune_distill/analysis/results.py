@@ -16,6 +16,7 @@ from tune_distill.analysis.scores import Scores, read_scores
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.tables import load
 from tune_distill.records.schemas import HISTORY, TRIALS_AFTER_SETTING, TRIALS_BEFORE_SETTING
+from tune_distill.records.tables import TASK_FILE
 from tune_distill.records.trials import TrialState
 from tune_distill.spec.domains import Scalar
 from tune_distill.spec.errors import StoreError, StudyFileError
@@ -23,7 +24,8 @@ from tune_distill.spec.faults import describe
 from tune_distill.spec.profile import Profile
 from tune_distill.spec.settings import baseline
 from tune_distill.spec.study import Study
-from tune_distill.spec.yaml_files import load_study
+from tune_distill.spec.task import TaskDescription
+from tune_distill.spec.yaml_files import load_study, read_model, shipped_task
 
 _LATER_COLUMNS = ("num_retries", "device", "instruction_set", "precision")
 """Columns of trials that earlier versions did not write."""
@@ -60,6 +62,12 @@ class StudyResults:
         return list(self.study.columns.values())
 
     @cached_property
+    def task(self) -> TaskDescription:
+        """What was asked. Earlier versions wrote no task file: they knew e-SNLI alone."""
+        path = self.folder / TASK_FILE
+        return read_model(path, TaskDescription) if path.is_file() else shipped_task("esnli")
+
+    @cached_property
     def complete(self) -> pd.DataFrame:
         """The complete trials, numbered as `scores` numbers them."""
         return self.trials[self.trials["state"] == "complete"].reset_index(drop=True)
@@ -67,7 +75,8 @@ class StudyResults:
     @cached_property
     def scores(self) -> Scores:
         """What the complete trials answered, as numbers."""
-        return read_scores(self.folder / "predictions.parquet", list(self.complete["trial_id"]))
+        path = self.folder / "predictions.parquet"
+        return read_scores(path, list(self.complete["trial_id"]), self.task.labels or ())
 
     @cached_property
     def history(self) -> pd.DataFrame:

@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from tune_distill.records.examples import LABELS
 from tune_distill.records.schemas import gap, misfit
 from tune_distill.spec.errors import StoreError
 from tune_distill.spec.metrics import JUDGED, METRICS
@@ -21,8 +20,7 @@ from tune_distill.spec.metrics import JUDGED, METRICS
 Real = NDArray[np.float64]
 
 UNPARSED = "unparsed"
-ANSWERS = (*LABELS, UNPARSED)
-"""What a student may answer: a label, or something that starts with none."""
+"""What stands for an answer that gives no label."""
 
 # Of each metric: the column of the predictions table it is the mean of, and of which its weight.
 _SOURCES = {name: column for name in JUDGED if (column := METRICS[name].answer_column)}
@@ -36,7 +34,8 @@ class Scores:
     `values[metric]` (T, E) averages over a trial's examples to the trial's metric; NaN where the
     trial has no such example. A mean of ratios, such as the loss a token, is made a plain mean by
     linearising it about the trial's own value (Taylor; Cochran 1977, ch. 6). A metric that no
-    trial has is not there. `answers` (T, 3, 4) counts gold label by answer; `num_samples` (T) is
+    trial has is not there. `answers` (T, L, L + 1) counts gold label by answer, the unparsed ones
+    last; `labels` are the task's L labels, none where its answers are free. `num_samples` (T) is
     each trial's largest number of answers to one example.
     """
 
@@ -45,9 +44,10 @@ class Scores:
     values: dict[str, Real]
     answers: NDArray[np.int64]
     num_samples: NDArray[np.int64]
+    labels: tuple[str, ...]
 
 
-def read_scores(path: Path, trial_ids: Sequence[str]) -> Scores:
+def read_scores(path: Path, trial_ids: Sequence[str], labels: Sequence[str]) -> Scores:
     """The scores of these trials in a predictions table, one part of it in memory at a time.
 
     Raises:
@@ -57,7 +57,7 @@ def read_scores(path: Path, trial_ids: Sequence[str]) -> Scores:
         with pq.ParquetFile(path) as file:
             if reason := misfit("predictions", file.schema_arrow):
                 raise pa.ArrowInvalid(reason)
-            return _read(file, path, list(trial_ids))
+            return _read(file, path, list(trial_ids), tuple(labels))
     except (OSError, pa.ArrowException, KeyError) as error:
         raise StoreError(
             f"{path}: must be a predictions table, got {' '.join(str(error).split())[:300]}; "
@@ -65,7 +65,9 @@ def read_scores(path: Path, trial_ids: Sequence[str]) -> Scores:
         ) from error
 
 
-def _read(file: pq.ParquetFile, path: Path, trial_ids: list[str]) -> Scores:
+def _read(
+    file: pq.ParquetFile, path: Path, trial_ids: list[str], labels: tuple[str, ...]
+) -> Scores:
     names = set(file.schema_arrow.names)
     metrics = [metric for metric, column in _SOURCES.items() if column in names]
     example_ids = _example_ids(file)
@@ -73,7 +75,7 @@ def _read(file: pq.ParquetFile, path: Path, trial_ids: list[str]) -> Scores:
     totals = {metric: np.zeros(shape) for metric in metrics}
     # Metrics without a weight or a null of their own share how many answers there are.
     counts = {metric: np.zeros(shape) for metric in ("", *_WEIGHTS, *_with_nulls(file, metrics))}
-    answers = np.zeros((len(trial_ids), len(LABELS), len(ANSWERS)), np.int64)
+    answers = np.zeros((len(trial_ids), len(labels), len(labels) + 1), np.int64)
     trials = {trial_id: number for number, trial_id in enumerate(trial_ids)}
     examples = {example_id: number for number, example_id in enumerate(example_ids)}
     for part, numbers in _parts(file, metrics, trials):
@@ -87,7 +89,8 @@ def _read(file: pq.ParquetFile, path: Path, trial_ids: list[str]) -> Scores:
             totals[metric][here] += _sums(cells, value * weight, own)
             if metric in counts:
                 counts[metric][here] += _sums(cells, weight, own)
-        answers[here] += _answers(path, part, rows, len(here))
+        if labels:
+            answers[here] += _answers(path, part, rows, len(here), labels)
     _require_all(path, trial_ids, counts[""])
     values = {}
     for metric in metrics:
@@ -96,7 +99,7 @@ def _read(file: pq.ParquetFile, path: Path, trial_ids: list[str]) -> Scores:
             # Popped: at a hundred settings each of these is tens of megabytes.
             values[metric] = _linearised(totals.pop(metric), count, counts[""] > 0)
     num_samples = counts[""].max(axis=1, initial=0).astype(np.int64)
-    return Scores(trial_ids, example_ids, values, answers, num_samples)
+    return Scores(trial_ids, example_ids, values, answers, num_samples, labels)
 
 
 def _with_nulls(file: pq.ParquetFile, metrics: Iterable[str]) -> list[str]:
@@ -177,19 +180,23 @@ def _real(column: pa.ChunkedArray) -> Real:
 
 
 def _answers(
-    path: Path, part: pa.Table, rows: NDArray[np.intp], num_trials: int
+    path: Path,
+    part: pa.Table,
+    rows: NDArray[np.intp],
+    num_trials: int,
+    labels: tuple[str, ...],
 ) -> NDArray[np.int64]:
-    """Counts (T, 3, 4) of each trial's gold labels by answer."""
-    gold = pc.index_in(part.column("gold_label"), pa.array(LABELS))
+    """Counts (T, L, L + 1) of each trial's gold labels by answer."""
+    gold = pc.index_in(part.column("gold_label"), pa.array(labels))
     if gold.null_count:
-        others = sorted(set(part.column("gold_label").to_pylist()) - set(LABELS), key=str)
+        others = sorted(set(part.column("gold_label").to_pylist()) - set(labels), key=str)
         raise StoreError(
-            f"{path}: gold_label must be one of {', '.join(LABELS)}, got {others[0]!r}; "
+            f"{path}: gold_label must be one of {', '.join(labels)}, got {others[0]!r}; "
             "copy the whole folder, or run the study again"
         )
-    given = pc.index_in(part.column("predicted_label"), pa.array(LABELS))
-    codes = np.asarray(gold) * len(ANSWERS) + np.asarray(pc.fill_null(given, len(LABELS)))
-    shape = (num_trials, len(LABELS), len(ANSWERS))
+    given = pc.index_in(part.column("predicted_label"), pa.array(labels))
+    shape = (num_trials, len(labels), len(labels) + 1)
+    codes = np.asarray(gold) * shape[2] + np.asarray(pc.fill_null(given, len(labels)))
     codes += rows * shape[1] * shape[2]
     return np.bincount(codes, minlength=math.prod(shape)).reshape(shape)
 

@@ -68,7 +68,7 @@ def study_bundle(options: Options, studies: Sequence[ResolvedStudy]) -> tuple[Bu
         _require_no_other_directory(study)
     for section in _SOURCE_FILES:
         options = _add_source(bundle, section, options, studies)
-    return bundle, options
+    return bundle, _add_task(bundle, options, studies)
 
 
 _SEARCH_SPACES = "tune_distill/search_spaces"
@@ -105,10 +105,7 @@ def _add_source(
     if not local:
         return options
     if len(named) > 1:
-        raise StudyFileError(
-            f"{name}: studies that travel together must name the same one, got "
-            f"{', '.join(sorted(named))}; submit them one by one"
-        )
+        raise _differ(name, sorted(named))
     # Resolve names such as "." to the directory's own name.
     folder = Path(local[0]).resolve()
     if section == "student":
@@ -127,9 +124,33 @@ def _add_source(
         )
         return options
     bundle.files |= files
-    kept = [text for text in options.set if text.partition("=")[0].strip() != name]
+    kept = _without_field(options, name)
     place = {section: _source_place(section, folder)}
     return replace(options, set=kept, **place)  # type: ignore[arg-type]
+
+
+def _add_task(bundle: Bundle, options: Options, studies: Sequence[ResolvedStudy]) -> Options:
+    """The options with the place of the task's file, if it is the user's own."""
+    named = sorted({study.profile.task.source for study in studies})
+    if not any(Path(source).is_file() for source in named):
+        return options
+    if len(named) > 1:
+        raise _differ("task.source", named)
+    place = _add_file(bundle, "tasks", named[0])
+    kept = _without_field(options, "task.source")
+    return replace(options, set=[*kept, f"task.source={place}"])
+
+
+def _differ(name: str, named: Sequence[str]) -> StudyFileError:
+    return StudyFileError(
+        f"{name}: studies that travel together must name the same one, got "
+        f"{', '.join(named)}; submit them one by one"
+    )
+
+
+def _without_field(options: Options, name: str) -> list[str]:
+    """The arguments of --set, but those for this field."""
+    return [text for text in options.set if text.partition("=")[0].strip() != name]
 
 
 def _is_here(source: str, name: str) -> bool:

@@ -136,7 +136,7 @@ def add_what_runs(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     what = parser.add_argument_group("what runs")
     what.add_argument("--profile", default="mini", help="shipped profile or YAML file (mini)")
     what.add_argument("--student", metavar="SOURCE", help="T5 directory, hub id or 'mini'")
-    what.add_argument("--data", metavar="SOURCE", help="e-SNLI directory, hub id or 'mini-nli'")
+    what.add_argument("--data", metavar="SOURCE", help="directory, hub id or 'mini-nli'")
     what.add_argument("--seeds", type=_seeds, metavar="N", help="replicates of each setting")
     what.add_argument(
         "--set",

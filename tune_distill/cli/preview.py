@@ -112,8 +112,9 @@ def _estimate(
         return "only decodings to run"
     typical = plan.resolved.trial(Setting({}, {}), plan.resolved.seeds[0], command.inputs)
     trials = [*trainings, *[typical] * plan.num_new]
-    examples = command.inputs.validation(typical.profile.data)
-    seconds = training_estimate_s(trials, command.outputs.store, examples)
+    profile, store = typical.profile, command.outputs.store
+    examples = command.inputs.validation(profile.task, profile.data)
+    seconds = training_estimate_s(trials, store, examples, command.inputs.task(profile.task))
     inline = command.options.executor == "inline"
     workers = 1 if inline else placed.max_concurrent if placed else os.cpu_count() or 1
     total = (0.0 if inline else _START_UP_S) + seconds / max(1, min(workers, len(trials)))

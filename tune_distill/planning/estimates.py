@@ -10,7 +10,7 @@ from tune_distill.records.store import Store
 from tune_distill.spec.plan import Trial
 from tune_distill.students.batches import num_steps
 from tune_distill.students.registry import num_parameters
-from tune_distill.tasks.outputs import source_text, target_text
+from tune_distill.tasks.task import Task
 
 # Rough figures for one CPU core, used only if no run of the student is stored.
 _FLOPS_PER_S = 2e10
@@ -29,27 +29,27 @@ def measured_examples_per_s(student: Mapping[str, str], store: Store) -> float |
 
 
 def training_estimate_s(
-    trials: Iterable[Trial], store: Store, examples: Sequence[Example]
+    trials: Iterable[Trial], store: Store, examples: Sequence[Example], task: Task
 ) -> float:
     """Return the estimated seconds of training these trials on one worker.
 
-    `examples` are some of their training examples, from which the length of texts is estimated.
+    `examples` are some of their training examples, from which the length of the task's texts is
+    estimated.
     """
     trials = list(trials)
     students = {trial.profile.student: trial.run_identity["student"] for trial in trials}
     # This reads every stored run, so do it once for each student, not for each trial.
     speeds = {name: measured_examples_per_s(what, store) for name, what in students.items()}
-    return sum(_one(trial, speeds[trial.profile.student], examples) for trial in trials)
+    return sum(_one(trial, speeds[trial.profile.student], examples, task) for trial in trials)
 
 
-def _one(trial: Trial, speed: float | None, examples: Sequence[Example]) -> float:
+def _one(trial: Trial, speed: float | None, examples: Sequence[Example], task: Task) -> float:
     num_train, settings = trial.run_identity["data"]["num_train"], trial.profile.train
     if speed is not None:
         return float(num_train * settings.num_epochs / speed)
     words: float = statistics.fmean(
-        len(source_text(e.premise, e.hypothesis).split())
-        + len(target_text(e.label, e.explanations[0]).split())
-        for e in examples[:200]
+        len(task.source_text(example).split()) + len(task.target_text(example).split())
+        for example in examples[:200]
     )
     # Six floating-point operations per parameter and token: two forward, four backward.
     flops = 6 * num_parameters(trial.profile.student) * words * _TOKENS_PER_WORD

@@ -9,7 +9,9 @@ from typing import Any
 from tune_distill.planning.space import distinct_points
 from tune_distill.records.search_log import SearchLog
 from tune_distill.records.store import Store
+from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.keys import Difference, differences
+from tune_distill.spec.metrics import JUDGED
 from tune_distill.spec.plan import (
     AskedOnce,
     FinishedState,
@@ -21,6 +23,7 @@ from tune_distill.spec.plan import (
     require_effect,
 )
 from tune_distill.spec.settings import baseline, domains, setting
+from tune_distill.tasks.task import metrics_of
 from tune_distill.training.inputs import Inputs
 
 
@@ -29,7 +32,12 @@ def plans(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Iterator[Pla
 
     An Optuna search explores with the first seed. A second plan then replicates its complete
     settings, but not the pruned ones, with the other seeds.
+
+    Raises:
+        StudyFileError: two settings are the same trial, or the metric has no meaning for the task.
+        TuneDistillError: the inputs cannot be read.
     """
+    _require_metric(resolved, inputs)
     if resolved.study.search.method != "optuna":
         trials = planned_trials(resolved, inputs)
         yield make_plan(resolved, resolved.search_key(inputs), trials, store)
@@ -46,6 +54,16 @@ def plans(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Iterator[Pla
             for replica in resolved.replicates(trial.setting, resolved.seeds[1:], once)
         ]
         yield make_plan(resolved, search.search_key, replicas, store, prunes=False)
+
+
+def _require_metric(resolved: ResolvedStudy, inputs: Inputs) -> None:
+    study, task = resolved.study, inputs.description(resolved.profile.task)
+    known = [name for name in metrics_of(task) if name in JUDGED]
+    if study.metric.name not in known:
+        raise StudyFileError(
+            f"study {study.name}: metric.name: must have a meaning for the task {task.name}, got "
+            f"{study.metric.name}; choose one of {', '.join(known)}"
+        )
 
 
 def _search_plan(resolved: ResolvedStudy, inputs: Inputs, store: Store) -> Plan:

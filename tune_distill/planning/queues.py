@@ -28,7 +28,7 @@ def halvings_of(work: Work) -> dict[str, Halving]:
     for plan in work.plans:
         study, profile = plan.resolved.study, plan.resolved.profile
         if study.scheduler is not None and plan.prunes:
-            num_train = work.inputs.data_identity(profile.data).num_train
+            num_train = work.inputs.data_identity(profile.task, profile.data).num_train
             halving = Halving(
                 study.scheduler,
                 study.metric.mode,

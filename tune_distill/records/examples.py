@@ -1,4 +1,4 @@
-"""One example: a sentence pair, its label and its reference explanations."""
+"""One example: its input texts, its label and its reference explanations."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
-LABELS = ("entailment", "neutral", "contradiction")
-"""The three labels in the hub's order: the integers 0, 1 and 2 there."""
-
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A premise and a hypothesis with their label and one to three explanations.
+    """Input texts with their label and one or more explanations.
 
-    `example_id` is the user's name for it, unique within a split. A student is trained to write
-    the first explanation; all of them are references when a generated explanation is scored.
+    `example_id` is the user's name for it, unique within a split. `inputs` are in the order in
+    which the task names them. `label` is the gold answer. A student is trained to write the first
+    explanation; all of them are references when a generated explanation is scored. `choices` are
+    the answers that may be given to this example, if the task has no fixed labels.
     """
 
     example_id: str
-    premise: str
-    hypothesis: str
+    inputs: tuple[str, ...]
     label: str
     explanations: tuple[str, ...]
+    choices: tuple[str, ...] = ()
 
     def digest(self) -> bytes:
         """Return the SHA-256 (32 bytes) of texts and label; ids differ between file formats."""
-        parts = (self.premise, self.hypothesis, self.label, *self.explanations)
+        choices = (str(len(self.choices)), *self.choices) if self.choices else ()
+        parts = (*self.inputs, *choices, self.label, *self.explanations)
         # Length prefixes keep ("ab", "c") and ("a", "bc") apart.
         text = "".join(f"{len(part)}:{part}" for part in parts)
         return hashlib.sha256(text.encode()).digest()

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tune_distill.spec.domains import Scalar
 from tune_distill.spec.metrics import metric_columns
+from tune_distill.spec.task import CHOICES, TaskDescription
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class Column:
 
 _TEXT, _REAL, _WHOLE, _TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 _TEXTS = pa.list_(_TEXT)
+
+_GOLD_LABEL = Column(
+    "gold_label", _TEXT, "The right answer: one of the task's labels, if it has any", always=True
+)
 
 TRIALS_BEFORE_SETTING = (
     Column("study", _TEXT, "Name of the study", always=True),
@@ -94,8 +99,8 @@ HISTORY = (
 SCORED = (
     Column("example_id", _TEXT, "Identifier of the validation example", always=True),
     Column("sample", _WHOLE, "Number of the answer, from 0; greedy and beam give one", always=True),
-    Column("gold_label", _TEXT, "`entailment`, `neutral` or `contradiction`", always=True),
-    Column("predicted_label", _TEXT, "Label the answer starts with; null if it starts with none"),
+    _GOLD_LABEL,
+    Column("predicted_label", _TEXT, "Label the answer gives; null if it gives none"),
     Column("correct", _TRUTH, "Whether they agree", always=True),
     Column("prediction", _TEXT, "The whole answer", always=True),
     Column("explanation", _TEXT, "Its explanation", always=True),
@@ -105,18 +110,19 @@ SCORED = (
     Column(
         "faithful", _TRUTH, "Whether the explanation alone leads the simulator to predicted_label"
     ),
-    Column("grounding", _REAL, "Share of its content words in the pair; null if it has none"),
+    Column(
+        "grounding", _REAL, "Share of its content words in the input texts; null if it has none"
+    ),
     Column("eval_loss", _REAL, "Cross-entropy a target token of this example, without smoothing"),
     Column("num_target_tokens", _WHOLE, "Target tokens the loss is the mean of"),
 )
 
 PREDICTIONS = (Column("trial_id", _TEXT, "As in trials", always=True), *SCORED)
 
-EXAMPLES = (
-    Column("example_id", _TEXT, "As in predictions; each once", always=True),
-    Column("premise", _TEXT, "First sentence of the pair", always=True),
-    Column("hypothesis", _TEXT, "Second sentence of the pair", always=True),
-    Column("gold_label", _TEXT, "`entailment`, `neutral` or `contradiction`", always=True),
+EXAMPLES_BEFORE_INPUTS = (Column("example_id", _TEXT, "As in predictions; each once", always=True),)
+
+EXAMPLES_AFTER_INPUTS = (
+    _GOLD_LABEL,
     Column("explanations", _TEXTS, "The reference explanations; the loss is that of the first"),
 )
 
@@ -125,7 +131,7 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
     "trials": (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING),
     "history": HISTORY,
     "predictions": PREDICTIONS,
-    "examples": EXAMPLES,
+    "examples": (*EXAMPLES_BEFORE_INPUTS, *EXAMPLES_AFTER_INPUTS),
 }
 """The columns of each table that are documented by name."""
 
@@ -180,6 +186,14 @@ def trials_columns(settings: list[Mapping[str, Scalar]]) -> tuple[Column, ...]:
         for name in names
     )
     return (*TRIALS_BEFORE_SETTING, *varied, *TRIALS_AFTER_SETTING)
+
+
+def examples_columns(task: TaskDescription) -> tuple[Column, ...]:
+    """The columns of a task's examples: one for each input text, in the middle."""
+    inputs = [Column(name, _TEXT, "An input text", always=True) for name in task.inputs]
+    if task.has_choices:
+        inputs.append(Column(CHOICES, _TEXTS, "The answers that may be given"))
+    return (*EXAMPLES_BEFORE_INPUTS, *inputs, *EXAMPLES_AFTER_INPUTS)
 
 
 def _type_of(values: list[Scalar]) -> pa.DataType:

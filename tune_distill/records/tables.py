@@ -15,16 +15,18 @@ import pyarrow.parquet as pq
 from tune_distill.records.examples import Example
 from tune_distill.records.files import atomic_file
 from tune_distill.records.schemas import (
-    EXAMPLES,
     HISTORY,
     PREDICTIONS,
     SCORED,
     Column,
+    examples_columns,
     schema,
 )
 from tune_distill.spec.errors import StoreError
+from tune_distill.spec.task import CHOICES, TaskDescription
 
 TRIALS_FILE = "trials.parquet"
+TASK_FILE = "task.yaml"
 
 GROUP_ROWS = 2**16
 """Rows of a row group of a large table; a writer holds one row group in memory."""
@@ -80,19 +82,20 @@ def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     _write(folder / "history.parquet", schema(HISTORY), _tables(rows, HISTORY))
 
 
-def write_examples(folder: Path, examples: Iterable[Example]) -> None:
-    """Write a row for each example to `examples.parquet`."""
+def write_examples(folder: Path, task: TaskDescription, examples: Iterable[Example]) -> None:
+    """Write a row for each of the task's examples to `examples.parquet`."""
+    columns = examples_columns(task)
     rows = [
         {
             "example_id": example.example_id,
-            "premise": example.premise,
-            "hypothesis": example.hypothesis,
+            **dict(zip(task.inputs, example.inputs, strict=True)),
+            CHOICES: list(example.choices),
             "gold_label": example.label,
             "explanations": list(example.explanations),
         }
         for example in examples
     ]
-    _write(folder / "examples.parquet", schema(EXAMPLES), _tables(rows, EXAMPLES))
+    _write(folder / "examples.parquet", schema(columns), _tables(rows, columns))
 
 
 def write_all_predictions(

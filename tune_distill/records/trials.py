@@ -27,7 +27,8 @@ from tune_distill.spec.keys import canonical_json
 from tune_distill.spec.metrics import metric_columns
 from tune_distill.spec.plan import Plan, Trial
 from tune_distill.spec.printable import printable
-from tune_distill.spec.profile import Data
+from tune_distill.spec.profile import Data, Task
+from tune_distill.spec.task import TaskDescription
 
 INTERRUPTED = "interrupted; run the same command again to go on"
 """The error of a trial that Ctrl-C ended early."""
@@ -36,9 +37,11 @@ TrialState = Literal["complete", "pruned", "failed"]
 
 
 class Validation(Protocol):
-    """Reads the validation examples of a data section."""
+    """Reads a task's description and the validation examples that a data section names."""
 
-    def validation(self, data: Data) -> Sequence[Example]: ...
+    def description(self, task: Task) -> TaskDescription: ...
+
+    def validation(self, task: Task, data: Data) -> Sequence[Example]: ...
 
 
 @dataclass(frozen=True)
@@ -150,8 +153,9 @@ def study_examples(records: Iterable[TrialRecord], inputs: Validation) -> dict[s
     give one id to different examples, the later ones get `-2`, `-3`, ... after it.
     """
     found: dict[str, Example] = {}
-    for data in dict.fromkeys(record.trial.profile.data for record in records):
-        examples = inputs.validation(data)
+    profiles = (record.trial.profile for record in records)
+    for task, data in dict.fromkeys((profile.task, profile.data) for profile in profiles):
+        examples = inputs.validation(task, data)
         for content_id, example in zip(content_ids(examples), examples, strict=True):
             found.setdefault(content_id, example)
     named = with_unique_ids(list(found.values()))
@@ -166,7 +170,7 @@ def write_study_tables(
     inputs: Validation,
     beside: Mapping[str, str] = MappingProxyType({}),
 ) -> list[dict[str, Any]]:
-    """Write the study's four tables and its CSV to `folder`; return the rows of trials.
+    """Write the study's tables and its CSV to `folder`; return the rows of trials, at least one.
 
     `beside` maps names of further files to their texts. All files are replaced together after each
     of them could be written; an error leaves all of them as they were.
@@ -205,6 +209,6 @@ def _write_tables(
         ),
         {content_id: example.example_id for content_id, example in examples.items()},
     )
-    write_examples(folder, examples.values())
+    write_examples(folder, inputs.description(records[0].trial.profile.task), examples.values())
     write_trials(folder, rows, columns)
     return rows

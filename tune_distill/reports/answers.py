@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -42,34 +42,29 @@ def example_blocks(verdict: Verdict) -> Iterator[Block]:
     for kind, chosen in kinds.items():
         yield Heading(f"{kind}: {len(chosen):,} of {len(answers):,}", 3)
         for answer in chosen.head(_NUM_EXAMPLES).to_dict("records"):
-            yield _example({str(name): value for name, value in answer.items()})
+            named = {str(name): value for name, value in answer.items()}
+            yield _example(named, results.task.inputs)
 
 
 def _answers(verdict: Verdict, trial_id: str) -> pd.DataFrame:
     """One trial's first answer to each example, with the texts where they are known."""
-    folder = verdict.results.folder
+    folder, inputs = verdict.results.folder, verdict.results.task.inputs
     table = pq.read_table(folder / "predictions.parquet", filters=[("trial_id", "=", trial_id)])
     answers: pd.DataFrame = table.to_pandas()
     answers = answers[answers["sample"] == 0]
     if not (folder / "examples.parquet").is_file():
-        return answers.assign(premise="", hypothesis="")
+        return answers
     examples = load(folder.name, results=folder.parent, table="examples")
-    texts = examples[["example_id", "premise", "hypothesis"]]
-    return answers.merge(texts, on="example_id", how="left").fillna(
-        {"premise": "", "hypothesis": ""}
-    )
+    texts = examples[["example_id", *inputs]]
+    return answers.merge(texts, on="example_id", how="left").fillna(dict.fromkeys(inputs, ""))
 
 
-def _example(answer: dict[str, Any]) -> ExampleBlock:
+def _example(answer: dict[str, Any], inputs: Sequence[str]) -> ExampleBlock:
+    shown = {name: name.replace("_", " ") for name in (*inputs, "gold_label")}
     fields = [
         (name, str(answer[column]))
-        for name, column in (
-            ("premise", "premise"),
-            ("hypothesis", "hypothesis"),
-            ("gold label", "gold_label"),
-            ("answer", "prediction"),
-        )
-        if answer[column]
+        for column, name in {**shown, "prediction": "answer"}.items()
+        if answer.get(column)
     ]
     tags = ["right" if answer["correct"] else "wrong"]
     if pd.notna(answer["faithful"]):

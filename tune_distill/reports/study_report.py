@@ -31,6 +31,7 @@ from tune_distill.reports.page import (
 )
 from tune_distill.reports.provenance import cost_blocks, reproduction_blocks
 from tune_distill.spec.metrics import JUDGED, METRICS
+from tune_distill.tasks.task import metrics_of
 
 _OPEN = ("no difference detected", "cannot tell")
 
@@ -94,7 +95,11 @@ def _settings(verdict: Verdict) -> Iterator[Block]:
         tuple(columns),
         tuple(rows),
     )
-    lacking = [METRICS[name].label for name in JUDGED if name not in metrics]
+    task = verdict.results.task
+    meant = metrics_of(task)
+    if without := [metric.label for name, metric in METRICS.items() if name not in meant]:
+        yield Paragraph(f"Without {', '.join(without)}: the task {task.name} has no fixed labels.")
+    lacking = [METRICS[name].label for name in JUDGED if name in meant and name not in metrics]
     if lacking and metrics:
         yield Paragraph(
             f"Without {', '.join(lacking)}: predictions.parquet has no such number of an example."

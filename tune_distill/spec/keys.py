@@ -26,8 +26,23 @@ SIMULATOR_VERSION = 2
 
 
 @dataclass(frozen=True)
+class TaskIdentity:
+    """Digests (SHA-256, hex) of how a task writes its texts, and how it reads answers."""
+
+    writing: str
+    reading: str
+
+
+ESNLI = TaskIdentity(
+    writing="9bfb640e30ae0eefe33809d1677643cec349cd7544da2be2d135adfc06074b76",
+    reading="e470d222531e0721c80a5d9184a95b6377a58bbd82370fc96662324e8c9eed7b",
+)
+"""e-SNLI's identity. Keys do not name it: it was the only task once, and old keys stay valid."""
+
+
+@dataclass(frozen=True)
 class DataIdentity:
-    """Digests (SHA-256, hex) and sizes of the examples that one trial sees."""
+    """Digests (SHA-256, hex) and sizes of the examples that one trial sees, and their task."""
 
     train_digest: str
     num_train: int
@@ -35,6 +50,7 @@ class DataIdentity:
     num_validation: int
     pool_digest: str
     """The training pool before its fraction is taken; the simulator is fitted on the pool."""
+    task: TaskIdentity = ESNLI
 
 
 # Shared, because json.dumps makes an encoder for each call with options.
@@ -61,6 +77,7 @@ def run_identity(
         "data": {
             "train_digest": data.train_digest,
             "num_train": data.num_train,
+            **({} if data.task.writing == ESNLI.writing else {"task": data.task.writing}),
             **profile.data.in_effect(),
         },
         "train": profile.train.in_effect(),
@@ -82,6 +99,7 @@ def evaluation_identity(
         "validation": {
             "digest": data.validation_digest,
             "num_validation": data.num_validation,
+            **({} if data.task.reading == ESNLI.reading else {"task": data.task.reading}),
         },
         "metrics": {
             **profile.metrics.in_effect(),

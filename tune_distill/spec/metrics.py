@@ -16,7 +16,8 @@ class Metric:
     `heading` is the column's heading in the terminal's table; an empty one leaves the column out.
     `is_charted` says whether it has a panel of its own. `ceiling` documents the column
     `<name>_ceiling`, the metric's best possible value. `absent` says for which data the metric has
-    no meaning.
+    no meaning. `needs_labels`: it has a meaning only for tasks with
+    fixed labels.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Metric:
     is_charted: bool = False
     ceiling: str = ""
     absent: str = ""
+    needs_labels: bool = False
 
 
 _DECLARED = (
@@ -49,7 +51,7 @@ _DECLARED = (
         "parse_rate",
         "parse rate",
         "share of answers",
-        "Share of answers that start with a label",
+        "Share of answers that give a label",
         "predicted_label",
     ),
     Metric(
@@ -80,13 +82,15 @@ _DECLARED = (
         heading="faithful",
         is_charted=True,
         ceiling="Share of gold validation explanations that lead the simulator to the gold label",
-        absent="training explanations share no word that the simulator could learn from",
+        absent="the task has no fixed labels, or training explanations share no word, for the "
+        "simulator to learn from",
+        needs_labels=True,
     ),
     Metric(
         "grounding",
         "grounding",
         "share of content words",
-        "Share of an explanation's content words found in the pair, mean",
+        "Share of an explanation's content words found in the input texts, mean",
         "grounding",
         is_charted=True,
         absent="no explanation holds a content word",

@@ -19,7 +19,7 @@ from tune_distill.spec.keys import (
     key_of,
     run_identity,
 )
-from tune_distill.spec.profile import Data, Metrics, Profile, Student
+from tune_distill.spec.profile import Data, Metrics, Profile, Student, Task
 from tune_distill.spec.search_identity import search_identity
 from tune_distill.spec.settings import (
     Setting,
@@ -37,11 +37,11 @@ FinishedState = Literal["complete", "pruned"]
 
 
 class Identities(Protocol):
-    """Identifies students, data sections and BERTScore's encoder by their content."""
+    """Identifies students, data sections of a task and BERTScore's encoder by their content."""
 
     def student_identity(self, student: Student) -> Mapping[str, str]: ...
 
-    def data_identity(self, data: Data) -> DataIdentity: ...
+    def data_identity(self, task: Task, data: Data) -> DataIdentity: ...
 
     def encoder_identity(self, metrics: Metrics) -> str | None: ...
 
@@ -124,7 +124,7 @@ class ResolvedStudy:
     ) -> list[Trial]:
         """Return the trials of one setting, one for each seed."""
         profile = with_fields(self.profile, setting.fields, f"study {self.study.name}: vary")
-        data = identities.data_identity(profile.data)
+        data = identities.data_identity(profile.task, profile.data)
         student = identities.student_identity(profile.student)
         encoder = identities.encoder_identity(profile.metrics)
         trials = []

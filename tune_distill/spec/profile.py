@@ -1,6 +1,6 @@
-"""The profile: student, data, training, decoding and metrics.
+"""The profile: task, student, data, training, decoding and metrics.
 
-A profile is a YAML file of these five sections. Every field is validated here, so the rest of the
+A profile is a YAML file of these six sections. Every field is validated here, so the rest of the
 package reads plain attributes. The models are strict: "16" is not a number.
 """
 
@@ -42,7 +42,23 @@ def absolute_source(source: str) -> str:
     return source if built_in or not path.exists() else str(path.absolute())
 
 
+def absolute_file(source: str) -> str:
+    """An existing YAML file as an absolute path; a shipped task's name as it is."""
+    path = os.path.expanduser(source)
+    is_file = path.endswith((".yaml", ".yml")) and os.path.isfile(path)
+    return os.path.abspath(path) if is_file else source
+
+
 Source = Annotated[str, Field(min_length=1), AfterValidator(absolute_source)]
+TaskFile = Annotated[str, Field(min_length=1), AfterValidator(absolute_file)]
+
+
+class Task(Section):
+    """What is asked of it, and how its answers are read."""
+
+    source: Annotated[TaskFile, ByContent()] = Field(
+        "esnli", description="A shipped task ('esnli', 'mini-nli'), or a YAML file with one"
+    )
 
 
 STUDENT_KINDS = {
@@ -156,8 +172,9 @@ class Metrics(Section):
 
 
 class Profile(Section):
-    """A student, its data, and the defaults of training and decoding."""
+    """A task, a student, its data, and the defaults of training and decoding."""
 
+    task: Task = Task.model_validate({})
     student: Student
     data: Data
     train: Train = Train.model_validate({})

@@ -1,4 +1,4 @@
-"""JSON Schemas of study and profile files, with which editors complete and check them.
+"""JSON Schemas of study, profile and task files, with which editors complete and check them.
 
 `python -m tune_distill.spec.schema` writes them beside the shipped studies, whose first lines
 point to them. They are looser than the models, which also check rules across fields.
@@ -13,6 +13,7 @@ from typing import Any
 from tune_distill.spec.domains import Cases
 from tune_distill.spec.profile import Profile, field_paths
 from tune_distill.spec.study import Study
+from tune_distill.spec.task import TaskDescription
 from tune_distill.spec.yaml_files import search_spaces_dir
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -23,6 +24,11 @@ _FIELDS: dict[str, Any] = {"$ref": "#/$defs/Fields"}
 def profile_schema() -> dict[str, Any]:
     """Return the schema of a profile file."""
     return {"$schema": _DIALECT, **Profile.model_json_schema()}
+
+
+def task_schema() -> dict[str, Any]:
+    """The schema of a task file."""
+    return {"$schema": _DIALECT, **TaskDescription.model_json_schema()}
 
 
 def study_schema() -> dict[str, Any]:
@@ -62,14 +68,15 @@ def study_schema() -> dict[str, Any]:
 def schema_texts() -> dict[Path, str]:
     """Return the content of each file that `main` writes."""
     folder = search_spaces_dir()
+    schemas = {"study": study_schema(), "profile": profile_schema(), "task": task_schema()}
     return {
         folder / f"{name}.schema.json": json.dumps(schema, indent=2) + "\n"
-        for name, schema in {"study": study_schema(), "profile": profile_schema()}.items()
+        for name, schema in schemas.items()
     }
 
 
 def main() -> None:
-    """Write both schema files."""
+    """Write the schema files."""
     for path, text in schema_texts().items():
         path.write_text(text, encoding="utf-8")
         print(f"wrote {path}")

@@ -22,6 +22,8 @@ FIXED_COLUMNS = frozenset({
 # fmt: on
 """The columns of every trials table (records/schemas.py); cases must not have such a name."""
 
+_TASK = "task.source"
+
 MAX_NAME = 200
 """The longest name of a case in characters; trial names and tables repeat it."""
 
@@ -69,6 +71,8 @@ def vary_faults(vary: Mapping[str, Domain]) -> Iterator[str]:
 
 def _domain_faults(name: str, domain: Domain) -> Iterator[str]:
     where = f"vary.{plain(name)}"
+    if _TASK in fields_of(name, domain):
+        yield f"{where}: a study must have one task, got {_TASK} varied; run a study for each"
     if isinstance(domain, Cases):
         if not name.isidentifier() or len(name) > MAX_NAME:
             yield (

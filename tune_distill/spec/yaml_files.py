@@ -17,6 +17,7 @@ from tune_distill.spec.plan import ResolvedStudy
 from tune_distill.spec.profile import Profile
 from tune_distill.spec.shown import plain, shown
 from tune_distill.spec.study import Study
+from tune_distill.spec.task import TaskDescription
 from tune_distill.spec.yaml_text import MAX_CHARACTERS, dump_yaml, parse_yaml
 
 STUDY_ORDER = (
@@ -71,6 +72,11 @@ def load_profile(name_or_path: str) -> Profile:
     return read_model(_find(name_or_path, folder, "profile", shipped_profiles()), Profile)
 
 
+def shipped_task(name: str) -> TaskDescription:
+    """The description of a shipped task."""
+    return read_model(search_spaces_dir() / "tasks" / f"{name}.yaml", TaskDescription)
+
+
 def read_model(path: Path, model: type[Model]) -> Model:
     """Return the content of the YAML file as a `model`.
 
@@ -107,6 +113,11 @@ def dump_study(resolved: ResolvedStudy) -> str:
     return (
         f"# Resolved from profile {resolved.profile_name}; runs the same again.\n{dump_yaml(study)}"
     )
+
+
+def dump_task(task: TaskDescription) -> str:
+    """The task's description: a task file that asks the same."""
+    return dump_yaml(task.model_dump(exclude_none=True))
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, Scalar]:

@@ -10,8 +10,7 @@ from __future__ import annotations
 import string
 from typing import TYPE_CHECKING
 
-from tune_distill.records.examples import LABELS
-from tune_distill.tasks.mini.corpus import vocabulary
+from tune_distill.tasks.mini.corpus import LABELS, vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

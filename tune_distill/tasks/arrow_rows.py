@@ -11,45 +11,49 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tune_distill.records.examples import LABELS
 from tune_distill.spec.errors import DataError
-from tune_distill.tasks.layouts import Layout, Table, layout_of
+from tune_distill.spec.task import TaskDescription
+from tune_distill.tasks.layouts import Table, layout_of
 from tune_distill.tasks.memory import Room
+from tune_distill.tasks.task import Layout
 
 _METADATA = b"huggingface"
 
 
-def read_parquet(path: Path, room: Room) -> Table:
+def read_parquet(path: Path, room: Room, task: TaskDescription) -> Table:
     """The rows of a Parquet file, counted from 0; only the columns that are needed are read.
 
     Raises:
-        DataError: a column is missing, label names are not the three labels, or the columns are
+        DataError: a column is missing, label names are not the task's labels, or the columns are
             too large.
     """
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-        layout = layout_of(schema.names, str(path))
+        layout = layout_of(schema.names, str(path), task)
         room.require(path, file.metadata.num_rows, _num_bytes(file.metadata, layout))
         leaves = {column.path for column in file.schema}
-    numbered = _label_names(schema, layout.label, str(path))
+    numbered = _label_names(schema, layout.label, str(path), task.labels or ())
     # As dictionaries, in which a text that many rows share takes the memory of one.
     texts = [name for name in layout.names if name in leaves]
     return Table(str(path), "row", layout, _parquet_cells(path, layout.names, texts), numbered)
 
 
-def label_names(names: Sequence[str], where: str) -> tuple[str, ...]:
-    """The labels that 0, 1 and 2 stand for, by the names that a data set gives them.
+def label_names(names: Sequence[str], labels: Sequence[str], where: str) -> Sequence[str]:
+    """The task's `labels` in the order of the numbers 0, 1, ..., by the data set's own names.
+
+    A task without labels has no use for the names.
 
     Raises:
-        DataError: they are not the three labels.
+        DataError: they are not the labels.
     """
-    found = tuple(str(name).strip().lower() for name in names)
-    if sorted(found) != sorted(LABELS):
+    known = {label.lower(): label for label in labels}
+    found = [str(name).strip().lower() for name in names]
+    if labels and sorted(found) != sorted(known):
         raise DataError(
-            f"{where}: label names must be {', '.join(LABELS)} in some order, "
+            f"{where}: label names must be {', '.join(labels)} in some order, "
             f"got {', '.join(map(str, names))[:200]}; name them so, or write labels as text"
         )
-    return found
+    return [known[name] for name in found] if labels else ()
 
 
 def cells_of(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
@@ -119,11 +123,13 @@ def _num_bytes(metadata: pq.FileMetaData, layout: Layout) -> int:
     )
 
 
-def _label_names(schema: pa.Schema, column: str, where: str) -> tuple[str, ...]:
-    """What `datasets` wrote of the label column, or the hub's order where it wrote nothing."""
+def _label_names(
+    schema: pa.Schema, column: str, where: str, labels: Sequence[str]
+) -> Sequence[str]:
+    """What `datasets` wrote of the label column, or the task's order where it wrote nothing."""
     text = (schema.metadata or {}).get(_METADATA)
     if text is None:
-        return LABELS
+        return labels
     try:
         feature = json.loads(text)["info"]["features"].get(column)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
@@ -132,6 +138,6 @@ def _label_names(schema: pa.Schema, column: str, where: str) -> tuple[str, ...]:
             "got another; write the file again"
         ) from error
     if not isinstance(feature, Mapping) or "names" not in feature:
-        return LABELS
+        return labels
     names = feature["names"]
-    return label_names(names if isinstance(names, list) else [str(names)], where)
+    return label_names(names if isinstance(names, list) else [str(names)], labels, where)

@@ -1,4 +1,4 @@
-"""What one cell of a data file says: a text, a label or an id.
+"""What one cell of a data file says: a text, a label, an answer, choices or an id.
 
 Every format is held to the same rules, which docs/studies.md tells. A cell is missing if it is
 null, NaN or not there at all; a text may come as bytes in UTF-8.
@@ -7,13 +7,11 @@ null, NaN or not there at all; a text may come as bytes in UTF-8.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from tune_distill.records.examples import LABELS
-
 # A column of integers that lacks one is written as real numbers.
-_NUMBER = re.compile(r"(-1|0|1|2)(\.0+)?")
+_NUMBER = re.compile(r"(-1|0|[1-9][0-9]{0,5})(\.0+)?")
 _SHOWN = 60
 
 
@@ -36,22 +34,55 @@ def text_of(cell: Any) -> str:
     raise ValueError(f"must be text, got {shown(cell)}")
 
 
-def label_of(cell: Any, numbered: Sequence[str] = LABELS) -> str | None:
-    """The label that the cell names, or numbers in the order of `numbered`; None where
-    annotators did not agree on one: a missing cell, the authors' "-", the hub's -1.
+def label_of(
+    cell: Any, labels: Sequence[str], numbered: Sequence[str], none: Collection[str]
+) -> str | None:
+    """The one of `labels` that the cell names, or numbers in the order of `numbered`; None where
+    there is no gold label: a missing cell, a text in `none`, the hub's -1.
 
     Raises:
         ValueError: it is anything else.
     """
-    text = _label_text(cell)
-    if text in LABELS:
-        return text
-    if text in {"", "-"}:
+    text = answer_of(cell)
+    known = {label.lower(): label for label in labels}
+    if text.lower() in known:
+        return known[text.lower()]
+    if not text or text in none:
         return None
     number = _NUMBER.fullmatch(text)
-    if number is None:
-        raise ValueError(f"must be one of {', '.join(LABELS)} or 0, 1, 2, got {shown(cell)}")
-    return None if number[1] == "-1" else numbered[int(number[1])]
+    if number is not None and number[1] == "-1":
+        return None
+    if number is None or int(number[1]) >= len(numbered):
+        numbers = f" or {', '.join(map(str, range(len(numbered))))}" if numbered else ""
+        raise ValueError(f"must be one of {', '.join(labels)}{numbers}, got {shown(cell)}")
+    return numbered[int(number[1])]
+
+
+def answer_of(cell: Any) -> str:
+    """The cell's text, or its number or truth value as text; empty where it is missing.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    if isinstance(cell, int | float) and not _is_missing(cell):
+        return str(cell)
+    return text_of(cell)
+
+
+def choices_of(cell: Any) -> tuple[str, ...]:
+    """The texts in the cell, which is a list; empty where it is missing.
+
+    Raises:
+        ValueError: it is no list of at least two texts that differ in more than capitals.
+    """
+    if _is_missing(cell):
+        return ()
+    choices = tuple(map(text_of, cell)) if isinstance(cell, list) else ()
+    if len({choice.lower() for choice in choices} - {""}) < max(2, len(choices)):
+        raise ValueError(f"must be a list of different texts, got {shown(cell)}")
+    return choices
 
 
 def id_of(cell: Any) -> str:
@@ -65,16 +96,6 @@ def shown(value: object) -> str:
     """The value as Python writes it, cut to a readable length."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
-
-
-def _label_text(cell: Any) -> str:
-    if isinstance(cell, bool):
-        return str(cell)
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    if isinstance(cell, int | float) and not _is_missing(cell):
-        return str(cell)
-    return text_of(cell).lower()
 
 
 def _is_missing(cell: Any) -> bool:

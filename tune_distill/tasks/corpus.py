@@ -11,21 +11,22 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tune_distill.records.examples import LABELS, Example
+from tune_distill.records.examples import Example
 from tune_distill.spec.errors import DataError
-from tune_distill.spec.keys import DataIdentity
+from tune_distill.spec.keys import DataIdentity, TaskIdentity
 from tune_distill.spec.profile import Data
 from tune_distill.tasks.sources import RawCorpus
+from tune_distill.tasks.task import Task
 
 _ORDER_SEED = b"tune_distill sampling order 0:"
 
 
-def sampling_order(examples: Sequence[Example]) -> list[Example]:
-    """The examples, shuffled by their content and with labels taking turns."""
-    by_label: dict[str, list[tuple[bytes, int]]] = {label: [] for label in LABELS}
+def sampling_order(examples: Sequence[Example], labels: Sequence[str]) -> list[Example]:
+    """The examples, shuffled by their content; the labels, if there are any, take turns."""
+    by_label: dict[str, list[tuple[bytes, int]]] = {label: [] for label in labels or [""]}
     for index, example in enumerate(examples):
         rank = hashlib.sha256(_ORDER_SEED + example.digest()).digest()
-        by_label[example.label].append((rank, index))
+        by_label[example.label if labels else ""].append((rank, index))
     turns = [
         (turn, label, index)
         for label, ranked in enumerate(by_label.values())
@@ -43,17 +44,21 @@ class Corpus:
     """
 
     source: str
+    task: TaskIdentity
     train: list[Example]
     validation: list[Example]
     train_digests: bytes
     validation_digests: bytes
 
     @classmethod
-    def from_raw(cls, source: str, raw: RawCorpus) -> Corpus:
-        """The corpus of what was read."""
-        train, validation = sampling_order(raw.train), sampling_order(raw.validation)
+    def from_raw(cls, source: str, raw: RawCorpus, task: Task) -> Corpus:
+        """The corpus of what was read for the task."""
+        labels = task.description.labels or ()
+        train = sampling_order(raw.train, labels)
+        validation = sampling_order(raw.validation, labels)
         return cls(
             source,
+            task.identity(),
             train,
             validation,
             b"".join(example.digest() for example in train),
@@ -89,6 +94,7 @@ class Corpus:
             validation_digest=_prefix_digest(self.validation_digests, num_validation),
             num_validation=num_validation,
             pool_digest=_prefix_digest(self.train_digests, self.num_pool(data)),
+            task=self.task,
         )
 
     def _size(self, split: str, wanted: int | None, available: int) -> int:

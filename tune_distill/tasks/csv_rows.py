@@ -10,27 +10,30 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tune_distill.spec.errors import DataError
-from tune_distill.tasks.layouts import Layout, Table, layout_of
+from tune_distill.spec.task import TaskDescription
+from tune_distill.tasks.layouts import Table, layout_of
+from tune_distill.tasks.task import Layout
 from tune_distill.tasks.text_lines import numbered_lines
 
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
-def read_csv(path: Path) -> Table:
+def read_csv(path: Path, task: TaskDescription) -> Table:
     """The rows of a CSV file, each with the line on which it begins.
 
     Raises:
         DataError: no header, other separators, a missing column; from its rows also a surplus or
             missing field, or quotes that do not fit together.
     """
-    records = _records(path)
+    records = _records(path, task)
     first = next(records, None)
     if first is None:
         raise DataError(f"{path}: must be a CSV file with a header, got an empty one")
     header = first[1]
-    _require_commas(header, path)
-    layout = layout_of(header, str(path))
-    return Table(str(path), "line", layout, _cells(records, header, layout, path))
+    _require_commas(header, path, task)
+    layout = layout_of(header, str(path), task)
+    cells = _cells(records, header, layout, path)
+    return Table(str(path), "line", layout, cells, task.labels or ())
 
 
 def _cells(
@@ -46,7 +49,7 @@ def _cells(
         yield line, [record[position] for position in positions]
 
 
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+def _records(path: Path, task: TaskDescription) -> Iterator[tuple[int, list[str]]]:
     """Every record but blank lines, and the line on which it begins."""
     reader = csv.reader((line for _, line in numbered_lines(path, newline="")), strict=True)
     begin = 1
@@ -57,7 +60,7 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
             begin = reader.line_num + 1
     except csv.Error as error:
         if begin == 1:
-            _require_commas(_first_line(path).split(","), path)
+            _require_commas(_first_line(path).split(","), path, task)
         raise DataError(
             f"{path} line {begin}: must be CSV, got {_reason(error)}; enclose texts with quotes or "
             "commas in quotes, and double the quotes inside"
@@ -79,12 +82,12 @@ def _reason(error: csv.Error) -> str:
     return text
 
 
-def _require_commas(header: Sequence[str], path: Path) -> None:
+def _require_commas(header: Sequence[str], path: Path, task: TaskDescription) -> None:
     line = ",".join(header)
     for separator, name in _OTHER_SEPARATORS.items():
         names = [field.strip().strip('"') for field in line.split(separator)]
         try:
-            layout_of(names, "")
+            layout_of(names, "", task)
         except DataError:
             continue
         raise DataError(

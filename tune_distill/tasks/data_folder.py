@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tune_distill.spec.errors import DataError
+from tune_distill.spec.task import TaskDescription
 from tune_distill.tasks.arrow_rows import read_parquet
 from tune_distill.tasks.csv_rows import read_csv
 from tune_distill.tasks.jsonl_rows import read_jsonl
@@ -49,20 +50,23 @@ def split_files(folder: Path, split: str) -> list[Path]:
     return files
 
 
-def read_file(path: Path, room: Room) -> Table:
+def read_file(path: Path, room: Room, task: TaskDescription) -> Table:
     """The rows of a file, which its suffix names the format of."""
-    return READERS[path.suffix](path, room)
+    return READERS[path.suffix](path, room, task)
 
 
-def _read_text(read: Callable[[Path], Table]) -> Callable[[Path, Room], Table]:
-    def reading(path: Path, room: Room) -> Table:
+Reader = Callable[[Path, Room, TaskDescription], Table]
+
+
+def _read_text(read: Callable[[Path, TaskDescription], Table]) -> Reader:
+    def reading(path: Path, room: Room, task: TaskDescription) -> Table:
         room.require(path, 0, path.stat().st_size)
-        return read(path)
+        return read(path, task)
 
     return reading
 
 
-READERS: Mapping[str, Callable[[Path, Room], Table]] = {
+READERS: Mapping[str, Reader] = {
     ".csv": _read_text(read_csv),
     ".jsonl": _read_text(read_jsonl),
     ".parquet": read_parquet,

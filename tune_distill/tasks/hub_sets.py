@@ -5,43 +5,38 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from tune_distill.records.examples import LABELS
 from tune_distill.spec.errors import DataError
+from tune_distill.spec.task import TaskDescription
 from tune_distill.tasks.arrow_rows import cells_of, label_names
-from tune_distill.tasks.layouts import Layout, Table, layout_of
+from tune_distill.tasks.layouts import Table, layout_of
 from tune_distill.tasks.memory import Room
+from tune_distill.tasks.task import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-ESNLI = "esnli"
-"""The name that stands for e-SNLI on the hub."""
-
-# Script data sets no longer load; the hub keeps their Parquet conversion on this branch.
-_ESNLI = "esnli/esnli@refs/convert/parquet"
-
 _BATCH_ROWS = 2**12
 
 
-def hub_name(source: str) -> str | None:
+def hub_name(source: str, task: TaskDescription) -> str | None:
     """`NAME` or `NAME@REVISION` on the hub; None where the source cannot be one."""
-    if source == ESNLI:
-        return _ESNLI
+    if source in task.hub_sets:
+        return task.hub_sets[source]
     is_id = re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[\w./-]+)?", source)
     return source if is_id else None
 
 
-def read_hub_set(source: str, split: str, room: Room) -> Table:
+def read_hub_set(source: str, split: str, room: Room, task: TaskDescription) -> Table:
     """The rows of one split.
 
     Raises:
         DataError: it is neither on the hub nor in the cache, a column is missing, label names are
-            not the three labels, or it is too large.
+            not the task's labels, or it is too large.
     """
     import datasets
 
     where = f"{source} ({split})"
-    name, _, revision = (hub_name(source) or source).partition("@")
+    name, _, revision = (hub_name(source, task) or source).partition("@")
     try:
         rows = datasets.load_dataset(name, revision=revision or None, split=split)
     except Exception as error:  # the hub client raises a dozen kinds, from sockets to its own
@@ -50,11 +45,13 @@ def read_hub_set(source: str, split: str, room: Room) -> Table:
             f"data.source: {source!r} must be reachable on the hub, got {type(error).__name__}: "
             f"{reason}; use --data DIR for files on disk, or --profile mini, which needs no network"
         ) from error
-    layout = layout_of(rows.column_names, where)
+    layout = layout_of(rows.column_names, where, task)
     room.require(where, len(rows), 0)
     label = rows.features[layout.label]
-    names = label.names if isinstance(label, datasets.ClassLabel) else LABELS
-    return Table(where, "row", layout, _cells(rows, layout), label_names(names, where))
+    labels = task.labels or ()
+    names = label.names if isinstance(label, datasets.ClassLabel) else labels
+    numbered = label_names(names, labels, where)
+    return Table(where, "row", layout, _cells(rows, layout), numbered)
 
 
 def _cells(rows: Any, layout: Layout) -> Iterator[tuple[int, Sequence[Any]]]:

@@ -8,31 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from tune_distill.spec.errors import DataError
+from tune_distill.spec.task import TaskDescription
 from tune_distill.tasks.cells import shown
-from tune_distill.tasks.layouts import KNOWN, Table, layout_of
+from tune_distill.tasks.layouts import Table, known_columns, layout_of
 from tune_distill.tasks.text_lines import numbered_lines
 
-_KNOWN = frozenset(KNOWN)
 _REMEDY = "write one object a line (pandas: to_json(..., orient='records', lines=True))"
 
 
-def read_jsonl(path: Path) -> Table:
+def read_jsonl(path: Path, task: TaskDescription) -> Table:
     """The rows of a file with an object on each line.
 
     Raises:
         DataError: a line that is no such object, a key twice, or a column that no line has.
     """
+    known = known_columns(task)
     # Only all lines together say which columns there are.
     names: dict[str, None] = {}
     rows: list[tuple[int, dict[str, Any]]] = []
     for line, found in _objects(path):
         names |= dict.fromkeys(found)
-        rows.append((line, {name: found[name] for name in found.keys() & _KNOWN}))
+        rows.append((line, {name: found[name] for name in found.keys() & known}))
     if not rows:
         raise DataError(f"{path}: must be JSON Lines, got an empty file; {_REMEDY}")
-    layout = layout_of(list(names), str(path))
+    layout = layout_of(list(names), str(path), task)
     cells = ((line, [row.get(name) for name in layout.names]) for line, row in rows)
-    return Table(str(path), "line", layout, cells)
+    return Table(str(path), "line", layout, cells, task.labels or ())
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:

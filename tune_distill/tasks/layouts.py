@@ -1,4 +1,4 @@
-"""The two column layouts of e-SNLI, and the rows of a file that has one of them."""
+"""The column layouts of a task, and the rows of a file that has one of them."""
 
 from __future__ import annotations
 
@@ -6,36 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tune_distill.records.examples import LABELS
 from tune_distill.spec.errors import DataError
-
-ID = "pairID"
-
-_EXPLANATIONS = ("explanation_1", "explanation_2", "explanation_3")
-_HUB = ("premise", "hypothesis", "label", *_EXPLANATIONS)
-_AUTHORS = ("Sentence1", "Sentence2", "gold_label", *map(str.capitalize, _EXPLANATIONS))
-
-KNOWN = (ID, *_AUTHORS, *_HUB)
-"""Every column that may be read; others are ignored."""
+from tune_distill.spec.task import Columns, TaskDescription
+from tune_distill.tasks.task import Layout
 
 _SHOWN_NAMES, _SHOWN_LENGTH = 12, 40
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Columns of a file by what they hold. `explanations` are those that are there, in order."""
-
-    premise: str
-    hypothesis: str
-    label: str
-    explanations: tuple[str, ...]
-    pair_id: str | None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The columns in the order in which rows hold their cells, the id last."""
-        first = (self.premise, self.hypothesis, self.label, *self.explanations)
-        return first if self.pair_id is None else (*first, self.pair_id)
 
 
 @dataclass(frozen=True)
@@ -43,37 +18,60 @@ class Table:
     """What is read of one file, or of one split of a hub set.
 
     `rows` gives each row's number, which `unit` ("line" or "row") counts, and its cells in the
-    order of `layout.names`. `label_names` are the labels that the numbers 0, 1 and 2 stand for.
+    order of `layout.names`. `label_names` are the labels that the numbers 0, 1, ... stand for.
     """
 
     where: str
     unit: str
     layout: Layout
     rows: Iterable[tuple[int, Sequence[Any]]]
-    label_names: tuple[str, ...] = LABELS
+    label_names: Sequence[str]
 
     def place(self, number: int) -> str:
         """Where a row is, as messages name it."""
         return f"{self.where} {self.unit} {number}"
 
 
-def layout_of(names: Sequence[str], where: str) -> Layout:
-    """The layout of a file with these columns; the authors' if it has both.
+def known_columns(task: TaskDescription) -> frozenset[str]:
+    """Every column that may be read; others are ignored."""
+    return frozenset(name for each in task.columns for name in _all_of(each).names)
+
+
+def layout_of(names: Sequence[str], where: str, task: TaskDescription) -> Layout:
+    """The layout of a file with these columns: the first of the task's that fits.
 
     Raises:
-        DataError: it has neither, or a column of its layout twice.
+        DataError: none does, or a column of its layout is there twice.
     """
-    for premise, hypothesis, label, *others in (_AUTHORS, _HUB):
-        explanations = tuple(name for name in others if name in names)
-        if {premise, hypothesis, label} <= set(names) and explanations:
-            pair_id = ID if ID in names else None
-            found = Layout(premise, hypothesis, label, explanations, pair_id)
+    for columns in task.columns:
+        whole = _all_of(columns)
+        explanations = tuple(name for name in whole.explanations if name in names)
+        if explanations and set(_needed(whole)) <= set(names):
+            own_id = whole.example_id if whole.example_id in names else None
+            found = Layout(whole.inputs, whole.label, explanations, own_id, whole.choices)
             _require_once(found, names, where)
             return found
-    raise DataError(
-        f"{where}: must have the columns Sentence1, Sentence2, gold_label, Explanation_1 "
-        f"(or premise, hypothesis, label, explanation_1), got {_listing(names)}"
+    wanted = [
+        ", ".join((*_needed(_all_of(columns)), columns.explanations[0])) for columns in task.columns
+    ]
+    others = f" (or {'; or '.join(wanted[1:])})" if wanted[1:] else ""
+    raise DataError(f"{where}: must have the columns {wanted[0]}{others}, got {_listing(names)}")
+
+
+def _all_of(columns: Columns) -> Layout:
+    """The layout of a file with all these columns."""
+    return Layout(
+        tuple(columns.inputs),
+        columns.label,
+        tuple(columns.explanations),
+        columns.id,
+        columns.choices,
     )
+
+
+def _needed(layout: Layout) -> tuple[str, ...]:
+    """The columns that a file must have beside an explanation."""
+    return (*layout.inputs, layout.label, *filter(None, [layout.choices]))
 
 
 def _require_once(layout: Layout, names: Sequence[str], where: str) -> None:

@@ -10,8 +10,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from tune_distill.records.examples import Example, content_ids
-from tune_distill.tasks.outputs import ParsedOutput, parse_output
 from tune_distill.tasks.simulator import Simulator
+from tune_distill.tasks.task import ParsedOutput, Task
 from tune_distill.tasks.words import words
 
 if TYPE_CHECKING:
@@ -58,18 +58,18 @@ class PredictionRow:
     sample: int
     gold_label: str
     predicted_label: str | None
-    """None where the output does not start with a label."""
+    """None where the output gives no label."""
     correct: bool
     prediction: str
     """The output as generated."""
     explanation: str
-    """What follows ``explanation:`` in it; empty where that is missing."""
+    """What follows the task's marker in it; empty where that is missing."""
     rouge1: float | None
     """This and the other two are None where no reference holds a word."""
     rouge2: float | None
     rougeL: float | None
     faithful: bool | None
-    """None where the simulator knows no word."""
+    """None without a simulator, or where it knows no word."""
     grounding: float | None
     """None where the explanation holds no content word."""
     eval_loss: float
@@ -78,13 +78,14 @@ class PredictionRow:
 
 
 def score_predictions(
+    task: Task,
     examples: Sequence[Example],
     predictions: Sequence[Sequence[str]],
     losses: Sequence[ExampleLoss],
-    simulator: Simulator,
+    simulator: Simulator | None,
 ) -> list[PredictionRow]:
     """A row per text, by example and then by sample; `predictions[i][k]` is sample k of example i,
-    whose loss is `losses[i]`.
+    whose loss is `losses[i]`. A task without labels has no simulator.
 
     A text is faithful if the simulator, which sees its explanation alone, guesses the label that
     the text itself gives, right or wrong. One without a label, or without a word in its
@@ -92,14 +93,15 @@ def score_predictions(
     itself knows no word, none is faithful or unfaithful.
     """
     texts = [
-        (name, example, loss, sample, text, parse_output(text))
+        (name, example, loss, sample, text, task.parse(text, example))
         for name, example, samples, loss in zip(
             content_ids(examples), examples, predictions, losses, strict=True
         )
         for sample, text in enumerate(samples)
     ]
-    explanations = [parsed.explanation for *_, parsed in texts]
-    guesses = [None] * len(texts) if simulator.is_blind else simulator.predict(explanations)
+    guesses: Sequence[str | None] = [None] * len(texts)
+    if simulator is not None and not simulator.is_blind:
+        guesses = simulator.predict([parsed.explanation for *_, parsed in texts])
     return [_row(*text, guess) for text, guess in zip(texts, guesses, strict=True)]
 
 
@@ -136,8 +138,8 @@ def rouge(
     return best["rouge1"].fmeasure, best["rouge2"].fmeasure, best["rougeL"].fmeasure
 
 
-def grounding(explanation: str, premise: str, hypothesis: str) -> float | None:
-    """The share of the explanation's distinct content words that premise or hypothesis hold.
+def grounding(explanation: str, inputs: Iterable[str]) -> float | None:
+    """The share of the explanation's distinct content words that some input text holds.
 
     Words are compared by their Porter stems, as ROUGE compares them, so that "runs" is found in
     "running". Distinct, because a student that repeats one word says no more than one that does
@@ -147,7 +149,7 @@ def grounding(explanation: str, premise: str, hypothesis: str) -> float | None:
     stems = tokenizer.content_stems(explanation)
     if not stems:
         return None
-    evidence = {*tokenizer.tokenize(premise), *tokenizer.tokenize(hypothesis)}
+    evidence = {word for text in inputs for word in tokenizer.tokenize(text)}
     return len(stems & evidence) / len(stems)
 
 
@@ -175,7 +177,7 @@ def _row(
         faithful=None
         if guess is None
         else guess == parsed.label and bool(words(parsed.explanation, also="_")),
-        grounding=grounding(parsed.explanation, example.premise, example.hypothesis),
+        grounding=grounding(parsed.explanation, (*example.inputs, *example.choices)),
         eval_loss=loss.per_token,
         num_target_tokens=loss.num_tokens,
     )

@@ -1,8 +1,7 @@
-"""e-SNLI examples are read from wherever they are: files, the hub, or the built-in generator.
+"""A task's examples are read from wherever they are: files, the hub, or a built-in corpus.
 
-Two column layouts are understood, in CSV, JSONL and Parquet: the authors' (`Sentence1`,
-`Sentence2`, `gold_label`, `Explanation_1..3`) and the hub's (`premise`, `hypothesis`, `label`,
-`explanation_1..3`). docs/studies.md says what cells may hold.
+Files are CSV, JSONL or Parquet, in one of the task's column layouts. docs/studies.md says what
+cells may hold.
 """
 
 from __future__ import annotations
@@ -17,16 +16,15 @@ import pyarrow as pa
 
 from tune_distill.records.examples import Example, with_unique_ids
 from tune_distill.spec.errors import DataError
-from tune_distill.spec.profile import MINI_CORPUS
+from tune_distill.spec.task import TaskDescription
 from tune_distill.tasks.data_folder import READERS, read_file, split_files
 from tune_distill.tasks.hub import cache_if_unreachable
-from tune_distill.tasks.hub_sets import ESNLI, hub_name, read_hub_set
+from tune_distill.tasks.hub_sets import hub_name, read_hub_set
 from tune_distill.tasks.layouts import Table
 from tune_distill.tasks.memory import Room
-from tune_distill.tasks.mini.corpus import mini_nli
+from tune_distill.tasks.registry import embedded_corpora
 from tune_distill.tasks.table_examples import read_table, require_no_copy
-
-SPLITS = ("train", "validation")
+from tune_distill.tasks.task import SPLITS, Split, Task
 
 
 @dataclass
@@ -52,30 +50,50 @@ class RawCorpus:
         return {split: each.dropped for split, each in self.read.items()}
 
 
-def read_source(source: str) -> RawCorpus:
-    """The examples of `data.source`.
+def read_source(source: str, task: Task) -> RawCorpus:
+    """The examples of `data.source`, as the task reads them.
 
     Raises:
         DataError: nothing is there, it cannot be read whole, or no row is usable.
     """
-    if source == MINI_CORPUS:
-        return RawCorpus(mini_nli("train"), mini_nli("validation"), {})
+    told, embedded = task.description, embedded_corpora()
+    if source in embedded:
+        return _embedded(source, embedded[source], told)
     with _readable(source):
         path = _path(source)
         if path.is_dir():
-            return _corpus(source, lambda split, room: _read_folder(path, split, room))
+            return _corpus(source, task, lambda split, room: _read_folder(path, split, room, told))
         if path.exists():
             raise DataError(
                 f"data.source: must be a directory, got the file {source}; name its folder"
             )
-    if (name := hub_name(source)) is not None:
+    if (name := hub_name(source, told)) is not None:
         repository, _, revision = name.partition("@")
         with cache_if_unreachable(repository, "dataset", revision or None):
-            return _corpus(source, lambda split, room: _read_hub(source, split, room))
+            return _corpus(source, task, lambda split, room: _read_hub(source, split, room, told))
+    named = [f"{name!r} for the hub" for name in told.hub_sets]
+    named += [repr(name) for name, own in embedded.items() if _same(own.description, told)]
     raise DataError(
-        f"data.source: no such directory, got {source}; "
-        f"use a folder with train and validation files, {ESNLI!r} for the hub, or {MINI_CORPUS!r}"
+        f"data.source: no such directory, got {source}; use "
+        f"{', or '.join(['a folder with train and validation files', *named])}"
     )
+
+
+def _embedded(source: str, own: Task, task: TaskDescription) -> RawCorpus:
+    """The built-in corpus of a task, for another that asks the same in whatever words."""
+    assert own.corpus is not None
+    if not _same(own.description, task):
+        raise DataError(
+            f"data.source: {source} is for tasks with the inputs "
+            f"{', '.join(own.description.inputs)} and its labels, got the task {task.name}; "
+            "name data of its own"
+        )
+    return RawCorpus(own.corpus("train"), own.corpus("validation"), {})
+
+
+def _same(one: TaskDescription, other: TaskDescription) -> bool:
+    """Whether the tasks have the same inputs and labels."""
+    return (one.inputs, one.labels) == (other.inputs, other.labels)
 
 
 @contextmanager
@@ -101,15 +119,15 @@ def _path(source: str) -> Path:
         raise DataError(f"data.source: {error}, got {source}; name the whole path") from error
 
 
-Tables = Callable[[str, Room], Iterator[tuple[str, Table]]]
+Tables = Callable[[Split, Room], Iterator[tuple[str, Table]]]
 
 
-def _corpus(source: str, tables: Tables) -> RawCorpus:
+def _corpus(source: str, task: Task, tables: Tables) -> RawCorpus:
     room = Room()
     examples: dict[str, list[Example]] = {}
     read: dict[str, SplitRead] = {}
     for split in SPLITS:
-        examples[split], read[split] = _read_split(source, split, tables(split, room), room)
+        examples[split], read[split] = _read_split(source, task, split, tables(split, room), room)
         if not examples[split]:
             dropped = read[split].dropped.items()
             why = ", ".join(f"{count} dropped: {reason}" for reason, count in dropped)
@@ -119,18 +137,22 @@ def _corpus(source: str, tables: Tables) -> RawCorpus:
     return RawCorpus(examples["train"], examples["validation"], read)
 
 
-def _read_folder(folder: Path, split: str, room: Room) -> Iterator[tuple[str, Table]]:
+def _read_folder(
+    folder: Path, split: Split, room: Room, task: TaskDescription
+) -> Iterator[tuple[str, Table]]:
     for path in split_files(folder, split):
         with _readable(str(path)):
-            yield path.name, read_file(path, room)
+            yield path.name, read_file(path, room, task)
 
 
-def _read_hub(source: str, split: str, room: Room) -> Iterator[tuple[str, Table]]:
-    yield hub_name(source) or source, read_hub_set(source, split, room)
+def _read_hub(
+    source: str, split: Split, room: Room, task: TaskDescription
+) -> Iterator[tuple[str, Table]]:
+    yield hub_name(source, task) or source, read_hub_set(source, split, room, task)
 
 
 def _read_split(
-    source: str, split: str, tables: Iterator[tuple[str, Table]], room: Room
+    source: str, task: Task, split: Split, tables: Iterator[tuple[str, Table]], room: Room
 ) -> tuple[list[Example], SplitRead]:
     """The split's examples, from all its tables one after the other, each under its own id."""
     read = SplitRead()
@@ -138,7 +160,7 @@ def _read_split(
     dropped: Counter[str] = Counter()
     for name, table in tables:
         with _readable(table.where):
-            found = read_table(table, split, sum(read.rows_of.values()), room)
+            found = read_table(table, task, split, sum(read.rows_of.values()), room)
         read.rows_of[name] = found.num_rows
         parts[name] = found.examples
         dropped.update(found.dropped)

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tune_distill.records.examples import Example
 from tune_distill.spec.errors import DataError
-from tune_distill.tasks.cells import id_of, label_of, text_of
-from tune_distill.tasks.layouts import Layout, Table
+from tune_distill.tasks.layouts import Table
 from tune_distill.tasks.memory import Room
+from tune_distill.tasks.task import Task
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,8 @@ class TableRead:
     dropped: Mapping[str, int]
 
 
-def read_table(table: Table, default_id: str, first_row: int, room: Room) -> TableRead:
-    """The table's examples in its order.
+def read_table(table: Table, task: Task, default_id: str, first_row: int, room: Room) -> TableRead:
+    """The table's examples in its order, as the task reads its rows.
 
     A row without an id of its own is called `default_id` and its number in the split, of which
     the table's first row is `first_row`.
@@ -36,7 +35,11 @@ def read_table(table: Table, default_id: str, first_row: int, room: Room) -> Tab
     dropped: Counter[str] = Counter()
     num_rows = 0
     for number, cells in table.rows:
-        example = _example(table, number, cells)
+        try:
+            values = dict(zip(table.layout.names, cells, strict=True))
+            example = task.read(values, table.layout, table.label_names)
+        except ValueError as error:
+            raise DataError(f"{table.place(number)}: {error}; correct the row") from error
         if isinstance(example, str):
             dropped[example] += 1
         else:
@@ -62,36 +65,5 @@ def require_no_copy(where: str, parts: Mapping[str, Sequence[Example]]) -> None:
                 )
 
 
-def _example(table: Table, number: int, cells: Sequence[Any]) -> Example | str:
-    """The example without an id of its own made up, or why the row is dropped."""
-    layout = table.layout
-    values = dict(zip(layout.names, cells, strict=True))
-    column = layout.label
-    try:
-        label = label_of(values[column], table.label_names)
-        texts = {}
-        for column in (layout.premise, layout.hypothesis, *layout.explanations):
-            texts[column] = text_of(values[column])
-        column = layout.pair_id or ""
-        own_id = id_of(values[column]) if column else ""
-    except ValueError as error:
-        raise DataError(f"{table.place(number)}: {column} {error}; correct the row") from error
-    return _checked(layout, label, texts, own_id)
-
-
-def _checked(
-    layout: Layout, label: str | None, texts: Mapping[str, str], own_id: str
-) -> Example | str:
-    premise, hypothesis = texts[layout.premise], texts[layout.hypothesis]
-    explanations = tuple(texts[name] for name in layout.explanations if texts[name])
-    if label is None:
-        return "no gold label"
-    if not premise or not hypothesis:
-        return "empty sentence"
-    if not explanations:
-        return "no explanation"
-    return Example(own_id, premise, hypothesis, label, explanations)
-
-
 def _num_bytes(example: Example) -> int:
-    return sum(map(len, (example.premise, example.hypothesis, *example.explanations)))
+    return sum(map(len, (*example.inputs, *example.choices, *example.explanations)))

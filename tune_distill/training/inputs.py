@@ -11,14 +11,17 @@ from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION, DataIdentity
 from tune_distill.spec.profile import MINI_STUDENT, Data, Metrics, Profile, Student
+from tune_distill.spec.profile import Task as TaskChoice
+from tune_distill.spec.task import TaskDescription
 from tune_distill.students.port import ReadStudent, Untrained
 from tune_distill.students.registry import read_student, student_identity
 from tune_distill.students.tokens import TokenPairs
 from tune_distill.tasks.account import account
 from tune_distill.tasks.corpus import Corpus
-from tune_distill.tasks.outputs import source_text, target_text
+from tune_distill.tasks.registry import task_of
 from tune_distill.tasks.simulator import Simulator, fit_simulator_apart
 from tune_distill.tasks.sources import read_source
+from tune_distill.tasks.task import Task
 from tune_distill.training.encoders import Encoder, read_encoder
 
 
@@ -38,17 +41,18 @@ class Tokens:
 
 @dataclass
 class Inputs:
-    """Corpora, students, tokens and simulators by name; fills itself on demand.
+    """Tasks, corpora, students, tokens and simulators by name; fills itself on demand.
 
     A student is read once, when it is identified: what is trained is what was identified, however
     its files change meanwhile. `tell` takes a line for each data source that was read.
     """
 
-    corpora: dict[str, Corpus] = field(default_factory=dict)
+    tasks: dict[TaskChoice, Task] = field(default_factory=dict)
+    corpora: dict[tuple[TaskChoice, str], Corpus] = field(default_factory=dict)
     students: dict[Student, Mapping[str, str]] = field(default_factory=dict)
     packages: dict[Student, ReadStudent] = field(default_factory=dict)
     untrained: dict[Student, Untrained] = field(default_factory=dict)
-    tokens: dict[tuple[Student, str], Tokens] = field(default_factory=dict)
+    tokens: dict[tuple[Student, TaskChoice, str], Tokens] = field(default_factory=dict)
     simulators: dict[str, Simulator] = field(default_factory=dict)
     encoders: dict[str, Encoder] = field(default_factory=dict)
     tell: Callable[[str], None] | None = None
@@ -72,9 +76,23 @@ class Inputs:
             self.students[student] = package.identity
         return self.packages[student]
 
-    def data_identity(self, data: Data) -> DataIdentity:
-        """What the data section names, by content."""
-        return self.corpus(data).identity(data)
+    def task(self, choice: TaskChoice) -> Task:
+        """The task that the section names, read once.
+
+        Raises:
+            StudyFileError: there is none, or its file has faults.
+        """
+        if choice not in self.tasks:
+            self.tasks[choice] = task_of(choice.source)
+        return self.tasks[choice]
+
+    def description(self, task: TaskChoice) -> TaskDescription:
+        """What is data of the task."""
+        return self.task(task).description
+
+    def data_identity(self, task: TaskChoice, data: Data) -> DataIdentity:
+        """What the data section names for the task, by content."""
+        return self.corpus(task, data).identity(data)
 
     def encoder_identity(self, metrics: Metrics) -> str | None:
         """The digest of BERTScore's encoder, if the section names one."""
@@ -94,15 +112,17 @@ class Inputs:
             self.encoders[source] = read_encoder(source)
         return self.encoders[source]
 
-    def corpus(self, data: Data) -> Corpus:
-        """The data section's source, read once."""
-        if data.source not in self.corpora:
-            raw = read_source(data.source)
-            corpus = self.corpora[data.source] = Corpus.from_raw(data.source, raw)
+    def corpus(self, task: TaskChoice, data: Data) -> Corpus:
+        """The data section's source, read once for the task."""
+        name = task, data.source
+        if name not in self.corpora:
+            asked = self.task(task)
+            raw = read_source(data.source, asked)
+            corpus = self.corpora[name] = Corpus.from_raw(data.source, raw, asked)
             line = account(data.source, raw, corpus)
             if line and self.tell is not None:
                 self.tell(line)
-        return self.corpora[data.source]
+        return self.corpora[name]
 
     def prepare(self, profiles: Iterable[Profile], store: Store) -> None:
         """Read and make what trials of these profiles need.
@@ -112,7 +132,7 @@ class Inputs:
             DataError: a training pool on which no simulator can be fitted.
             MetricError: an encoder for BERTScore that cannot be loaded.
         """
-        needed: dict[tuple[Student, str], list[Data]] = {}
+        needed: dict[tuple[Student, TaskChoice, str], list[Data]] = {}
         profiles = list(profiles)
         for encoder in {self.encoder(profile.metrics) for profile in profiles} - {None}:
             # Rather now than after hours of training; torch is imported only where it is asked for.
@@ -121,21 +141,23 @@ class Inputs:
             assert encoder is not None
             load_encoder(encoder)
         for profile in profiles:
-            needed.setdefault((profile.student, profile.data.source), []).append(profile.data)
-            self._prepare_simulator(profile.data, store)
+            name = profile.student, profile.task, profile.data.source
+            needed.setdefault(name, []).append(profile.data)
+            if self.description(profile.task).labels:
+                self._prepare_simulator(profile.task, profile.data, store)
             if profile.student not in self.untrained:
                 self.untrained[profile.student] = self._package(profile.student).untrained()
-        for (student, source), sections in needed.items():
-            corpus = self.corpora[source]
+        for (student, task, source), sections in needed.items():
+            corpus = self.corpora[task, source]
             num_train = max(corpus.num_pool(data) for data in sections)
             num_validation = max(corpus.num_validation(data) for data in sections)
-            known = self.tokens.get((student, source))
+            known = self.tokens.get((student, task, source))
             if known and known.holds(num_train, num_validation):
                 continue
-            package = self._package(student)
-            self.tokens[student, source] = Tokens(
-                _tokenized(package, corpus.train[:num_train]),
-                _tokenized(package, corpus.validation[:num_validation]),
+            package, asked = self._package(student), self.task(task)
+            self.tokens[student, task, source] = Tokens(
+                _tokenized(package, asked, corpus.train[:num_train]),
+                _tokenized(package, asked, corpus.validation[:num_validation]),
             )
 
     def for_workers(self) -> Inputs:
@@ -144,38 +166,44 @@ class Inputs:
         corpora = {name: replace(corpus, train=[]) for name, corpus in self.corpora.items()}
         return replace(self, corpora=corpora, packages={}, tell=None)
 
-    def validation(self, data: Data) -> list[Example]:
+    def validation(self, task: TaskChoice, data: Data) -> list[Example]:
         """The validation examples of the data section."""
-        corpus = self.corpus(data)
+        corpus = self.corpus(task, data)
         return corpus.validation[: corpus.num_validation(data)]
 
-    def ceiling(self, data: Data) -> float | None:
+    def simulator(self, task: TaskChoice, data: Data) -> Simulator | None:
+        """The simulator of the training pool, which `prepare` has made; None without labels."""
+        if not self.description(task).labels:
+            return None
+        return self.simulators[self.data_identity(task, data).pool_digest]
+
+    def ceiling(self, task: TaskChoice, data: Data) -> float | None:
         """Accuracy of the simulator on gold validation explanations: faithfulness' ceiling.
 
-        None if the simulator knows no word, so that there is no faithfulness.
+        None if the simulator knows no word or the task no labels: there is no faithfulness then.
         """
-        simulator = self.simulators[self.data_identity(data).pool_digest]
-        if simulator.is_blind:
+        simulator = self.simulator(task, data)
+        if simulator is None or simulator.is_blind:
             return None
-        examples = self.validation(data)
+        examples = self.validation(task, data)
         return simulator.accuracy(
             [example.explanations[0] for example in examples],
             [example.label for example in examples],
         )
 
-    def _prepare_simulator(self, data: Data, store: Store) -> None:
-        pool_digest = self.data_identity(data).pool_digest
+    def _prepare_simulator(self, task: TaskChoice, data: Data, store: Store) -> None:
+        pool_digest = self.data_identity(task, data).pool_digest
         if pool_digest in self.simulators:
             return
         name = f"{pool_digest}-v{SIMULATOR_VERSION}"
         simulator = _stored_simulator(name, store)
         if simulator is None:
-            simulator = self._fitted_simulator(data)
+            simulator = self._fitted_simulator(task, data)
             store.save_simulator(name, simulator.to_bytes(name))
         self.simulators[pool_digest] = simulator
 
-    def _fitted_simulator(self, data: Data) -> Simulator:
-        corpus = self.corpus(data)
+    def _fitted_simulator(self, task: TaskChoice, data: Data) -> Simulator:
+        corpus = self.corpus(task, data)
         pool = corpus.train[: corpus.num_pool(data)]
         try:
             return fit_simulator_apart(
@@ -187,11 +215,10 @@ class Inputs:
             ) from error
 
 
-def _tokenized(student: ReadStudent, examples: Sequence[Example]) -> TokenPairs:
-    """The sources and the training targets (first explanation) of the examples."""
-    sources = [source_text(example.premise, example.hypothesis) for example in examples]
-    targets = [target_text(example.label, example.explanations[0]) for example in examples]
-    return TokenPairs(student.encode(sources), student.encode(targets))
+def _tokenized(student: ReadStudent, task: Task, examples: Sequence[Example]) -> TokenPairs:
+    """The sources and the targets of the task's examples."""
+    sources = student.encode(list(map(task.source_text, examples)))
+    return TokenPairs(sources, student.encode(list(map(task.target_text, examples))))
 
 
 def _stored_simulator(name: str, store: Store) -> Simulator | None:

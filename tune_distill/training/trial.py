@@ -109,7 +109,7 @@ def _train(
 ) -> Generator[Progress, None, tuple[int, list[ExampleLoss]]]:
     """Trains the run; returns the step that it went on from, and its last validation losses."""
     profile = trial.profile
-    data, tokens = inputs.data_identity(profile.data), _tokens(inputs, profile)
+    data, tokens = inputs.data_identity(profile.task, profile.data), _tokens(inputs, profile)
     store.begin_run(trial.run_key, trial.run_identity)
     train = _pairs(tokens.train, data.num_train, profile)
     validation = _pairs(tokens.validation, data.num_validation, profile)
@@ -199,19 +199,20 @@ def _evaluate(
 ) -> EvaluationRecord:
     """The evaluation, stored; `losses` are those of its examples, if they are known."""
     profile = trial.profile
-    data = inputs.data_identity(profile.data)
+    data = inputs.data_identity(profile.task, profile.data)
     pairs = _pairs(_tokens(inputs, profile).validation, data.num_validation, profile)
     student = inputs.untrained[profile.student]
     started = time.perf_counter()
     texts = model.generate(student.texts, pairs.sources, profile.decode)
     decode_time_s = time.perf_counter() - started
-    examples = inputs.validation(profile.data)
+    examples = inputs.validation(profile.task, profile.data)
     losses = losses or example_losses(model, pairs)
-    rows = score_predictions(examples, texts, losses, inputs.simulators[data.pool_digest])
+    task, simulator = inputs.task(profile.task), inputs.simulator(profile.task, profile.data)
+    rows = score_predictions(task, examples, texts, losses, simulator)
     record = EvaluationRecord(
         metrics={
             **_summary(rows),
-            "faithfulness_ceiling": inputs.ceiling(profile.data),
+            "faithfulness_ceiling": inputs.ceiling(profile.task, profile.data),
             **_bertscore(rows, examples, inputs.encoder(profile.metrics)),
         },
         eval_loss=mean_loss(losses),
@@ -250,7 +251,7 @@ def _bertscore(
 
 
 def _tokens(inputs: Inputs, profile: Profile) -> Tokens:
-    return inputs.tokens[profile.student, profile.data.source]
+    return inputs.tokens[profile.student, profile.task, profile.data.source]
 
 
 def _pairs(pairs: TokenPairs, count: int, profile: Profile) -> Pairs:

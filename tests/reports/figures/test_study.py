@@ -10,11 +10,11 @@ import pytest
 from sklearn.metrics import confusion_matrix
 
 from tests.analysis.made_studies import HARD_NAMES, PLANTS, SHIPPED
+from tests.nli import LABELS
 from tests.reports.figures.reading import intervals, panel, panels, points, series
 from tune_distill.analysis.results import read_results
-from tune_distill.analysis.scores import ANSWERS
+from tune_distill.analysis.scores import UNPARSED
 from tune_distill.analysis.verdict import judge
-from tune_distill.records.examples import LABELS
 from tune_distill.reports.drawing.panels import Grid
 from tune_distill.reports.figures.study import confusion_figure, metrics_figure
 
@@ -173,9 +173,11 @@ def test_confusion_counts_are_those_of_the_predictions(studies, name):
     answers = pd.read_parquet(verdict.results.folder / "predictions.parquet")
     answers = answers[answers["trial_id"].isin(ids)]
     given = answers["predicted_label"].fillna("unparsed")
-    expected = confusion_matrix(answers["gold_label"], given, labels=list(ANSWERS))[: len(LABELS)]
+    expected = confusion_matrix(answers["gold_label"], given, labels=[*LABELS, UNPARSED])[
+        : len(LABELS)
+    ]
     assert grid.y.categories == LABELS
-    assert grid.x.categories == ANSWERS
+    assert grid.x.categories == (*LABELS, UNPARSED)
     counts = [[int(cell.split("\n")[0].replace(",", "")) for cell in row] for row in grid.texts]
     assert np.array_equal(counts, expected)
     np.testing.assert_allclose(grid.values, expected / expected.sum(axis=1, keepdims=True))

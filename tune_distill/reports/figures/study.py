@@ -6,12 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 
 from tune_distill.analysis.results import short_name, words
-from tune_distill.analysis.scores import ANSWERS
+from tune_distill.analysis.scores import UNPARSED
 from tune_distill.analysis.statistics.comparison import Comparison
 from tune_distill.analysis.summary import setting_text
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import difference_text
-from tune_distill.records.examples import LABELS
 from tune_distill.reports.drawing.palette import BETTER, MEAN, OPEN, WORSE
 from tune_distill.reports.drawing.panels import (
     Axis,
@@ -176,23 +175,25 @@ def parallel_figure(verdict: Verdict) -> Figure | None:
 
 def confusion_figure(verdict: Verdict) -> Figure | None:
     """What the best setting answers for each gold label, over all seeds."""
-    if verdict.best is None:
-        return None
     results = verdict.results
+    if verdict.best is None or not results.task.labels:
+        return None
+    labels = results.scores.labels
+    answers = (*labels, UNPARSED)
     rows = list(results.trials_of(verdict.best).values())
     counts = results.scores.answers[rows].sum(axis=0)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / totals.clip(min=1)
     # A column of zeros says nothing.
-    columns = [i for i, answer in enumerate(ANSWERS) if answer in LABELS or counts[:, i].any()]
+    columns = [i for i in range(len(answers)) if i < len(labels) or counts[:, i].any()]
     grid = Grid(
         results.text(verdict.best),
-        Axis("answer", "category", tuple(ANSWERS[i] for i in columns)),
-        Axis("gold label", "category", LABELS),
-        tuple(tuple(float(shares[row, i]) for i in columns) for row in range(len(LABELS))),
+        Axis("answer", "category", tuple(answers[i] for i in columns)),
+        Axis("gold label", "category", labels),
+        tuple(tuple(float(shares[row, i]) for i in columns) for row in range(len(labels))),
         tuple(
             tuple(f"{counts[row, i]:,}\n{shares[row, i]:.0%}" for i in columns)
-            for row in range(len(LABELS))
+            for row in range(len(labels))
         ),
     )
     return Figure(

@@ -15,10 +15,11 @@ import zlib
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
-from tune_distill.records.examples import LABELS, Example
+from tune_distill.records.examples import Example
 from tune_distill.tasks.mini import lexicon
 from tune_distill.tasks.mini.claims import ADDED_WORDS, Claim, Scene, make_claim
 
+LABELS = tuple(lexicon.EXPLANATIONS)
 MINI_CORPUS_VERSION = 1  # raise it whenever the examples change
 NUM_TRAIN = 4200
 NUM_VALIDATION = 1200
@@ -115,7 +116,7 @@ def _example(premise: str, scene: Scene, label: str, rng: random.Random) -> Exam
             label = rng.choice([other for other in LABELS if other != label])
             templates = ()
         templates += lexicon.EXPLANATIONS[label]
-    return Example("", premise, hypothesis, label, _explain(scene, claim, templates, rng))
+    return Example("", (premise, hypothesis), label, _explain(scene, claim, templates, rng))
 
 
 def _explain(

@@ -2,32 +2,37 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tune_distill.records.examples import LABELS
-from tune_distill.tasks.outputs import ParsedOutput, parse_output, source_text, target_text
+from tests.nli import LABELS, NLI, pair
+from tune_distill.tasks.task import ParsedOutput
+
+EXAMPLE = pair("7", "A man runs.", "He moves.", "neutral", ("Men run.", "He runs."))
+
+
+def parse(text):
+    return NLI.parse(text, EXAMPLE)
 
 
 def test_the_format_that_students_read_and_write():
-    assert (
-        source_text("A man runs.", "He moves.") == "nli premise: A man runs. hypothesis: He moves."
-    )
-    assert target_text("neutral", "Men run.") == "neutral explanation: Men run."
+    assert NLI.source_text(EXAMPLE) == "nli premise: A man runs. hypothesis: He moves."
+    assert NLI.target_text(EXAMPLE) == "neutral explanation: Men run."
 
 
 @given(st.sampled_from(LABELS), st.text())
 def test_a_target_is_read_back(label, explanation):
-    assert parse_output(target_text(label, explanation)) == ParsedOutput(label, explanation.strip())
+    target = NLI.target_text(pair("", "a", "b", label, (explanation,)))
+    assert parse(target) == ParsedOutput(label, explanation.strip())
 
 
 @given(st.sampled_from(LABELS), st.text(), st.data())
 def test_neither_case_nor_leading_space_matters(label, explanation, data):
     shouted = data.draw(st.sampled_from([label.upper(), label.title(), label.swapcase()]))
     text = f"  {shouted} Explanation: {explanation}"
-    assert parse_output(text) == ParsedOutput(label, explanation.strip())
+    assert parse(text) == ParsedOutput(label, explanation.strip())
 
 
 @given(st.text() | st.builds("{}{}".format, st.sampled_from(LABELS), st.text()))
 def test_any_text_parses_to_a_known_label_or_none(text):
-    assert parse_output(text).label in (*LABELS, None)
+    assert parse(text).label in (*LABELS, None)
 
 
 @pytest.mark.parametrize(
@@ -44,26 +49,26 @@ def test_any_text_parses_to_a_known_label_or_none(text):
     ],
 )
 def test_a_label_counts_only_as_a_whole_word_at_the_start(text):
-    assert parse_output(text).label is None
+    assert parse(text).label is None
 
 
 def test_punctuation_ends_a_label():
-    assert parse_output("Neutral: explanation: maybe").label == "neutral"
+    assert parse("Neutral: explanation: maybe").label == "neutral"
 
 
 def test_the_first_label_is_the_answer():
-    parsed = parse_output("neutral explanation: no contradiction, no entailment")
+    parsed = parse("neutral explanation: no contradiction, no entailment")
     assert parsed == ParsedOutput("neutral", "no contradiction, no entailment")
 
 
 def test_without_the_marker_there_is_no_explanation():
-    assert parse_output("neutral the man may be asleep") == ParsedOutput("neutral", "")
-    assert parse_output("a man is asleep") == ParsedOutput(None, "")
+    assert parse("neutral the man may be asleep") == ParsedOutput("neutral", "")
+    assert parse("a man is asleep") == ParsedOutput(None, "")
 
 
 def test_the_explanation_of_an_unparsable_label_is_kept():
-    assert parse_output("neutrla explanation: may be") == ParsedOutput(None, "may be")
+    assert parse("neutrla explanation: may be") == ParsedOutput(None, "may be")
 
 
 def test_the_explanation_starts_at_the_first_marker():
-    assert parse_output("neutral explanation: a explanation: b").explanation == "a explanation: b"
+    assert parse("neutral explanation: a explanation: b").explanation == "a explanation: b"

@@ -1,0 +1,56 @@
+"""Which tasks there are: the shipped ones by name, a user's own by its file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+from tune_distill.spec.errors import StudyFileError
+from tune_distill.spec.faults import nearest
+from tune_distill.spec.shown import shown
+from tune_distill.spec.task import TaskDescription
+from tune_distill.spec.yaml_files import read_model, shipped_task
+from tune_distill.tasks.described import DescribedTask
+from tune_distill.tasks.mini.corpus import mini_nli
+from tune_distill.tasks.task import Task
+
+
+def _described(name: str) -> Callable[[], Task]:
+    return lambda: DescribedTask(shipped_task(name))
+
+
+def _mini_nli() -> Task:
+    asked = shipped_task("esnli")
+    return DescribedTask(asked.model_copy(update={"name": "mini-nli"}), mini_nli)
+
+
+TASKS: Mapping[str, Callable[[], Task]] = {
+    "esnli": _described("esnli"),
+    "mini-nli": _mini_nli,
+}
+"""Every shipped task by its name."""
+
+
+def task_of(source: str) -> Task:
+    """The task that `task.source` names.
+
+    Raises:
+        StudyFileError: there is none, or every fault of its file at once.
+    """
+    if source in TASKS:
+        return TASKS[source]()
+    if os.path.isfile(source):
+        return DescribedTask(read_model(Path(source), TaskDescription))
+    raise StudyFileError(
+        f"task.source: must be a shipped task or a task file, got {shown(source)}"
+        f"{nearest(source, list(TASKS))}"
+    )
+
+
+@cache
+def embedded_corpora() -> Mapping[str, Task]:
+    """The tasks with a built-in corpus, by the name that `data.source` has for it."""
+    tasks = {name: make() for name, make in TASKS.items()}
+    return {name: task for name, task in tasks.items() if task.corpus is not None}
