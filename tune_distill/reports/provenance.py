@@ -6,7 +6,6 @@ import shlex
 from collections.abc import Iterator
 
 from tune_distill.analysis.results import words
-from tune_distill.analysis.statistics.resampling import NUM_RESAMPLES
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.records.environment import ENVIRONMENT_FILE, read_environment
 from tune_distill.reports.cells import numeric, real_cell, value_cell
@@ -75,10 +74,9 @@ def reproduction_blocks(verdict: Verdict) -> Iterator[Block]:
         f"means = complete.groupby({results.columns!r}, dropna=False)[{metrics!r}].mean()"
     )
     yield Paragraph(
-        f"Intervals: {NUM_RESAMPLES:,} paired resamples of the examples, the same ones for all "
-        "settings, with the seeds' deviations pooled over the settings and widened by Student's t "
-        "(random seed 0). With one seed and one answer an example, p of label accuracy is exact "
-        "McNemar's; otherwise it is that of the bootstrap's standard error."
+        "Intervals of differences and losses are Student's t, with the seeds' variance pooled over "
+        "the settings; those of shares are Wilson's. With one seed and one answer an example, p of "
+        "label accuracy is exact McNemar's; otherwise it is Student's."
     )
     environment = results.folder / ENVIRONMENT_FILE
     if environment.is_file():

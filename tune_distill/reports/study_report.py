@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from tune_distill.analysis.remarks import findings, notes
 from tune_distill.analysis.results import short_name, words
 from tune_distill.analysis.statistics.comparison import Comparison
-from tune_distill.analysis.statistics.resampling import Estimate
+from tune_distill.analysis.statistics.estimates import Estimate
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import (
     evidence_sentence,

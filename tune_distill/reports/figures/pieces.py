@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from tune_distill.analysis.results import short_name, words
-from tune_distill.analysis.statistics.resampling import Estimate
+from tune_distill.analysis.statistics.estimates import Estimate
 from tune_distill.analysis.statistics.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.analysis.wording import size_text
