@@ -31,7 +31,7 @@ def described(ran: Ran) -> dict[str, Any]:
     """What was told of the study's trials, and their records."""
     return {
         "told": ran.events.told,
-        "of": list(ran.events.of.values()),
+        "of": [ran.events.of.get(record.trial.trial_id) for record in ran.records],
         "early": ran.early,
         "states": ran.states,
         "reused": [record.reused for record in ran.records],
