@@ -8,22 +8,23 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from tune_distill.spec.metrics import METRICS
 from tune_distill.spec.section import Section
 from tune_distill.spec.shown import shown
 
 CHOICES = "choices"
 """What a source text calls the example's choices, and a set of columns the column with them."""
 
-# fmt: off
-RESERVED = frozenset({
-    CHOICES,
-    "trial_id", "example_id", "sample", "gold_label", "predicted_label", "correct", "prediction",
-    "explanation", "explanations", "rouge1", "rouge2", "rougeL", "faithful", "grounding",
-    "eval_loss", "num_target_tokens",
-})
-# fmt: on
-"""Columns that tables of answers and examples have (records/schemas.py): no input has such a name.
-"""
+_TABLES = (CHOICES, "trial_id", "example_id", "sample", "gold_label", "prediction", "explanation")
+_MEASURED = {
+    column
+    for metric in METRICS.values()
+    for column in (metric.answer_column, metric.weight_column)
+    if column is not None
+}
+
+RESERVED = frozenset({*_TABLES, "explanations", *_MEASURED})
+"""Columns of the tables of answers and examples (records/schemas.py); no input has such a name."""
 
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 InputName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
