@@ -35,10 +35,12 @@ def register(module: Path, line: str, new: str) -> None:
 
 def python(folder: Path, *arguments: str) -> str:
     """Run Python in a copy of the repository, and return what it printed."""
+    # Options such as those that count coverage are for the repository's own tests.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
     ended = subprocess.run(
         [sys.executable, *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder)},
+        env=environment | {"PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
     )

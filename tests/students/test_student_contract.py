@@ -18,6 +18,8 @@ from transformers import (
     AutoTokenizer,
     BartConfig,
     BartForConditionalGeneration,
+    MarianConfig,
+    MarianMTModel,
 )
 
 from tests.students.student_forms import edit_json, edit_weights, random_model
@@ -252,6 +254,64 @@ def test_a_t5_answers_as_transformers_own(
 # What transformers alone computes
 
 
+@pytest.fixture(scope="session")
+def marian(tmp_path_factory: pytest.TempPathFactory, bart: Path) -> Path:
+    """The folder of a model whose head is tied to the decoder's embeddings, not the encoder's."""
+    folder = shutil.copytree(bart, tmp_path_factory.mktemp("marian") / "student")
+    num_tokens = len(AutoTokenizer.from_pretrained(bart))
+    config = MarianConfig(
+        vocab_size=num_tokens,
+        decoder_vocab_size=num_tokens,
+        share_encoder_decoder_embeddings=False,
+        d_model=32,
+        encoder_layers=1,
+        decoder_layers=1,
+        encoder_attention_heads=4,
+        decoder_attention_heads=4,
+        encoder_ffn_dim=64,
+        decoder_ffn_dim=64,
+        max_position_embeddings=256,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=1,
+        decoder_start_token_id=0,
+        forced_eos_token_id=None,
+    )
+    random_model(MarianMTModel, config).save_pretrained(folder)
+    return folder
+
+
+def test_a_head_tied_to_the_decoder_s_embeddings_is_kept(marian: Path) -> None:
+    student = read_student(Student(source=str(marian), kind="hf")).untrained()
+    hf = MarianMTModel.from_pretrained(marian)
+    models: list[Any] = [student.model(), student.model()]
+    assert models[0].hf.lm_head.weight is models[0].hf.model.decoder.embed_tokens.weight
+    for model in models:
+        found = model.hf.state_dict()
+        for name, value in hf.state_dict().items():
+            assert torch.equal(found[name], value), name
+
+
+def test_many_samples_are_drawn_in_parts_and_stay_the_same(
+    bart: Path, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package: Any = read_student(Student(source=str(bart), kind="hf"))
+    rows = tokenize_examples(package.tokenizer, examples).sources.rows(3, 1000)
+    fresh = package.untrained()
+    model = fresh.model()
+    expected = model.generate(fresh.texts, rows, SAMPLED)
+    sizes = []
+    generate = model.hf.generate
+    monkeypatch.setattr(
+        model.hf,
+        "generate",
+        lambda **given: sizes.append(len(given["input_ids"])) or generate(**given),
+    )
+    monkeypatch.setattr("tune_distill.students.hf._SEQUENCES", 2)
+    assert model.generate(fresh.texts, rows, SAMPLED) == expected
+    assert sizes == [2, 1] * 3
+
+
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_a_bart_answers_as_its_generation_config_says(
     bart: Path, examples: list[Example], num_beams: int
@@ -289,6 +349,7 @@ def gone(tensors: dict[str, torch.Tensor]) -> None:
         ("config.json", {"auto_map": {"AutoConfig": "code.Config"}}, "auto_map must be absent"),
         ("config.json", {"quantization_config": {"bits": 4}}, "quantization_config must be absent"),
         ("generation_config.json", {"eos_token_id": 7}, "must hold the tokenizer's end token"),
+        ("generation_config.json", {"decoder_start_token_id": [1, 2]}, "must be one token"),
         ("generation_config.json", {"pad_token_id": 9}, "pad_token_id must be the tokenizer's"),
         ("generation_config.json", {"stop_strings": ["a"]}, "must learn from texts and answer"),
     ],

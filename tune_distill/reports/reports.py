@@ -28,7 +28,7 @@ from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.keys import canonical_json
 from tune_distill.spec.yaml_files import STUDY_ORDER
 
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 """Raise it when statistics, figures or report change: reports are then made again."""
 
 _MADE = ("report.html", "report.md", "summary.json")
@@ -36,6 +36,7 @@ _MADE = ("report.html", "report.md", "summary.json")
 
 _FILES = (
     "study.yaml",
+    "task.yaml",
     "environment.json",
     "examples.parquet",
     "history.parquet",

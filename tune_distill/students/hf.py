@@ -70,28 +70,38 @@ class HfModel(Model):
         width = settings.num_beams if settings.strategy == "beam" else samples
         with products_in(self.precision, self.device), quiet_transformers():
             for indices in length_sorted([*map(len, sources)], max(1, _SEQUENCES // width)):
-                answers = self._answers([sources[index] for index in indices], settings)
+                batch = [sources[index] for index in indices]
+                answers = self._answers(batch, samples, settings)
                 for at, index in enumerate(indices):
                     texts[index] = spell(answers[at * samples : (at + 1) * samples])
         return texts
 
-    def _answers(self, sources: Sequence[Ints], settings: Decode) -> list[list[int]]:
+    def _answers(self, sources: Sequence[Ints], samples: int, settings: Decode) -> list[list[int]]:
         """The tokens of the answers to a batch, those to a source side by side."""
-        samples, longest = samples_per_example(settings), settings.max_new_tokens
+        rows = [row for row in sources for _ in range(samples)]
+        numbers_NL = torch.cat([uniforms(row, samples, settings.max_new_tokens) for row in sources])
+        answers = []
+        for start in range(0, len(rows), _SEQUENCES):
+            part = slice(start, start + _SEQUENCES)
+            answers += self._generated(rows[part], numbers_NL[part], settings)
+        return answers
+
+    def _generated(
+        self, sources: Sequence[Ints], numbers_NL: torch.Tensor, settings: Decode
+    ) -> list[list[int]]:
+        """The tokens of an answer to each source; `numbers_NL` draw them where they are sampled."""
         processors = LogitsProcessorList()
         if settings.strategy == "sample":
-            numbers_NL = torch.cat([uniforms(row, samples, longest) for row in sources])
             processors.append(_Drawn(numbers_NL.to(self.device), settings))
-        source_ids_NS, source_mask_NS = self._padded(
-            [row for row in sources for _ in range(samples)]
-        )
+        source_ids_NS, source_mask_NS = self._padded(sources)
         config = deepcopy(self.hf.generation_config)
         config.update(
             do_sample=False,  # `_Drawn` draws
             num_beams=settings.num_beams if settings.strategy == "beam" else 1,
             num_return_sequences=1,
             max_length=None,
-            max_new_tokens=longest,
+            max_new_tokens=settings.max_new_tokens,
+            return_dict_in_generate=False,
         )
         answers_NL = self.hf.generate(
             input_ids=source_ids_NS,
@@ -153,27 +163,41 @@ class _Drawn(LogitsProcessor):
 class UntrainedHf:
     """A model's class, configurations and weights, and its tokenizer's files.
 
-    `weights` are its parameters and persistent buffers; those that are tied are there once.
+    `weights` are its parameters and persistent buffers. Tied ones are there once; `names` has the
+    name in `weights` of each.
     """
 
     model_class: Any
     config: Any
     generation_config: Any
     weights: dict[str, NDArray[Any]]
+    names: dict[str, str]
     spelling: Spelling
 
     @classmethod
     def of(cls, hf: Any, spelling: Spelling) -> UntrainedHf:
-        """What a model of transformers is made of."""
-        hf.config.tie_word_embeddings = (
-            hf.get_input_embeddings().weight is hf.get_output_embeddings().weight
-        )
-        kept, addresses = {}, set()
+        """What a model of transformers is made of.
+
+        Raises:
+            ValueError: its configuration describes another model.
+        """
+        kept: dict[str, NDArray[Any]] = {}
+        names: dict[str, str] = {}
+        first: dict[Any, str] = {}
         for name, value in hf.state_dict().items():
-            if value.data_ptr() not in addresses:
-                addresses.add(value.data_ptr())
-                kept[name] = value.numpy()
-        return cls(type(hf), hf.config, hf.generation_config, kept, spelling)
+            names[name] = first.setdefault((value.data_ptr(), value.shape), name)
+            kept.setdefault(names[name], value.numpy())
+        made = cls(type(hf), hf.config, hf.generation_config, kept, names, spelling)
+        if not made._is_as(hf):
+            # from_pretrained leaves tables apart that differ, whatever the configuration says.
+            hf.config.tie_word_embeddings = False
+            if not made._is_as(hf):
+                raise ValueError("its configuration ties weights that differ in its files")
+        return made
+
+    def _is_as(self, hf: Any) -> bool:
+        ours, theirs = self.model().hf.state_dict(), hf.state_dict()
+        return all(torch.equal(ours[name], value) for name, value in theirs.items())
 
     def model(self) -> HfModel:
         """A model to train, in float32 on the CPU."""
@@ -182,8 +206,8 @@ class UntrainedHf:
             hf = self.model_class(deepcopy(self.config))
         hf.generation_config = deepcopy(self.generation_config)
         # load_state_dict copies: the arrays in the object store are everybody's.
-        tensors = {name: torch.tensor(value) for name, value in self.weights.items()}
-        hf.load_state_dict(tensors, strict=False)
+        tensors = {name: torch.tensor(self.weights[kept]) for name, kept in self.names.items()}
+        hf.load_state_dict(tensors)
         return HfModel(hf.train())
 
     def save(self, folder: Path, model: Model) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
+import transformers
 from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, AutoConfig, GenerationConfig
 
 from tune_distill.records.refusals import says_nothing_of_content
@@ -30,6 +31,12 @@ from tune_distill.students.spelling import Spelling, saved_tokenizer
 from tune_distill.students.tokenizer import explained, load_package_tokenizer, require_tokens_fit
 from tune_distill.students.tokens import Pairs, TokenTable, tokenize
 from tune_distill.students.weight_files import num_elements, read_headers, weight_files
+
+COMPUTED = {
+    "transformers": ".".join(transformers.__version__.split(".")[:2]),
+    "attention": ATTENTION,
+}
+"""What else the numbers of such a student depend on: the library that computes them."""
 
 # What from_pretrained would do beyond loading weights of its own classes.
 _REFUSED = ("quantization_config", "compression_config", "auto_map")
@@ -71,7 +78,7 @@ class HfKind:
         spelling = Spelling.of(tokenizer, saved_tokenizer(tokenizer))
         hf = mini_student()
         hf.set_attn_implementation(ATTENTION)
-        return HfPackage(BUILT_IN, tokenizer, UntrainedHf.of(hf, spelling))
+        return HfPackage(BUILT_IN | COMPUTED, tokenizer, UntrainedHf.of(hf, spelling))
 
 
 KIND = HfKind()
@@ -102,7 +109,11 @@ def _read(folder: Path) -> HfPackage:
         spelling = Spelling.of(tokenizer, saved_tokenizer(tokenizer))
     _set_special_tokens(hf, tokenizer)
     digest = PackageFiles({**settings.contents, **stored.contents}).digest
-    package = HfPackage({"files_digest": digest}, tokenizer, UntrainedHf.of(hf, spelling))
+    try:
+        untrained = UntrainedHf.of(hf, spelling)
+    except ValueError as error:
+        raise PackageError(f"{CONFIG} must describe its weights: {error}; save it again") from error
+    package = HfPackage({"files_digest": digest} | COMPUTED, tokenizer, untrained)
     _try_out(package)
     return package
 
@@ -168,6 +179,10 @@ def _set_special_tokens(hf: Any, tokenizer: Any) -> None:
             f"pad_token_id must be the tokenizer's, got {generation.pad_token_id} and {pad}; "
             "correct the one that is wrong"
         )
+    for name in ("decoder_start_token_id", "bos_token_id"):
+        token = getattr(generation, name)
+        if token is not None and not isinstance(token, int):
+            raise PackageError(f"{GENERATION}: {name} must be one token, got {token!r:.80}")
     starts = (
         generation.decoder_start_token_id,
         config.decoder_start_token_id if hasattr(config, "decoder_start_token_id") else None,
@@ -187,7 +202,7 @@ def _try_out(package: HfPackage) -> None:
     try:
         with torch.no_grad():
             model.label_logits(Pairs([row], [row]), [0])
-        for strategy in ("greedy", "sample"):
+        for strategy in ("greedy", "beam", "sample"):
             asked = Decode.model_validate({"strategy": strategy, "max_new_tokens": 2})
             model.generate(package.student.texts, [row], asked)
     except Exception as error:  # models raise whatever they raise

@@ -26,7 +26,8 @@ def student_identity(student: Student) -> Mapping[str, str]:
     Raises:
         StudentError: the student is not supported, or cannot be found.
     """
-    if student.source == MINI_STUDENT:  # known without being built
+    # The embedded T5 is known without being built.
+    if student.source == MINI_STUDENT and student.kind == "t5":
         return BUILT_IN
     return read_student(student).identity
 

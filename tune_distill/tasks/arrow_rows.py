@@ -44,7 +44,7 @@ def label_names(names: Sequence[str], labels: Sequence[str], where: str) -> Sequ
     A task without labels has no use for the names.
 
     Raises:
-        DataError: they are not the labels.
+        DataError: they are not the labels, or labels are numbers that mean something else.
     """
     known = {label.lower(): label for label in labels}
     found = [str(name).strip().lower() for name in names]
@@ -52,6 +52,11 @@ def label_names(names: Sequence[str], labels: Sequence[str], where: str) -> Sequ
         raise DataError(
             f"{where}: label names must be {', '.join(labels)} in some order, "
             f"got {', '.join(map(str, names))[:200]}; name them so, or write labels as text"
+        )
+    if any(map(str.isdecimal, labels)) and found != [str(place) for place in range(len(found))]:
+        raise DataError(
+            f"{where}: labels that are numbers must be stored as text, got numbered label names "
+            f"{', '.join(map(str, names))[:200]}; write labels as text"
         )
     return [known[name] for name in found] if labels else ()
 

@@ -40,6 +40,8 @@ def label_of(
     """The one of `labels` that the cell names, or numbers in the order of `numbered`; None where
     there is no gold label: a missing cell, a text in `none`, the hub's -1.
 
+    Where labels are numbers themselves, a number is a label and no place.
+
     Raises:
         ValueError: it is anything else.
     """
@@ -52,8 +54,10 @@ def label_of(
     number = _NUMBER.fullmatch(text)
     if number is not None and number[1] == "-1":
         return None
-    if number is None or int(number[1]) >= len(numbered):
-        numbers = f" or {', '.join(map(str, range(len(numbered))))}" if numbered else ""
+    # A number cannot be both a label and the place of one.
+    most = 0 if any(map(str.isdecimal, labels)) else len(numbered)
+    if number is None or int(number[1]) >= most:
+        numbers = f" or {', '.join(map(str, range(most)))}" if most else ""
         raise ValueError(f"must be one of {', '.join(labels)}{numbers}, got {shown(cell)}")
     return numbered[int(number[1])]
 

@@ -64,9 +64,9 @@ class Inputs:
             StudentError: the student is not supported, or cannot be found.
         """
         if student not in self.students:
-            # The built-in is known without being built.
-            built_in = student.source == MINI_STUDENT
-            identity = student_identity(student) if built_in else self._package(student).identity
+            # The embedded T5 is known without being built.
+            is_known = student.source == MINI_STUDENT and student.kind == "t5"
+            identity = student_identity(student) if is_known else self._package(student).identity
             self.students[student] = identity
         return self.students[student]
 

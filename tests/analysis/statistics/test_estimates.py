@@ -229,6 +229,15 @@ def test_no_variance_has_the_interval_of_no_event(num_seeds, num_examples):
     assert (found.low, found.value, found.high) == (0.5, 0.5, 0.5)
 
 
+@pytest.mark.parametrize("variance", [1e-12, 1e-6, 1e-4])
+@pytest.mark.parametrize(("bounds", "value"), [(DIFFERENCE_OF_SHARES, 0.0), (SHARE, 1.0)])
+def test_other_settings_seed_noise_only_widens_the_interval_of_no_event(variance, bounds, value):
+    values = np.full((3, 50), value)
+    alone = estimate(values, None, bounds)
+    found = estimate(values, SeedNoise(variance, 6), bounds)
+    assert found.high - found.low >= alone.high - alone.low > 0.05
+
+
 @pytest.mark.parametrize(("num_examples", "p_value"), [(1, 1.0), (3, 0.25), (6, 0.03125)])
 def test_values_that_are_all_the_same_are_as_sure_as_their_signs(num_examples, p_value):
     found = estimate(np.full((1, num_examples), -1.0), None, DIFFERENCE_OF_SHARES)

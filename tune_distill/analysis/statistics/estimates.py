@@ -80,23 +80,24 @@ class Estimate:
 def estimate(values_RE: Real, noise: SeedNoise | None, bounds: Bounds = UNBOUNDED) -> Estimate:
     """The mean of R seeds on E examples, with its interval.
 
-    `bounds`: what the mean lies between. Where all values are equal, the interval of a bounded one
-    is that of no event in E trials (Clopper and Pearson 1934) and not a point.
+    `bounds`: what the mean lies between. Where the examples show no variance, their part of a
+    bounded mean's interval is that of no event in E trials (Clopper and Pearson 1934), not a point.
     """
     num_seeds, num_examples = values_RE.shape
     value = float(values_RE.mean())
     parts, from_examples, from_seeds = _parts(values_RE, noise)
-    variance = from_examples + from_seeds
+    variance, df, t = from_examples + from_seeds, np.inf, 0.0
     if variance < _ROUNDING:
-        margin = 1 - ((1 - CONFIDENCE) / 2) ** (1 / num_examples)
-        below = above = margin if np.isfinite(bounds).all() else 0.0
-        variance, df = 0.0, np.inf
+        variance = 0.0
     else:
         df = _degrees(from_examples, from_seeds, values_RE.shape, noise, parts)
         t = -float(stdtrit(df, (1 - CONFIDENCE) / 2))
-        below = above = t * float(np.sqrt(variance))
-        if bounds == SHARE and 0 < value < 1:
-            below, above = _reach_of_share(value, t**2 * from_examples, t**2 * from_seeds)
+    below = above = t * float(np.sqrt(variance))
+    if np.ptp(values_RE.mean(0)) == 0 and np.isfinite(bounds).all():
+        no_event = 1 - ((1 - CONFIDENCE) / 2) ** (1 / num_examples)
+        below = above = float(np.hypot(no_event, t * np.sqrt(from_seeds)))
+    elif bounds == SHARE and 0 < value < 1:
+        below, above = _reach_of_share(value, t**2 * from_examples, t**2 * from_seeds)
     return Estimate(
         value,
         max(bounds[0], value - below),
