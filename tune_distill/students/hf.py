@@ -195,6 +195,13 @@ class UntrainedHf:
                 raise ValueError("its configuration ties weights that differ in its files")
         return made
 
+    @property
+    def num_positions(self) -> int | None:
+        """The fewest positions of encoder and decoder that the configuration names, if any."""
+        names = (f"max_{part}position_embeddings" for part in ("", "encoder_", "decoder_"))
+        found = [getattr(self.config, name, None) for name in names]
+        return min((number for number in found if isinstance(number, int)), default=None)
+
     def _is_as(self, hf: Any) -> bool:
         ours, theirs = self.model().hf.state_dict(), hf.state_dict()
         return all(torch.equal(ours[name], value) for name, value in theirs.items())

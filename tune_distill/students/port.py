@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 class Untrained(Protocol):
     """A student before its training. It travels to the workers, which need no file of it."""
 
+    @property
+    def num_positions(self) -> int | None:
+        """Return the tokens that a source or target may have; None if there is no limit."""
+        ...
+
     def model(self) -> Model:
         """Return a model to train, on the CPU; each call returns a new one."""
         ...

@@ -22,6 +22,7 @@ from tune_distill.tasks.registry import task_of
 from tune_distill.tasks.simulator import Simulator, fit_simulator_apart
 from tune_distill.tasks.sources import read_source
 from tune_distill.tasks.task import Task
+from tune_distill.training.compatibility import require_positions, require_writing
 from tune_distill.training.encoders import Encoder, read_encoder
 
 
@@ -128,7 +129,8 @@ class Inputs:
         """Read and make what trials of these profiles need.
 
         Raises:
-            StudentError: a student that is not supported, or cannot be found.
+            StudentError: a student that is not supported, cannot be found, or cannot write the
+                task's answers or read texts as long as the profile's.
             DataError: a training pool on which no simulator can be fitted.
             MetricError: an encoder for BERTScore that cannot be loaded.
         """
@@ -147,6 +149,7 @@ class Inputs:
                 self._prepare_simulator(profile.task, profile.data, store)
             if profile.student not in self.untrained:
                 self.untrained[profile.student] = self._package(profile.student).untrained()
+            require_positions(profile, self.untrained[profile.student].num_positions)
         for (student, task, source), sections in needed.items():
             corpus = self.corpora[task, source]
             num_train = max(corpus.num_pool(data) for data in sections)
@@ -155,6 +158,7 @@ class Inputs:
             if known and known.holds(num_train, num_validation):
                 continue
             package, asked = self._package(student), self.task(task)
+            require_writing(package, asked, corpus.train)
             self.tokens[student, task, source] = Tokens(
                 _tokenized(package, asked, corpus.train[:num_train]),
                 _tokenized(package, asked, corpus.validation[:num_validation]),

@@ -32,6 +32,10 @@ class UntrainedT5:
     weights: dict[str, NDArray[np.float32]]
     spelling: Spelling
 
+    @property
+    def num_positions(self) -> None:
+        """A T5 knows distances only, and any number of positions."""
+
     def model(self) -> T5:
         """A T5 to train, in float32 on the CPU."""
         import torch
