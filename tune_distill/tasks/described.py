@@ -29,7 +29,7 @@ class DescribedTask:
     corpus: Embedded | None = None
 
     def identity(self) -> TaskIdentity:
-        """Digests of what is written and of how it is read; names and columns change neither."""
+        """Digests of what is written and of how it is read, without the task's name and columns."""
         told = self.description
         written = {"inputs": told.inputs, "source": told.source, "marker": told.marker}
         read = {"labels": told.labels, "marker": told.marker}

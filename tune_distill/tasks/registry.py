@@ -43,9 +43,11 @@ def task_of(source: str) -> Task:
         return TASKS[source]()
     if os.path.isfile(source):
         return DescribedTask(read_model(Path(source), TaskDescription))
+    is_path = os.sep in source or source.endswith((".yaml", ".yml"))
+    remedy = "; results of a study hold its task as task.yaml" if is_path else None
     raise StudyFileError(
         f"task.source: must be a shipped task or a task file, got {shown(source)}"
-        f"{nearest(source, list(TASKS))}"
+        f"{remedy or nearest(source, list(TASKS))}"
     )
 
 
