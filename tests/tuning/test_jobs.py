@@ -72,7 +72,7 @@ class Client:
             if part is None:
                 self.has_ended = True
                 await asyncio.Event().wait()
-            elif isinstance(part, Exception):
+            elif isinstance(part, BaseException):
                 raise part
             elif isinstance(part, int):
                 self.has_ended = True
@@ -211,6 +211,14 @@ class TestFollowing:
         assert next(lines) == "one"
         client.unreachable = True
         with pytest.raises(ClusterError, match="got: no route to host"):
+            next(lines)
+
+    def test_ctrl_c_while_a_wait_starts_is_ctrl_c(self):
+        # What asyncio raises then; seen under load.
+        client = Client(connections=[["one\n", asyncio.CancelledError()]])
+        lines = jobs_of(client).follow("a")
+        assert next(lines) == "one"
+        with pytest.raises(KeyboardInterrupt):
             next(lines)
 
     def test_following_may_be_ended_early(self):

@@ -7,10 +7,10 @@ import json
 import secrets
 import shlex
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter
 
@@ -19,6 +19,8 @@ from tune_distill.records.names import require_name
 from tune_distill.spec.errors import ClusterError, StoreError
 from tune_distill.tuning.access import dashboard_headers
 from tune_distill.tuning.job_client import explained, job_client
+
+Result = TypeVar("Result")
 
 STUDY, FETCH = "study", "fetch"
 
@@ -209,14 +211,27 @@ class Jobs:
             try:
                 while True:
                     with explained():
-                        text = runner.run(_next(tail, lambda: self.now(job_id).has_ended))
+                        text = _run(runner, _next(tail, lambda: self.now(job_id).has_ended))
                     if text is None:
                         return
                     if num_told < len(text):
                         yield text[num_told:]
                     num_told = max(0, num_told - len(text))
             finally:
-                runner.run(tail.aclose())
+                _run(runner, tail.aclose())
+
+
+def _run(runner: asyncio.Runner, coroutine: Coroutine[Any, Any, Result]) -> Result:
+    """Return what the coroutine returns.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C came.
+    """
+    try:
+        return runner.run(coroutine)
+    except asyncio.CancelledError as error:
+        # A runner that is just starting cancels the coroutine, but forgets that Ctrl-C was why.
+        raise KeyboardInterrupt from error
 
 
 async def _next(tail: AsyncGenerator[str, None], has_ended: Callable[[], bool]) -> str | None:
