@@ -24,7 +24,7 @@ COMPARISON = {
     "p_adjusted",
     "detectable",
 }
-"""What programs rely on, whatever else is there; likewise below."""
+"""Require the keys that programs rely on, here and below; others may be added."""
 
 SUMMARY = {
     "study",

@@ -22,7 +22,7 @@ def prepared(config: Config) -> Config:
 
 
 def launcher_faults(config: Config) -> list[str]:
-    """What Ray's validator says against the configuration; nothing if it would start it."""
+    """Return the faults that Ray's validator finds in the configuration."""
     try:
         validate_config(prepared(config))
     except jsonschema.ValidationError as error:
@@ -33,7 +33,7 @@ def launcher_faults(config: Config) -> list[str]:
 
 
 def start_faults(arguments: Sequence[str]) -> list[str]:
-    """What `ray start` would say against these arguments; it is not run."""
+    """Return the faults that `ray start` finds in these arguments, without starting Ray."""
     try:
         start.make_context("start", list(arguments))
     except click.ClickException as error:

@@ -1,4 +1,4 @@
-"""What a reader sees: the page in a real browser that reaches no network."""
+"""The report's page works in a real browser without a network."""
 
 import pytest
 

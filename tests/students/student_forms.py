@@ -105,7 +105,7 @@ def unscaled(folder: Path) -> None:
 
 
 def other_activation(folder: Path) -> None:
-    """What is derived from feed_forward_proj is also written down, and counts."""
+    """Write down an activation of its own, which overrides the one in feed_forward_proj."""
     edit_json(folder / "config.json", dense_act_fn="silu")
 
 
@@ -240,7 +240,7 @@ def random_head(embeddings: torch.Tensor, seed: int = 0) -> torch.Tensor:
 
 
 def hf_model(folder: Path) -> Any:
-    """What transformers makes of the folder, in float32."""
+    """Return the model that transformers loads from the folder, in float32."""
     kind = json.loads((folder / "config.json").read_text())["model_type"]
     model_class = MT5ForConditionalGeneration if kind == "mt5" else T5ForConditionalGeneration
     return model_class.from_pretrained(folder, dtype=torch.float32).eval()

@@ -62,7 +62,7 @@ def test_tokens_have_hf_s_probabilities(
 
 
 def test_the_settings_leave_few_and_many_tokens() -> None:
-    """What the comparison with HF covers: the first candidates suffice, or eighty, or all."""
+    """The comparison with HF covers draws from the first candidates, from eighty, and from all."""
     left = {
         int((hf_probabilities(logits_of(kind), settings(top_p=0.9)) > 0).sum())
         for kind in ("peaked", "smoothed", "flat")

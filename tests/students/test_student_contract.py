@@ -1,4 +1,4 @@
-"""What every kind of student does, whatever library computes it."""
+"""The contract of the student port, which every kind of student must pass."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tune_distill.records.refusals import says_nothing_of_content
 from tune_distill.spec.errors import StudentError
 from tune_distill.students.package_files import (
     PackageError,
@@ -43,6 +44,19 @@ def student_errors(folder: Path) -> Iterator[None]:
     except MemoryError as error:
         raise StudentError(
             f"student.source: {folder} must fit into this machine's memory; use a smaller student"
+        ) from error
+
+
+@contextmanager
+def trained_student_errors(folder: Path) -> Iterator[None]:
+    """Turn what reading a trained student from the store raises into a StudentError."""
+    try:
+        yield
+    except Exception as error:  # damaged files raise whatever their parser raises
+        if says_nothing_of_content(error):
+            raise
+        raise StudentError(
+            f"{folder}: must hold a trained student, got {type(error).__name__}: {error}"
         ) from error
 
 

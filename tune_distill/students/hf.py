@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from torch.nn.utils.rnn import pad_sequence
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from tune_distill.records.refusals import plain_os_errors, says_nothing_of_content
-from tune_distill.spec.errors import StudentError
+from tune_distill.records.refusals import plain_os_errors
 from tune_distill.spec.profile import Decode
 from tune_distill.students.batches import length_sorted
+from tune_distill.students.folder import trained_student_errors
 from tune_distill.students.model import Model, Spell, samples_per_example
 from tune_distill.students.precision import exact_products, products_in
 from tune_distill.students.quiet import quiet_transformers
@@ -48,8 +48,7 @@ class HfModel(Model):
         self.hf = hf
 
     def label_logits(self, pairs: Pairs, indices: Sequence[int]) -> torch.Tensor:
-        start = np.array([self.hf.generation_config.decoder_start_token_id], np.int32)
-        late = [np.concatenate((start, pairs.targets[index][:-1])) for index in indices]
+        late = pairs.late_targets(indices, self.hf.generation_config.decoder_start_token_id)
         source_ids_BS, source_mask_BS = self._padded([pairs.sources[index] for index in indices])
         decoder_ids_BT, is_label_BT = self._padded(late)
         with products_in(self.precision, self.device):
@@ -78,21 +77,21 @@ class HfModel(Model):
 
     def _answers(self, sources: Sequence[Ints], samples: int, settings: Decode) -> list[list[int]]:
         """The tokens of the answers to a batch, those to a source side by side."""
+        if settings.strategy != "sample":
+            return self._generated(sources, LogitsProcessorList(), settings)
         rows = [row for row in sources for _ in range(samples)]
         numbers_NL = torch.cat([uniforms(row, samples, settings.max_new_tokens) for row in sources])
         answers = []
         for start in range(0, len(rows), _SEQUENCES):
             part = slice(start, start + _SEQUENCES)
-            answers += self._generated(rows[part], numbers_NL[part], settings)
+            drawn = _Drawn(numbers_NL[part].to(self.device), settings)
+            answers += self._generated(rows[part], LogitsProcessorList([drawn]), settings)
         return answers
 
     def _generated(
-        self, sources: Sequence[Ints], numbers_NL: torch.Tensor, settings: Decode
+        self, sources: Sequence[Ints], processors: LogitsProcessorList, settings: Decode
     ) -> list[list[int]]:
-        """The tokens of an answer to each source; `numbers_NL` draw them where they are sampled."""
-        processors = LogitsProcessorList()
-        if settings.strategy == "sample":
-            processors.append(_Drawn(numbers_NL.to(self.device), settings))
+        """The tokens of an answer to each source."""
         source_ids_NS, source_mask_NS = self._padded(sources)
         config = deepcopy(self.hf.generation_config)
         config.update(
@@ -222,8 +221,7 @@ class UntrainedHf:
         assert isinstance(model, HfModel)
         with plain_os_errors(), quiet_transformers():
             model.hf.save_pretrained(folder, max_shard_size="1000GB")
-            for name, content in self.spelling.files.items():
-                (folder / name).write_bytes(content)
+            self.spelling.save(folder)
 
     def load(self, folder: Path) -> HfModel:
         """The trained student that `save` wrote.
@@ -231,14 +229,8 @@ class UntrainedHf:
         Raises:
             StudentError: its weights are missing or damaged.
         """
-        try:
+        with trained_student_errors(folder):
             return HfModel(load_hf(self.model_class, folder))
-        except Exception as error:  # damaged files raise whatever their parser raises
-            if says_nothing_of_content(error):
-                raise
-            raise StudentError(
-                f"{folder}: must hold a trained student, got {type(error).__name__}: {error}"
-            ) from error
 
     def texts(self, answers: list[list[int]]) -> list[str]:
         """The texts of the answers' tokens, without special tokens."""

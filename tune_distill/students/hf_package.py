@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,12 @@ from tune_distill.students.quiet import quiet_transformers
 from tune_distill.students.spelling import Spelling, saved_tokenizer
 from tune_distill.students.tokenizer import explained, load_package_tokenizer, require_tokens_fit
 from tune_distill.students.tokens import Pairs, TokenTable, tokenize
-from tune_distill.students.weight_files import num_elements, read_headers, weight_files
+from tune_distill.students.weight_files import (
+    num_elements,
+    read_headers,
+    require_memory,
+    weight_files,
+)
 
 COMPUTED = {
     "transformers": ".".join(transformers.__version__.split(".")[:2]),
@@ -127,13 +131,7 @@ def _require_reasonable(config: Mapping[str, Any], headers: Mapping[str, Any]) -
                 f"{CONFIG}: {name} must be at most {len(headers)}, the number of its tensors, got "
                 f"{value}"
             )
-    needed = 4 * sum(num_elements(shape) for _, shape in headers.values())
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > memory:
-        raise PackageError(
-            f"must fit into this machine's memory, {memory / 2**30:.1f} GiB, got "
-            f"{needed / 2**30:.1f} GiB of weights; use a smaller student"
-        )
+    require_memory(sum(num_elements(shape) for _, shape in headers.values()))
 
 
 def _model(settings: PackageFiles, stored: PackageFiles) -> Any:

@@ -26,10 +26,13 @@ def student_identity(student: Student) -> Mapping[str, str]:
     Raises:
         StudentError: the student is not supported, or cannot be found.
     """
-    # The embedded T5 is known without being built.
-    if student.source == MINI_STUDENT and student.kind == "t5":
-        return BUILT_IN
-    return read_student(student).identity
+    return known_identity(student) or read_student(student).identity
+
+
+def known_identity(student: Student) -> Mapping[str, str] | None:
+    """The identity of the embedded T5, which need not be built for it; None for others."""
+    is_known = student.source == MINI_STUDENT and student.kind == "t5"
+    return BUILT_IN if is_known else None
 
 
 def read_student(student: Student) -> ReadStudent:

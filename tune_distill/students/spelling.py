@@ -34,6 +34,11 @@ class Spelling:
             1 + max(tokenizer.get_vocab().values()),
         )
 
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer's files, and those saved with it, into the folder."""
+        for name, content in self.files.items():
+            (folder / name).write_bytes(content)
+
     def texts(self, answers: list[list[int]]) -> list[str]:
         """The texts of the answers' tokens, special tokens and unknown ones left out."""
         if not self.decodes_plainly:
@@ -51,8 +56,7 @@ class Spelling:
         from transformers import AutoTokenizer
 
         with quiet_transformers(), tempfile.TemporaryDirectory() as folder:
-            for name, content in self.files.items():
-                (Path(folder) / name).write_bytes(content)
+            self.save(Path(folder))
             tokenizer: Any = AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True
             )

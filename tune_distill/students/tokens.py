@@ -65,6 +65,11 @@ class Pairs:
     sources: Sequence[Ints]
     targets: Sequence[Ints]
 
+    def late_targets(self, indices: Sequence[int], start_token: int) -> list[Ints]:
+        """The decoder's inputs: for each pair the start token, then the target one token late."""
+        start = np.array([start_token], np.int32)
+        return [np.concatenate((start, self.targets[index][:-1])) for index in indices]
+
 
 def tokenize(tokenizer: Any, texts: Sequence[str]) -> TokenTable:
     """The tokens of the texts, each text with its end token.

@@ -5,6 +5,7 @@ Files are chosen as transformers' from_pretrained chooses them.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -121,6 +122,16 @@ def _require_new(file: str, names: Iterable[str], known: Mapping[str, object]) -
     for name in names:
         if name in known:
             raise PackageError(f"{file} must hold other weights than the shards before, got {name}")
+
+
+def require_memory(num_numbers: int) -> None:
+    """Raise PackageError if so many float32 weights do not fit into the memory."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if 4 * num_numbers > memory:
+        raise PackageError(
+            f"must fit into this machine's memory, {memory / 2**30:.1f} GiB, got "
+            f"{4 * num_numbers / 2**30:.1f} GiB of weights; use a smaller student"
+        )
 
 
 def num_elements(shape: Shape) -> int:

@@ -8,7 +8,7 @@ from tune_distill.records.examples import Example
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import Profile
 from tune_distill.spec.shown import shown
-from tune_distill.students.port import ReadStudent
+from tune_distill.students.port import ReadStudent, Untrained
 from tune_distill.tasks.task import Task
 
 # Examples whose targets are encoded and decoded to see what the tokenizer keeps.
@@ -31,17 +31,20 @@ def require_positions(profile: Profile, num_positions: int | None) -> None:
             )
 
 
-def require_writing(student: ReadStudent, task: Task, examples: Sequence[Example]) -> None:
+def require_writing(
+    student: ReadStudent, untrained: Untrained, task: Task, examples: Sequence[Example]
+) -> None:
     """Raise StudentError if the student's tokenizer loses the task's labels or its marker."""
     asked = list({example.label: example for example in examples[:_TRIED]}.values())
     targets = [task.target_text(example) for example in asked]
     tokens = student.encode(targets)
     rows = [row.tolist() for row in tokens.rows(len(asked), max(1, len(tokens.ids)))]
-    written = student.untrained().texts(rows)
+    written = untrained.texts(rows)
     answers = [task.parse(text, example) for text, example in zip(written, asked, strict=True)]
     labels = task.description.labels or ()
+    keeps_marker = any(answer.explanation for answer in answers)
     for answer, example, target, text in zip(answers, asked, targets, written, strict=True):
-        if (labels and answer.label != example.label) or not any(a.explanation for a in answers):
+        if (labels and answer.label != example.label) or not keeps_marker:
             raise StudentError(
                 f"student.source: its tokenizer must keep labels and marker of the task "
                 f"{task.description.name}, got {shown(text)} for {shown(target)}; use another "

@@ -10,11 +10,11 @@ from tune_distill.records.examples import Example
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION, DataIdentity
-from tune_distill.spec.profile import MINI_STUDENT, Data, Metrics, Profile, Student
+from tune_distill.spec.profile import Data, Metrics, Profile, Student
 from tune_distill.spec.profile import Task as TaskChoice
 from tune_distill.spec.task import TaskDescription
 from tune_distill.students.port import ReadStudent, Untrained
-from tune_distill.students.registry import read_student, student_identity
+from tune_distill.students.registry import known_identity, read_student
 from tune_distill.students.tokens import TokenPairs
 from tune_distill.tasks.account import account
 from tune_distill.tasks.corpus import Corpus
@@ -65,10 +65,7 @@ class Inputs:
             StudentError: the student is not supported, or cannot be found.
         """
         if student not in self.students:
-            # The embedded T5 is known without being built.
-            is_known = student.source == MINI_STUDENT and student.kind == "t5"
-            identity = student_identity(student) if is_known else self._package(student).identity
-            self.students[student] = identity
+            self.students[student] = known_identity(student) or self._package(student).identity
         return self.students[student]
 
     def _package(self, student: Student) -> ReadStudent:
@@ -158,7 +155,7 @@ class Inputs:
             if known and known.holds(num_train, num_validation):
                 continue
             package, asked = self._package(student), self.task(task)
-            require_writing(package, asked, corpus.train)
+            require_writing(package, self.untrained[student], asked, corpus.train)
             self.tokens[student, task, source] = Tokens(
                 _tokenized(package, asked, corpus.train[:num_train]),
                 _tokenized(package, asked, corpus.validation[:num_validation]),

@@ -31,10 +31,9 @@ class Batch:
 
 def collate(pairs: Pairs, indices: Sequence[int], start_token: int, device: torch.device) -> Batch:
     """The chosen examples as one batch, whose decoder starts from `start_token`."""
-    start = np.array([start_token], np.int32)
-    late = [np.concatenate((start, pairs.targets[index][:-1])) for index in indices]
     return Batch(
-        *joined([pairs.sources[index] for index in indices], device), *joined(late, device)
+        *joined([pairs.sources[index] for index in indices], device),
+        *joined(pairs.late_targets(indices, start_token), device),
     )
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from tune_distill.records.refusals import plain_os_errors, says_nothing_of_content
-from tune_distill.spec.errors import StudentError
+from tune_distill.records.refusals import plain_os_errors
+from tune_distill.students.folder import trained_student_errors
 from tune_distill.students.spelling import Spelling
 from tune_distill.students.t5.architecture import Architecture
 from tune_distill.students.weight_files import WHOLE
@@ -54,8 +54,7 @@ class UntrainedT5:
         tensors = {name: value.detach().contiguous() for name, value in model.named_parameters()}
         with plain_os_errors():
             save_file(tensors, folder / WHOLE, {"format": "pt"})
-        for name, content in self.spelling.files.items():
-            (folder / name).write_bytes(content)
+        self.spelling.save(folder)
 
     def load(self, folder: Path) -> T5:
         """The trained student that `save` wrote.
@@ -67,14 +66,8 @@ class UntrainedT5:
 
         from tune_distill.students.t5.model import T5
 
-        try:
+        with trained_student_errors(folder):
             return T5.of(self.architecture, load_file(folder / WHOLE))
-        except Exception as error:  # damaged files raise whatever their parser raises
-            if says_nothing_of_content(error):
-                raise
-            raise StudentError(
-                f"{folder}: must hold a trained student, got {type(error).__name__}: {error}"
-            ) from error
 
     def texts(self, answers: list[list[int]]) -> list[str]:
         """The texts of the answers' tokens, without special tokens."""

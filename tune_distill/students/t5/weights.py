@@ -5,7 +5,6 @@ The headers of the files are compared with the configuration before any weight i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
@@ -14,7 +13,7 @@ from safetensors import SafetensorError, deserialize
 
 from tune_distill.students.package_files import PackageError
 from tune_distill.students.t5.architecture import Architecture
-from tune_distill.students.weight_files import Shape, num_elements
+from tune_distill.students.weight_files import Shape, num_elements, require_memory
 
 HEAD = "lm_head.weight"
 
@@ -47,12 +46,7 @@ def require_fit(architecture: Architecture, headers: Mapping[str, tuple[str, Sha
                 "the student from before it was quantised or converted"
             )
         total += num_elements(shape)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if 4 * total > memory:
-        raise PackageError(
-            f"must fit into this machine's memory, {memory / 2**30:.1f} GiB, got "
-            f"{4 * total / 2**30:.1f} GiB of weights; use a smaller student"
-        )
+    require_memory(total)
 
 
 def canonical_names(names: Iterable[str]) -> dict[str, str]:
