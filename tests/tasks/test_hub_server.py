@@ -17,11 +17,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 SCRIPT = """
 import json, sys
+from tests.nli import read_source
 from tests.tasks.hub_server import serve
 from tune_distill.spec.errors import TuneDistillError
 from tune_distill.spec.profile import Student
 from tune_distill.students.registry import download
-
 
 def student():
     return download(Student(source="someone/student")).name
