@@ -61,6 +61,7 @@ lint: .venv/installed-dev
 
 schema: .venv/installed
 	$(BIN)/python -m tune_distill.spec.schema
+	$(BIN)/python -m tune_distill.records.schema_page
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11 ...")'

@@ -32,7 +32,6 @@ from tune_distill.spec.plan import ResolvedStudy, Trial, make_plan, planned_tria
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.study import Study
 from tune_distill.spec.yaml_files import load_profile
-from tune_distill.tasks.scoring import PredictionRow
 from tune_distill.training.inputs import Inputs
 from tune_distill.training.trial import Progress
 from tune_distill.tuning.cluster import running_ray
@@ -58,7 +57,7 @@ class NoOp(StudyTrainable):
         yield Progress(1, 1, _HISTORY, metrics=_METRICS, final_eval_loss=1.0)
 
 
-def fill(store: Store, trial: Trial, answers: Sequence[PredictionRow] | None = None) -> None:
+def fill(store: Store, trial: Trial, answers: Sequence[Mapping[str, Any]] | None = None) -> None:
     """The store has a run and an evaluation of the trial that nobody made: one answer, or these."""
     rows = [ANSWER] if answers is None else answers
     store.begin_run(trial.run_key, trial.run_identity)
@@ -156,22 +155,22 @@ _METRICS: dict[str, float | None] = dict.fromkeys(
     ("label_accuracy", "parse_rate", "rouge1", "rouge2", "rougeL", "faithfulness"), 0.5
 )
 
-ANSWER = PredictionRow(
-    example_id="e1",
-    sample=0,
-    gold_label="neutral",
-    predicted_label="neutral",
-    correct=True,
-    prediction="neutral",
-    explanation="",
-    rouge1=0.0,
-    rouge2=0.0,
-    rougeL=0.0,
-    faithful=True,
-    grounding=None,
-    eval_loss=1.0,
-    num_target_tokens=1,
-)
+ANSWER = {
+    "example_id": "e1",
+    "sample": 0,
+    "gold_label": "neutral",
+    "predicted_label": "neutral",
+    "correct": True,
+    "prediction": "neutral",
+    "explanation": "",
+    "rouge1": 0.0,
+    "rouge2": 0.0,
+    "rougeL": 0.0,
+    "faithful": True,
+    "grounding": None,
+    "eval_loss": 1.0,
+    "num_target_tokens": 1,
+}
 
 
 def _run(trial: Trial) -> RunRecord:

@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.measure import Promise, report
@@ -28,7 +27,7 @@ from tune_distill.spec.plan import ResolvedStudy, Trial, make_plan, planned_tria
 from tune_distill.spec.settings import study_profile
 from tune_distill.spec.study import Study
 from tune_distill.spec.yaml_files import dump_study, load_profile, shipped_task
-from tune_distill.tasks.scoring import PredictionRow
+from tune_distill.tasks.scoring import Row
 from tune_distill.training.inputs import Inputs
 
 SIZES = (100, 1_000, 10_000, 100_000)
@@ -161,24 +160,24 @@ def _resolved(size: int) -> ResolvedStudy:
     return ResolvedStudy(study, "mini", profile, tuple(range(NUM_SEEDS)))
 
 
-def _answers(trial: Trial, example_ids: list[str]) -> list[PredictionRow]:
+def _answers(trial: Trial, example_ids: list[str]) -> list[Row]:
     """Answers to these examples, other ones in each trial, for the statistics to weigh."""
     from benchmarks.runner import ANSWER
 
     rng = random.Random(trial.evaluation_key)
     return [
-        replace(
-            ANSWER,
-            example_id=example_id,
-            predicted_label=(label := rng.choice(LABELS)),
-            correct=label == ANSWER.gold_label,
-            rouge1=rng.random(),
-            rouge2=rng.random(),
-            rougeL=rng.random(),
-            faithful=rng.random() < 0.5,
-            grounding=rng.random(),
-            eval_loss=rng.random(),
-        )
+        ANSWER
+        | {
+            "example_id": example_id,
+            "predicted_label": (label := rng.choice(LABELS)),
+            "correct": label == ANSWER["gold_label"],
+            "rouge1": rng.random(),
+            "rouge2": rng.random(),
+            "rougeL": rng.random(),
+            "faithful": rng.random() < 0.5,
+            "grounding": rng.random(),
+            "eval_loss": rng.random(),
+        }
         for example_id in example_ids
     ]
 

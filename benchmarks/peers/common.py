@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from tune_distill.records.examples import Example
 from tune_distill.spec.yaml_files import shipped_task
+from tune_distill.tasks.answers import ExampleLoss
 from tune_distill.tasks.described import DescribedTask
-from tune_distill.tasks.scoring import ExampleLoss, score_predictions, summarize
+from tune_distill.tasks.scoring import score_answers, summarize
 from tune_distill.tasks.simulator import Simulator, fit_simulator
 from tune_distill.tasks.sources import read_source
 
@@ -65,8 +66,8 @@ def simulator_of(task: Task) -> Simulator:
     )
 
 
-def metrics(task: Task, texts: Sequence[str], simulator: Simulator) -> dict[str, float]:
+def metrics(task: Task, texts: Sequence[str], simulator: Simulator) -> dict[str, float | None]:
     """Accuracy, ROUGE and faithfulness of one answer for each validation example."""
     no_losses = [ExampleLoss(0.0, 1)] * len(texts)
-    rows = score_predictions(NLI, task.validation, [[text] for text in texts], no_losses, simulator)
+    rows = score_answers(NLI, task.validation, [[text] for text in texts], no_losses, simulator)
     return summarize(rows)

@@ -179,15 +179,16 @@ def test_a_study_without_trials_has_headings_only():
 
 def test_metrics_without_meaning_are_said_to_be_absent():
     row = {"state": "complete", "reused": False, "faithfulness_ceiling": 0.9}
-    row |= {"rougeL": 0.5, "faithfulness": 0.5, "grounding": 0.5}
+    rouge = dict.fromkeys(("rouge1", "rougeL"), 0.5)
+    row |= {**rouge, "faithfulness": 0.5, "grounding": 0.5}
     failed = dict.fromkeys(row) | {"state": "failed", "reused": False}
     (ceiling,) = footnotes([row, failed])
     assert ceiling.startswith("faithful has a ceiling of 0.900")
-    absent = dict.fromkeys(("rougeL", "faithfulness", "faithfulness_ceiling", "grounding"))
+    absent = dict.fromkeys((*rouge, "faithfulness", "faithfulness_ceiling", "grounding"))
     told = footnotes([row | absent, failed])
-    assert [line.split(" is absent: ")[0] for line in told] == [
-        "rougeL",
-        "faithfulness",
-        "grounding",
+    assert [line.split(" absent: ")[0] for line in told] == [
+        "rouge1, rougeL are",
+        "faithfulness is",
+        "grounding is",
     ]
     assert footnotes([failed]) == []

@@ -19,7 +19,6 @@ from tune_distill.spec.settings import study_profile
 from tune_distill.spec.study import Study
 from tune_distill.spec.task import TaskDescription
 from tune_distill.spec.yaml_files import load_profile, load_study, shipped_task
-from tune_distill.tasks.scoring import PredictionRow
 
 METRICS = {
     "label_accuracy": 0.75,
@@ -176,24 +175,26 @@ CONTENT_IDS = content_ids([example()] * 200)
 """The content ids of FakeInputs' examples e0, e1, ..., whose texts are equal."""
 
 
-def prediction(example_id: str = CONTENT_IDS[0], **changes: Any) -> PredictionRow:
-    row = PredictionRow(
-        example_id=example_id,
-        sample=0,
-        gold_label="neutral",
-        predicted_label="neutral",
-        correct=True,
-        prediction="neutral explanation: he may sit",
-        explanation="he may sit",
-        rouge1=1.0,
-        rouge2=0.5,
-        rougeL=1.0,
-        faithful=True,
-        grounding=None,
-        eval_loss=1.25,
-        num_target_tokens=8,
-    )
-    return replace(row, **changes)
+def prediction(example_id: str = CONTENT_IDS[0], **changes: Any) -> dict[str, Any]:
+    """A row of the predictions table."""
+    row = {
+        "example_id": example_id,
+        "sample": 0,
+        "gold_label": "neutral",
+        "predicted_label": "neutral",
+        "correct": True,
+        "prediction": "neutral explanation: he may sit",
+        "explanation": "he may sit",
+        "rouge1": 1.0,
+        "rouge2": 0.5,
+        "rougeL": 1.0,
+        "faithful": True,
+        "grounding": None,
+        "eval_loss": 1.25,
+        "num_target_tokens": 8,
+    }
+    assert changes.keys() <= row.keys()
+    return row | changes
 
 
 def finish_run(store: Store, trial: Trial, **changes: Any) -> None:

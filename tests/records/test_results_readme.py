@@ -19,6 +19,7 @@ from tests.records.made import (
     trials_of,
 )
 from tune_distill.records.environment import environment
+from tune_distill.records.schema_page import written
 from tune_distill.records.schemas import (
     EXAMPLES_AFTER_INPUTS,
     EXAMPLES_BEFORE_INPUTS,
@@ -42,9 +43,16 @@ TABLES = {
 
 @pytest.mark.parametrize("table", TABLES)
 def test_every_column_is_documented_as_the_schema_has_it_and_no_other(table):
-    documented = [row[:3] for row in rows_of(f"{table}.parquet", "Column")]
-    columns = [[f"`{c.name}`", str(c.type), c.meaning] for c in TABLES[table]]
-    assert documented == columns
+    documented = rows_of(f"{table}.parquet", "Column")
+    columns = [[f"`{c.name}`", str(c.type), c.meaning, c.null] for c in TABLES[table]]
+    assert documented == columns, "run make schema"
+
+
+def test_the_page_keeps_its_text_when_its_tables_are_written_again():
+    assert written(README) == README
+    without = README.replace("| `grounding` | double ", "| `gone` | double ")
+    assert without != README
+    assert written(without) == README
 
 
 def test_varied_parameters_stand_where_the_page_says():

@@ -8,18 +8,18 @@ from tests.records.made import study_of
 from tune_distill.records.schemas import PREDICTIONS, TRIALS_AFTER_SETTING
 from tune_distill.spec.metrics import IN_STEPS, JUDGED, METRICS, metric_columns
 
-TRIALS_COLUMNS = {column.name: column.meaning for column in TRIALS_AFTER_SETTING}
+TRIALS_COLUMNS = {column.name: (column.meaning, column.null) for column in TRIALS_AFTER_SETTING}
 ANSWER_COLUMNS = {column.name for column in PREDICTIONS}
 
 
 @pytest.mark.parametrize("metric", METRICS.values(), ids=lambda metric: metric.name)
 def test_a_metric_declares_its_columns_and_words(metric):
-    assert TRIALS_COLUMNS[metric.name] == metric.meaning
+    assert TRIALS_COLUMNS[metric.name] == (metric.meaning, metric.null)
     assert metric.label
     assert metric.unit
     assert {metric.answer_column, metric.weight_column} - {None} <= ANSWER_COLUMNS
     if metric.ceiling:
-        assert TRIALS_COLUMNS[f"{metric.name}_ceiling"] == metric.ceiling
+        assert TRIALS_COLUMNS[f"{metric.name}_ceiling"] == (metric.ceiling, metric.null)
 
 
 @pytest.mark.parametrize("name", JUDGED)

@@ -21,6 +21,7 @@ from tune_distill.records.trials import TrialState
 from tune_distill.spec.domains import Scalar
 from tune_distill.spec.errors import StoreError, StudyFileError
 from tune_distill.spec.faults import describe
+from tune_distill.spec.metrics import metric_versions
 from tune_distill.spec.profile import Profile
 from tune_distill.spec.settings import baseline
 from tune_distill.spec.study import Study
@@ -28,7 +29,7 @@ from tune_distill.spec.task import TaskDescription
 from tune_distill.spec.yaml_files import load_study, read_model, shipped_task
 
 _LATER_COLUMNS = ("num_retries", "device", "instruction_set", "precision")
-"""Columns of trials that earlier versions did not write."""
+"""Columns of trials that earlier versions did not write, beside those of metrics added since."""
 
 SettingValues = dict[str, Scalar]
 """A setting as tables show it: each varied column and its value."""
@@ -130,7 +131,8 @@ def read_results(folder: Path) -> StudyResults:
     trials = load(folder.name, results=folder.parent)
     columns = list(study.columns.values())
     written = [column.name for column in (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING)]
-    required = [name for name in written if name not in _LATER_COLUMNS]
+    later = {*_LATER_COLUMNS, *metric_versions()}
+    required = [name for name in written if name not in later]
     _require_columns(folder, "trials", trials, [*columns, *required])
     _require_states(folder, trials)
     settings, numbers = _settings(trials, columns)

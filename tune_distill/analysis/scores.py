@@ -104,7 +104,7 @@ def _read(
 
 def _with_nulls(file: pq.ParquetFile, metrics: Iterable[str]) -> list[str]:
     """The metrics that some answers may have no value of."""
-    sources = {_SOURCES[metric]: metric for metric in metrics if metric != "parse_rate"}
+    sources = {_SOURCES[metric]: metric for metric in metrics if not METRICS[metric].counts_present}
     groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
     chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
     return list(
@@ -167,7 +167,7 @@ def _summed(part: pa.Table, metric: str) -> tuple[Real, Real]:
     """What each answer adds to the metric, and how much it counts."""
     column = part.column(_SOURCES[metric])
     present = pc.is_valid(column)
-    if metric == "parse_rate":
+    if METRICS[metric].counts_present:
         return _real(present), np.ones(part.num_rows)
     weight = _real(present)
     if metric in _WEIGHTS:

@@ -137,10 +137,14 @@ def footnotes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         notes.append(
             f"faithful has a ceiling of {shown}: the simulator's accuracy on gold explanations"
         )
+    absent: dict[str, list[str]] = {}
+    for metric in METRICS.values():
+        is_shown = metric.is_charted and metric.absent
+        if is_shown and complete and all(row[metric.name] is None for row in complete):
+            absent.setdefault(metric.absent, []).append(metric.name)
     notes += [
-        f"{metric.name} is absent: {metric.absent}"
-        for metric in METRICS.values()
-        if metric.absent and complete and all(row[metric.name] is None for row in complete)
+        f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} absent: {reason}"
+        for reason, names in absent.items()
     ]
     return notes
 

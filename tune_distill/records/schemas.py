@@ -1,4 +1,4 @@
-"""The columns of every table: name, type and meaning. results/README.md repeats them."""
+"""The columns of every table: name, type and meaning. `records/schema_page.py` documents them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from tune_distill.spec.domains import Scalar
-from tune_distill.spec.metrics import metric_columns
+from tune_distill.spec.metrics import SCORES, metric_columns
 from tune_distill.spec.task import CHOICES, TaskDescription
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table. An `always` column has a value in every row."""
+    """One column of a table. `null` says when a row has no value in it.
+
+    A reader refuses a table with a null in an `always` column.
+    """
 
     name: str
     type: pa.DataType
     meaning: str
     always: bool = False
+    null: str = "never"
 
     @property
     def field(self) -> pa.Field:
@@ -28,6 +32,7 @@ class Column:
 
 _TEXT, _REAL, _WHOLE, _TRUTH = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 _TEXTS = pa.list_(_TEXT)
+_TYPES = {"real": _REAL, "whole": _WHOLE, "truth": _TRUTH}
 
 _GOLD_LABEL = Column(
     "gold_label", _TEXT, "The right answer: one of the task's labels, if it has any", always=True
@@ -42,30 +47,57 @@ TRIALS_BEFORE_SETTING = (
         "`complete`, `pruned` (stopped early by the scheduler) or `failed`",
         always=True,
     ),
-    Column("error", _TEXT, "Why the trial failed; null otherwise"),
+    Column("error", _TEXT, "Why the trial failed", null="unless `failed`"),
     Column("seed", _WHOLE, "Seed of training: batch order and dropout", always=True),
 )
 
 TRIALS_AFTER_SETTING = (
-    *(Column(name, _REAL, meaning) for name, meaning in metric_columns().items()),
-    Column("final_train_loss", _REAL, "Training loss at the last history row, with smoothing"),
-    Column("training_time_s", _REAL, "Seconds of training and its evaluations, over all attempts"),
-    Column("decode_time_s", _REAL, "Seconds of generating all answers"),
-    Column("examples_per_s", _REAL, "Training examples a second of training time"),
-    Column("num_steps", _WHOLE, "Optimizer steps made"),
+    *(
+        Column(name, _REAL, meaning, null=null)
+        for name, (meaning, null) in metric_columns().items()
+    ),
+    Column(
+        "final_train_loss",
+        _REAL,
+        "Training loss at the last history row, with smoothing",
+        null="if it ended before its first report",
+    ),
+    Column(
+        "training_time_s",
+        _REAL,
+        "Seconds of training and its evaluations, over all attempts",
+        null="if it ended before its first report",
+    ),
+    Column("decode_time_s", _REAL, "Seconds of generating all answers", null="unless `complete`"),
+    Column(
+        "examples_per_s",
+        _REAL,
+        "Training examples a second of training time",
+        null="unless `complete`",
+    ),
+    Column("num_steps", _WHOLE, "Optimizer steps made", null="if it ended before its first report"),
     Column("num_train", _WHOLE, "Training examples"),
     Column("num_validation", _WHOLE, "Validation examples"),
     Column(
-        "source_truncated_fraction", _REAL, "Share of training sources cut to the maximum length"
+        "source_truncated_fraction",
+        _REAL,
+        "Share of training sources cut to the maximum length",
+        null="unless `complete`",
     ),
     Column(
-        "target_truncated_fraction", _REAL, "Share of training targets cut to the maximum length"
+        "target_truncated_fraction",
+        _REAL,
+        "Share of training targets cut to the maximum length",
+        null="unless `complete`",
     ),
-    Column("device", _TEXT, "What trained it: `cpu`, or the name of the GPU"),
+    Column(
+        "device", _TEXT, "What trained it: `cpu`, or the name of the GPU", null="unless `complete`"
+    ),
     Column(
         "instruction_set",
         _TEXT,
         "The CPU's instruction set and model, with limits of the environment; a GPU's architecture",
+        null="unless `complete`",
     ),
     Column("precision", _TEXT, "Arithmetic of training and decoding: `fp32` or `bf16`"),
     Column(
@@ -91,7 +123,13 @@ HISTORY = (
     Column("epoch", _REAL, "Passes over the training examples made"),
     Column("train_loss", _REAL, "Mean training loss since the row before, with smoothing"),
     Column("unsmoothed_train_loss", _REAL, "The same without smoothing, to compare settings"),
-    Column("eval_loss", _REAL, "Cross-entropy a validation target token; null between evaluations"),
+    Column(
+        "eval_loss",
+        _REAL,
+        "Cross-entropy a validation target token",
+        null="between evaluations, and after evaluations on other validation examples than the "
+        "trial's",
+    ),
     Column("learning_rate", _REAL, "Learning rate of the step"),
     Column("elapsed_s", _REAL, "Seconds of training so far"),
 )
@@ -100,19 +138,16 @@ SCORED = (
     Column("example_id", _TEXT, "Identifier of the validation example", always=True),
     Column("sample", _WHOLE, "Number of the answer, from 0; greedy and beam give one", always=True),
     _GOLD_LABEL,
-    Column("predicted_label", _TEXT, "Label the answer gives; null if it gives none"),
+    Column(
+        "predicted_label",
+        _TEXT,
+        "Label that the answer gives",
+        null="if the answer gives no label",
+    ),
     Column("correct", _TRUTH, "Whether they agree", always=True),
     Column("prediction", _TEXT, "The whole answer", always=True),
     Column("explanation", _TEXT, "Its explanation", always=True),
-    Column("rouge1", _REAL, "ROUGE-1 F1 of the explanation, stemmed, best reference"),
-    Column("rouge2", _REAL, "ROUGE-2 F1, likewise"),
-    Column("rougeL", _REAL, "ROUGE-L F1, likewise"),
-    Column(
-        "faithful", _TRUTH, "Whether the explanation alone leads the simulator to predicted_label"
-    ),
-    Column(
-        "grounding", _REAL, "Share of its content words in the input texts; null if it has none"
-    ),
+    *(Column(score.name, _TYPES[score.type], score.meaning, null=score.null) for score in SCORES),
     Column("eval_loss", _REAL, "Cross-entropy a target token of this example, without smoothing"),
     Column("num_target_tokens", _WHOLE, "Target tokens the loss is the mean of"),
 )

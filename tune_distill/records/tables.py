@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -39,18 +39,10 @@ _FORMULA = "^[-=+@\t\r]"
 """Matches texts that a spreadsheet runs as formulas, even if they are quoted in the CSV."""
 
 
-class Scored(Protocol):
-    """A scored answer with an attribute for each column of SCORED."""
-
-    @property
-    def example_id(self) -> str: ...
-
-
-def write_predictions(path: Path, rows: Sequence[Scored]) -> None:
+def write_predictions(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write the store's table of scored answers: a row for each, without a trial id."""
     columns = {
-        column.name: pa.array([getattr(row, column.name) for row in rows], column.type)
-        for column in SCORED
+        column.name: pa.array([row[column.name] for row in rows], column.type) for column in SCORED
     }
     pq.write_table(pa.table(columns, schema=schema(SCORED)), path)
 

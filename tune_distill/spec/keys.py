@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tune_distill.spec.metrics import metric_versions
 from tune_distill.spec.profile import Profile, neutral_values
 
 RECIPE_VERSION = 4
@@ -106,6 +107,7 @@ def evaluation_identity(
             **({} if encoder is None else {"bertscore_encoder": encoder}),
             "simulator_pool": data.pool_digest,
             "simulator_version": SIMULATOR_VERSION,
+            **metric_versions(),
         },
     }
 

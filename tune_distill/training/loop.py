@@ -16,7 +16,7 @@ from tune_distill.students.batches import length_grouped, num_batches, num_steps
 from tune_distill.students.model import Model
 from tune_distill.students.precision import exact_products
 from tune_distill.students.tokens import Pairs
-from tune_distill.tasks.scoring import ExampleLoss
+from tune_distill.tasks.answers import ExampleLoss
 from tune_distill.training.checkpoints import Position
 from tune_distill.training.losses import batch_losses, example_losses, loss_terms, mean_loss
 

@@ -19,7 +19,7 @@ from tune_distill.students.batches import length_sorted
 from tune_distill.students.model import Model
 from tune_distill.students.precision import exact_products
 from tune_distill.students.tokens import Pairs
-from tune_distill.tasks.scoring import ExampleLoss
+from tune_distill.tasks.answers import ExampleLoss
 
 _EVAL_BATCH_SIZE = 64
 

@@ -5,7 +5,6 @@ Knows nothing of Ray: a trial is an iterator of progress, which whoever drives i
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
@@ -26,7 +25,8 @@ from tune_distill.students.machine import device_name, instruction_set
 from tune_distill.students.model import Model
 from tune_distill.students.port import Untrained
 from tune_distill.students.tokens import Pairs, TokenPairs
-from tune_distill.tasks.scoring import ExampleLoss, PredictionRow, score_predictions, summarize
+from tune_distill.tasks.answers import ExampleLoss
+from tune_distill.tasks.scoring import Row, score_answers, summarize
 from tune_distill.training.checkpoints import load_checkpoint, save_checkpoint
 from tune_distill.training.encoders import Encoder
 from tune_distill.training.inputs import Inputs, Tokens
@@ -208,10 +208,10 @@ def _evaluate(
     examples = inputs.validation(profile.task, profile.data)
     losses = losses or example_losses(model, pairs)
     task, simulator = inputs.task(profile.task), inputs.simulator(profile.task, profile.data)
-    rows = score_predictions(task, examples, texts, losses, simulator)
+    rows = score_answers(task, examples, texts, losses, simulator)
     record = EvaluationRecord(
         metrics={
-            **_summary(rows),
+            **summarize(rows),
             "faithfulness_ceiling": inputs.ceiling(profile.task, profile.data),
             **_bertscore(rows, examples, inputs.encoder(profile.metrics)),
         },
@@ -228,13 +228,8 @@ def _evaluate(
     return record
 
 
-def _summary(rows: list[PredictionRow]) -> dict[str, float | None]:
-    """The metrics; null where no answer has a value, as tables show it."""
-    return {name: None if math.isnan(value) else value for name, value in summarize(rows).items()}
-
-
 def _bertscore(
-    rows: list[PredictionRow], examples: list[Example], encoder: Encoder | None
+    rows: list[Row], examples: list[Example], encoder: Encoder | None
 ) -> dict[str, float | None]:
     """The mean BERTScore of the explanations, if the profile names an encoder."""
     if encoder is None:
@@ -245,7 +240,9 @@ def _bertscore(
     ids = content_ids(examples)
     references = {name: each.explanations for name, each in zip(ids, examples, strict=True)}
     scores = bertscore(
-        [row.explanation for row in rows], [references[row.example_id] for row in rows], encoder
+        [row["explanation"] for row in rows],
+        [references[row["example_id"]] for row in rows],
+        encoder,
     )
     return {"bertscore": sum(scores) / len(scores)}
 
