@@ -101,6 +101,38 @@ def repository_files() -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+def late_imports(source: str) -> set[str]:
+    """Return what functions in the source import."""
+    return {
+        name
+        for function in ast.walk(ast.parse(source))
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+        )
+    }
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_modules_below_the_front_doors_import_at_their_top(module):
+    late = late_imports(MODULES[module].read_text(encoding="utf-8"))
+    if folder(module) == "tuning":
+        # Ray reads its settings from the environment when it is imported.
+        late = {name for name in late if not name.startswith(("ray", "tune_distill.tuning"))}
+    if module == "tune_distill.tuning.trainable":
+        # A worker's front door, which the driver imports too.
+        late -= {"tune_distill.students.process", "tune_distill.training.trial"}
+    assert late == set() or floor(module) == TOP or folder(module) == "cli"
+
+
+def test_late_imports_finds_imports_in_functions():
+    assert late_imports("import a\ndef f():\n    import b.c\n    from d import e\n") == {"b.c", "d"}
+
+
 def test_every_folder_has_a_floor():
     folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
     assert folders <= FLOORS.keys()

@@ -22,7 +22,8 @@ from tune_distill.students.model import Model
 from tune_distill.students.port import Untrained
 from tune_distill.students.registry import read_student
 from tune_distill.students.t5.model import T5
-from tune_distill.students.tokens import Pairs, TokenPairs, tokenize
+from tune_distill.students.tokenizer import tokenize
+from tune_distill.students.tokens import Pairs, TokenPairs
 from tune_distill.training.losses import example_losses, mean_loss
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from tune_distill.planning.events import Display
 from tune_distill.planning.plans import exhaustion, plans
 from tune_distill.planning.resources import Limits, Nodes
+from tune_distill.planning.search_ends import SearchEnds
 from tune_distill.planning.work import Work
 from tune_distill.records.environment import ENVIRONMENT_FILE, environment_text, is_damaged
 from tune_distill.records.store import Store
@@ -156,9 +157,6 @@ class Course:
             found = [trial for trial in plan.trials if trial.trial_id in plan.finished]
             records = [stored_record(trial, plan, self._store) for trial in found]
             if plan.asks_optuna:
-                # Optuna is imported only where a study asks for it.
-                from tune_distill.planning.search_ends import SearchEnds
-
                 SearchEnds(plan, self._store).mend(records, plan.trials)
             self._add(records)
             if plan.num_to_run:

@@ -11,7 +11,8 @@ from tune_distill.spec.yaml_files import shipped_task
 from tune_distill.tasks.answers import ExampleLoss
 from tune_distill.tasks.described import DescribedTask
 from tune_distill.tasks.scoring import score_answers, summarize
-from tune_distill.tasks.simulator import Simulator, fit_simulator
+from tune_distill.tasks.simulator import Simulator
+from tune_distill.tasks.simulator_fit import fit_simulator
 from tune_distill.tasks.sources import read_source
 
 NLI = DescribedTask(shipped_task("esnli"))

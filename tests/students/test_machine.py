@@ -17,7 +17,7 @@ TRAIN = """
 import torch
 from tests.tiny import load_student, mini_examples, tokenize_examples
 from tune_distill.students.machine import instruction_set
-from tune_distill.students.mini import mini_tokenizer
+from tune_distill.students.mini_tokenizer import mini_tokenizer
 from tune_distill.students.tokens import Pairs
 from tune_distill.training.loop import Training
 from tune_distill.spec.profile import Student, Train

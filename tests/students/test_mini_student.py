@@ -11,15 +11,15 @@ import pytest
 import torch
 from transformers import AutoTokenizer, T5ForConditionalGeneration
 
-from tune_distill.students.mini import mini_student, mini_tokenizer
+from tune_distill.students.mini import mini_student
+from tune_distill.students.mini_tokenizer import mini_tokenizer
 from tune_distill.tasks.mini.corpus import mini_nli, vocabulary
 
 SOURCE = "nli premise: a man is dancing. hypothesis: the man is asleep."
 
 NO_TORCH_SCRIPT = """
 import sys
-from tune_distill.students.mini import mini_tokenizer
-print("transformers" in sys.modules)
+from tune_distill.students.mini_tokenizer import mini_tokenizer
 print(mini_tokenizer()("a man is dancing.").input_ids)
 print("torch" in sys.modules)
 """
@@ -98,7 +98,7 @@ def test_the_tokenizer_needs_no_torch_and_no_hash_seed() -> None:
         check=True,
     )
     ids = mini_tokenizer()("a man is dancing.").input_ids
-    assert answer.stdout.split("\n")[:3] == ["False", str(ids), "False"]
+    assert answer.stdout.splitlines() == [str(ids), "False"]
 
 
 def test_a_saved_student_is_loaded_as_it_was(tmp_path: Path) -> None:

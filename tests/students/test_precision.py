@@ -22,7 +22,7 @@ from tests.tiny import (
 )
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Decode, Precision, Student, Train
-from tune_distill.students.mini import mini_tokenizer
+from tune_distill.students.mini_tokenizer import mini_tokenizer
 from tune_distill.students.precision import exact_products
 from tune_distill.students.t5.decoding import decode
 from tune_distill.students.t5.model import T5

@@ -11,7 +11,7 @@ from tests.nli import pair
 from tests.tiny import load_tokenizer, mini_examples, tokenize_examples
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Student
-from tune_distill.students.mini import mini_tokenizer
+from tune_distill.students.mini_tokenizer import mini_tokenizer
 from tune_distill.students.tokens import TokenTable
 
 # Its first text spells out a special token, its last one has no word that the tokenizer knows.

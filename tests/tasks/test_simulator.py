@@ -16,10 +16,10 @@ from tune_distill.records.sealed import seal
 from tune_distill.tasks.simulator import (
     SIMULATOR_VERSION,
     Simulator,
-    fit_simulator,
     fit_simulator_apart,
     ngrams,
 )
+from tune_distill.tasks.simulator_fit import fit_simulator
 
 EXPLANATIONS = [
     "A man can't be asleep and run.",

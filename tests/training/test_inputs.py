@@ -18,8 +18,8 @@ from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION
 from tune_distill.spec.profile import Data, Profile, Task
-from tune_distill.students.mini import mini_tokenizer
-from tune_distill.tasks.simulator import fit_simulator
+from tune_distill.students.mini_tokenizer import mini_tokenizer
+from tune_distill.tasks.simulator_fit import fit_simulator
 from tune_distill.training import inputs as inputs_module
 from tune_distill.training.inputs import Inputs
 

@@ -23,7 +23,7 @@ from tests.tiny import (
 from tune_distill.records.examples import Example
 from tune_distill.spec.errors import NonFiniteLossError
 from tune_distill.spec.profile import Student, Train
-from tune_distill.students.mini import mini_tokenizer
+from tune_distill.students.mini_tokenizer import mini_tokenizer
 from tune_distill.students.model import Model
 from tune_distill.students.tokens import Pairs
 from tune_distill.training.loop import Training, learning_rate_at

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.records.made import study_of
-from tests.tuning.executed import FIELDS, SEARCH, SMOOTHING, Ran
+from tests.tuning.executed import FIELDS, SEARCH, SMOOTHING, Ran, resolved
 from tune_distill.planning.resources import ResourceRequest
 from tune_distill.tuning.inline_executor import InlineExecutor
 from tune_distill.tuning.ray_executor import RayExecutor
@@ -22,42 +22,45 @@ EXECUTORS = {
     "inline": InlineExecutor,
     "ray": lambda: RayExecutor(ResourceRequest()),
 }
-DECODING = study_of({"decode.strategy": ["greedy", "beam", "sample"]})
-DIVERGING = study_of({"train.learning_rate": [1e-3, 1e30]})
-UNCLIPPED = FIELDS | {"train.max_grad_norm": 1e30}
+STUDIES = (
+    resolved(SMOOTHING),
+    resolved(SEARCH.model_copy(update={"name": "search"}), num_seeds=2),
+    resolved(study_of({"decode.strategy": ["greedy", "beam", "sample"]}, name="decoding")),
+    resolved(
+        study_of({"train.learning_rate": [1e-3, 1e30]}, name="diverging"),
+        fields=FIELDS | {"train.max_grad_norm": 1e30},
+    ),
+)
 
 
 def described(ran: Ran) -> dict[str, Any]:
-    """What was told of the study's trials, and their records."""
+    """What was told of the studies' trials, and the records of each study."""
     return {
         "told": ran.events.told,
-        "of": [ran.events.of.get(record.trial.trial_id) for record in ran.records],
         "early": ran.early,
-        "states": ran.states,
-        "reused": [record.reused for record in ran.records],
-        "errors": [record.error for record in ran.records],
-        "seeds": [record.trial.seed for record in ran.records],
-        "settings": [record.trial.setting.values for record in ran.records],
-        "metrics": [record.evaluation and record.evaluation.metrics for record in ran.records],
+        "studies": {
+            name: {
+                "of": [ran.events.of.get((name, record.trial.trial_id)) for record in records],
+                "states": [record.state for record in records],
+                "reused": [record.reused for record in records],
+                "errors": [record.error for record in records],
+                "seeds": [record.trial.seed for record in records],
+                "settings": [record.trial.setting.values for record in records],
+                "metrics": [each.evaluation and each.evaluation.metrics for each in records],
+            }
+            for name, records in ran.of.items()
+        },
     }
 
 
 def main(name: str, folder: Path) -> None:
     executor = EXECUTORS[name]()
     nodes = executor.nodes()
-    smoothing = Ran(folder / "smoothing", SMOOTHING, executor=executor)
-    search = Ran(folder / "search", SEARCH, num_seeds=2, executor=executor)
-    found = {
-        "smoothing": smoothing,
-        "smoothing again": smoothing.again(),
-        "decoding": Ran(folder / "decoding", DECODING, executor=executor),
-        "search": search,
-        "search again": search.again(),
-        "diverging": Ran(folder / "diverging", DIVERGING, executor=executor, fields=UNCLIPPED),
-    }
+    first = Ran(folder / "first", *STUDIES, executor=executor)
+    found = {"first": first, "again": first.again()}
     executor.close()
     executor.close()
-    found["after closing"] = Ran(folder / "closed", SMOOTHING, executor=executor)
+    found["closed"] = Ran(folder / "closed", STUDIES[0], executor=executor)
     executor.close()
     outcomes = {each: described(ran) for each, ran in found.items()}
     print(json.dumps({"nodes": nodes, **outcomes}))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.records.made import study_of
-from tune_distill.driver import Executor, Session, conduct
+from tune_distill.driver import Course, Executor, Session, conduct
 from tune_distill.planning.events import Report
 from tune_distill.records.places import Folder
 from tune_distill.records.store import Store
@@ -40,15 +40,15 @@ def no_report(folder: Path) -> Any:
 
 
 class Events:
-    """A display that keeps what it is told, as names: of all trials, and of each by its id."""
+    """A display that keeps what it is told, as names: of all trials, and of each."""
 
     def __init__(self) -> None:
         self.told: list[str] = []
-        self.of: dict[str, list[str]] = {}
+        self.of: dict[tuple[str, str], list[str]] = {}
 
     def _tell(self, trial: Trial, what: str) -> None:
         self.told.append(what)
-        self.of.setdefault(trial.trial_id, []).append(what)
+        self.of.setdefault((trial.study, trial.trial_id), []).append(what)
 
     def begin(self, plans: Any, num_workers: int) -> None:
         self.told.append("begin")
@@ -69,40 +69,40 @@ class Events:
         pass
 
 
-def resolved(study: Study, num_seeds: int, fields: Mapping[str, Any]) -> ResolvedStudy:
+def resolved(study: Study, num_seeds: int = 1, fields: Mapping[str, Any] = FIELDS) -> ResolvedStudy:
+    """Return the study under a small profile."""
     profile = study_profile(study, "mini", load_profile("mini"), fields)
     return ResolvedStudy(study, "tiny", profile, tuple(range(num_seeds)))
 
 
 class Ran:
-    """A study that an executor ran, with its store in `folder`."""
+    """Studies that an executor ran together, with their store in `folder`."""
 
-    def __init__(
-        self,
-        folder: Path,
-        study: Study,
-        num_seeds: int = 1,
-        executor: Executor | None = None,
-        fields: Mapping[str, Any] = FIELDS,
-    ) -> None:
-        self.given = folder, study, num_seeds, executor, fields
+    def __init__(self, folder: Path, *studies: ResolvedStudy, executor: Executor) -> None:
+        self.given = folder, studies, executor
         self.events = Events()
         self.store = Store(Folder(folder))
-        self.records: list[TrialRecord] = []
-        session = Session(
-            [resolved(study, num_seeds, fields)],
-            folder,
-            self.store,
-            executor or InlineExecutor(),
-            self.events,
-            no_report,
-        )
-        self.early = conduct(session, lambda course: self.records.extend(course.records()))
+        self.of: dict[str, list[TrialRecord]] = {}
+        session = Session(studies, folder, self.store, executor, self.events, no_report)
+        self.early = conduct(session, self._keep)
+
+    def _keep(self, course: Course) -> None:
+        self.of[course.resolved.study.name] = course.records()
 
     def again(self) -> Ran:
         """The same once more."""
-        return Ran(*self.given)
+        folder, studies, executor = self.given
+        return Ran(folder, *studies, executor=executor)
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        return [record for records in self.of.values() for record in records]
 
     @property
     def states(self) -> list[str]:
         return [record.state for record in self.records]
+
+
+def ran_inline(folder: Path, study: Study) -> Ran:
+    """Run one study in this process."""
+    return Ran(folder, resolved(study), executor=InlineExecutor())

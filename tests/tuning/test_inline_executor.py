@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import tune_distill
-from tests.tuning.executed import FIELDS, SEARCH, SMOOTHING, Events, Ran
+from tests.tuning.executed import FIELDS, SEARCH, SMOOTHING, Events, ran_inline
 from tune_distill.planning.events import Report
 from tune_distill.records.trials import INTERRUPTED
 from tune_distill.spec.errors import StoreError
@@ -22,7 +22,7 @@ from tune_distill.training import trial as trial_module
 def test_trials_run_one_after_the_other_in_this_process(tmp_path, monkeypatch):
     pids = []
     monkeypatch.setattr(Events, "progressed", lambda self, trial, report: pids.append(report.pid))
-    ran = Ran(tmp_path, SMOOTHING)
+    ran = ran_inline(tmp_path, SMOOTHING)
     assert ran.events.told == ["begin", *["started", "complete"] * 3]
     assert set(pids) == {os.getpid()}
 
@@ -36,7 +36,7 @@ def test_an_exception_fails_only_its_trial(tmp_path, monkeypatch):
         return evaluate(trial, *others)
 
     monkeypatch.setattr(trial_module, "_evaluate", failing)
-    ran = Ran(tmp_path, SMOOTHING)
+    ran = ran_inline(tmp_path, SMOOTHING)
     assert ran.states == ["complete", "failed", "complete"]
     assert ran.records[1].error == "ArithmeticError: no number"
     assert not ran.early
@@ -49,11 +49,14 @@ def test_a_study_resumes_from_a_checkpoint_after_ctrl_c(tmp_path, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(Events, "progressed", interrupting)
-        ran = Ran(tmp_path / "disturbed", SMOOTHING)
+        ran = ran_inline(tmp_path / "disturbed", SMOOTHING)
     assert (ran.states, ran.early) == (["complete", "failed", "failed"], "interrupted")
     assert {record.error for record in ran.records[1:]} == {INTERRUPTED}
     assert [row.step for row in ran.records[1].history] == [4, 8]
-    resumed, undisturbed = Ran(tmp_path / "disturbed", SMOOTHING), Ran(tmp_path, SMOOTHING)
+    resumed, undisturbed = (
+        ran_inline(tmp_path / "disturbed", SMOOTHING),
+        ran_inline(tmp_path, SMOOTHING),
+    )
     assert resumed.events.told[1:4] == ["started", "step 8", "step 12"]
     for ours, theirs in zip(resumed.records, undisturbed.records, strict=True):
         assert ours.evaluation is not None
@@ -68,7 +71,7 @@ def test_a_store_that_refuses_the_journal_ends_the_search(tmp_path, monkeypatch)
         raise StoreError("journal: must be writable, got No space left on device")
 
     monkeypatch.setattr(OptunaQueue, "reported", refuse)
-    ran = Ran(tmp_path, SEARCH)
+    ran = ran_inline(tmp_path, SEARCH)
     assert ran.early == "failed"
     assert {record.error for record in ran.records} == {
         "the driver could not go on: StoreError: journal: must be writable, "
@@ -83,7 +86,7 @@ def test_a_trial_that_was_stored_when_the_driver_ended_is_complete(tmp_path, mon
         raise StoreError("journal: must be writable, got No space left on device")
 
     monkeypatch.setattr(OptunaQueue, "ended", refuse)
-    ran = Ran(tmp_path, SEARCH)
+    ran = ran_inline(tmp_path, SEARCH)
     assert (ran.early, ran.states) == ("failed", ["complete"])
 
 
@@ -92,7 +95,7 @@ def test_torchs_state_is_restored(tmp_path):
     torch.manual_seed(7)
     before = torch.get_rng_state()
     environment = dict(os.environ)
-    Ran(tmp_path, SMOOTHING)
+    ran_inline(tmp_path, SMOOTHING)
     assert torch.get_num_threads() == 2
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.are_deterministic_algorithms_enabled()

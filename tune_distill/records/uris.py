@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from urllib.parse import ParseResult, unquote, urlparse
 
+from tune_distill.records.objects import ObjectStore
 from tune_distill.records.places import Folder, Place
 from tune_distill.spec.errors import StoreError
 
@@ -17,9 +18,6 @@ def open_place(uri: str, flag: str) -> Place:
     """
     if not is_remote(uri):
         return Folder(local_path(uri, flag))
-    # fsspec and the clouds' packages take long to import.
-    from tune_distill.records.objects import ObjectStore
-
     return ObjectStore.open(uri, flag)
 
 

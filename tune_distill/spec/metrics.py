@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Metric:
     terminal's table; an empty one leaves the column out. `is_charted` says whether it has a panel
     of its own. `ceiling` documents the column `<name>_ceiling`, the metric's best possible value.
     `absent` says for which data the metric has no meaning. `needs_labels`: it has a meaning only
-    for tasks with fixed labels.
+    for tasks with fixed labels. `computed_by` names the function of a metric that is computed from
+    all of a trial's answers at once, with an encoder.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Metric:
     ceiling: str = ""
     absent: str = ""
     needs_labels: bool = False
+    computed_by: str = ""
 
     @property
     def answer_column(self) -> str | None:
@@ -179,6 +182,7 @@ _DECLARED = (
         None,
         version=0,
         absent="the profile names no encoder",
+        computed_by="tune_distill.training.bertscore:bertscore",
     ),
     Metric(
         "eval_loss",
@@ -210,6 +214,12 @@ SCORES = tuple(
 
 IN_STEPS = tuple(name for name, metric in METRICS.items() if metric.in_steps)
 """Metrics that a trial reports while it trains; a scheduler can prune only by these."""
+
+
+def function(computed_by: str) -> Any:
+    """Return the function that MODULE:FUNCTION names."""
+    module, name = computed_by.split(":")
+    return getattr(import_module(module), name)
 
 
 def metric_versions() -> dict[str, int]:

@@ -16,7 +16,7 @@ from tune_distill.students.package_files import (
     parse_json,
     read_package,
 )
-from tune_distill.students.tokenizer import TOKENIZER_FILES
+from tune_distill.students.tokenizer_files import TOKENIZER_FILES
 from tune_distill.students.weight_files import INDEX, PATTERN
 
 CONFIG, GENERATION, ADAPTER = "config.json", "generation_config.json", "adapter_config.json"

@@ -14,6 +14,7 @@ from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, AutoConfig, Gen
 
 from tune_distill.records.refusals import says_nothing_of_content
 from tune_distill.spec.profile import Decode
+from tune_distill.students.built_in import BUILT_IN
 from tune_distill.students.folder import (
     CONFIG,
     GENERATION,
@@ -23,12 +24,18 @@ from tune_distill.students.folder import (
     student_errors,
 )
 from tune_distill.students.hf import ATTENTION, UntrainedHf, load_hf
-from tune_distill.students.mini import BUILT_IN, mini_student, mini_tokenizer
+from tune_distill.students.mini import mini_student
+from tune_distill.students.mini_tokenizer import mini_tokenizer
 from tune_distill.students.package_files import PackageError, PackageFiles
 from tune_distill.students.quiet import quiet_transformers
-from tune_distill.students.spelling import Spelling, saved_tokenizer
-from tune_distill.students.tokenizer import explained, load_package_tokenizer, require_tokens_fit
-from tune_distill.students.tokens import Pairs, TokenTable, tokenize
+from tune_distill.students.saved_tokenizer import saved_tokenizer, spelling_of
+from tune_distill.students.tokenizer import (
+    explained,
+    load_package_tokenizer,
+    require_tokens_fit,
+    tokenize,
+)
+from tune_distill.students.tokens import Pairs, TokenTable
 from tune_distill.students.weight_files import (
     num_elements,
     read_headers,
@@ -79,7 +86,7 @@ class HfKind:
     def built_in(self) -> HfPackage:
         """The embedded student."""
         tokenizer = mini_tokenizer()
-        spelling = Spelling.of(tokenizer, saved_tokenizer(tokenizer))
+        spelling = spelling_of(tokenizer, saved_tokenizer(tokenizer))
         hf = mini_student()
         hf.set_attn_implementation(ATTENTION)
         return HfPackage(BUILT_IN | COMPUTED, tokenizer, UntrainedHf.of(hf, spelling))
@@ -110,7 +117,7 @@ def _read(folder: Path) -> HfPackage:
     # Odd settings of a tokenizer may show only when it is used.
     with explained(settings.contents):
         require_tokens_fit(tokenizer, hf.get_input_embeddings().num_embeddings)
-        spelling = Spelling.of(tokenizer, saved_tokenizer(tokenizer))
+        spelling = spelling_of(tokenizer, saved_tokenizer(tokenizer))
     _set_special_tokens(hf, tokenizer)
     digest = PackageFiles({**settings.contents, **stored.contents}).digest
     try:

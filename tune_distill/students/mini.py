@@ -10,18 +10,13 @@ four projections start as exact multiples of the identity, without noise.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tune_distill.spec.profile import MINI_STUDENT
+import torch
+from torch.nn.init import eye_
+from transformers import T5Config, T5ForConditionalGeneration
+
 from tune_distill.students.mini_tokenizer import mini_tokenizer
-
-if TYPE_CHECKING:
-    from transformers import T5Config, T5ForConditionalGeneration
-
-__all__ = ["BUILT_IN", "mini_student", "mini_tokenizer"]
-
-BUILT_IN = {"builtin": MINI_STUDENT, "version": "1"}
-"""The student's identity. Raise the version whenever the weights or the tokenizer's ids change."""
 
 INITIAL_SEED = 0
 EMBEDDING_STD = 0.1  # small beside Adam's steps, so that the embeddings move
@@ -33,9 +28,6 @@ DECODER_SELF_GAINS = (0.02, -6.0)
 
 def mini_student() -> T5ForConditionalGeneration:
     """A student in eval mode, the same on every call; the caller's RNG state is left alone."""
-    import torch
-    from transformers import T5ForConditionalGeneration
-
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would reseed the accelerators too.
         torch.default_generator.manual_seed(INITIAL_SEED)
@@ -53,8 +45,6 @@ def mini_student() -> T5ForConditionalGeneration:
 
 
 def _config() -> T5Config:
-    from transformers import T5Config
-
     tokenizer = mini_tokenizer()
     config = T5Config(
         vocab_size=len(tokenizer),
@@ -89,8 +79,6 @@ def _scale_embeddings(model: T5ForConditionalGeneration) -> None:
 
 def _start_attention(attention: Any, match: float, read: float) -> None:
     """The attention looks for equal words and copies what it reads, `read` times as large."""
-    from torch.nn.init import eye_
-
     for projection, gain in (
         (attention.q, match**0.5),
         (attention.k, match**0.5),

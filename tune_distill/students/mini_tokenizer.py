@@ -8,13 +8,11 @@ outside ASCII with their UTF-8 bytes, so no text is lost. Ids follow T5: `<pad>`
 from __future__ import annotations
 
 import string
-from typing import TYPE_CHECKING
+
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
 
 from tune_distill.tasks.mini.corpus import LABELS, vocabulary
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
 
 SPECIAL_PIECES = ("<pad>", "</s>", "<unk>")
 PROMPT_WORDS = ("nli", "premise:", "hypothesis:", "explanation:")
@@ -29,8 +27,6 @@ BYTE_SCORE = -20.0
 
 def mini_tokenizer() -> PreTrainedTokenizerFast:
     """A fast tokenizer that encodes any text without `<unk>`, always with the same ids."""
-    from transformers import PreTrainedTokenizerFast
-
     return PreTrainedTokenizerFast(
         tokenizer_object=_unigram(),
         pad_token="<pad>",
@@ -42,8 +38,6 @@ def mini_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def _unigram() -> Tokenizer:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
-
     tokenizer = Tokenizer(
         models.Unigram(_pieces(), unk_id=SPECIAL_PIECES.index("<unk>"), byte_fallback=True)
     )

@@ -8,14 +8,16 @@ from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import MINI_STUDENT, STUDENT_KINDS, Student
+from tune_distill.students.built_in import BUILT_IN, NUM_PARAMETERS
 from tune_distill.students.folder import STUDENT_FILES, student_errors
-from tune_distill.students.mini import BUILT_IN
 from tune_distill.students.port import ReadStudent, StudentKind
 from tune_distill.students.weight_files import num_parameters as count_parameters
-
-_MINI_PARAMETERS = 500_000
+from tune_distill.tasks.hub import cache_if_unreachable
 
 
 def student_identity(student: Student) -> Mapping[str, str]:
@@ -50,7 +52,7 @@ def read_student(student: Student) -> ReadStudent:
 def num_parameters(student: Student) -> float:
     """About how many parameters the student has, from the headers of its files alone."""
     if student.source == MINI_STUDENT:
-        return _MINI_PARAMETERS
+        return NUM_PARAMETERS
     folder = _folder(student)
     with student_errors(folder):
         return count_parameters(folder)
@@ -76,11 +78,6 @@ def download(student: Student) -> Path:
     Raises:
         StudentError: there is no copy here and the hub can't be reached or has no such student.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    from tune_distill.tasks.hub import cache_if_unreachable
-
     # A commit does not change: a copy in the cache is as good as the hub.
     pinned = re.fullmatch("[0-9a-f]{40}", student.revision or "") is not None
     if pinned and (copy := _cached(student)) is not None:
@@ -101,9 +98,6 @@ def download(student: Student) -> Path:
 
 
 def _cached(student: Student) -> Path | None:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
     try:
         folder = snapshot_download(
             student.source,

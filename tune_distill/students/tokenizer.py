@@ -5,28 +5,24 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+from transformers import AutoTokenizer
+
 from tune_distill.records.refusals import says_nothing_of_content
+from tune_distill.spec.errors import StudentError
 from tune_distill.students.package_files import PackageError, PackageFiles, parse_json
 from tune_distill.students.quiet import quiet_transformers
-
-TOKENIZER_JSON = "tokenizer.json"
-
-VOCABULARIES = (
+from tune_distill.students.tokenizer_files import (
+    SETTINGS,
+    TOKENIZER_FILES,
     TOKENIZER_JSON,
-    "spiece.model",
-    "tokenizer.model",
-    "sentencepiece.bpe.model",
-    "vocab.json",
-    "vocab.txt",
+    VOCABULARIES,
 )
-"""Files of which one holds a tokenizer's vocabulary; a ByT5's tokenizer needs none."""
-
-SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", *SETTINGS)
+from tune_distill.students.tokens import TokenTable
 
 _MOST_EXTRA_IDS = 100_000
 
@@ -43,8 +39,6 @@ def load_package_tokenizer(files: PackageFiles, config: Mapping[str, Any]) -> An
     names = [name for name in TOKENIZER_FILES if name in files.contents]
     _require_reasonable(files, names)
     with explained(names), quiet_transformers(), files.copied(names) as folder:
-        from transformers import AutoTokenizer
-
         # Only what AutoTokenizer chooses a class by: other fields may make it build much more.
         chosen = {name: config.get(name) for name in ("model_type", "tokenizer_class")}
         (folder / "config.json").write_text(json.dumps(chosen), encoding="utf-8")
@@ -173,3 +167,28 @@ def require_tokens_fit(tokenizer: Any, vocab_size: int) -> None:
 def adds_end(tokenizer: Any) -> bool:
     """Whether the tokenizer itself puts the end token behind a text."""
     return bool(tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id])
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str]) -> TokenTable:
+    """Return the tokens of the texts, each text with its end token.
+
+    Raises:
+        StudentError: the tokenizer fails on one of the texts.
+    """
+    # As transformers' own trainers do it. Some T5 tokenizers were saved without their end token.
+    end = [] if adds_end(tokenizer) else [tokenizer.eos_token_id]
+    try:
+        encoded = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+    # Some tokenizers fail on characters that they do not know.
+    except BaseException as error:
+        if not is_of_content(error):
+            raise
+        reason = " ".join(str(error).split())[:300]
+        raise StudentError(
+            "student.source: its tokenizer must split all texts of the data, got "
+            f"{type(error).__name__}: {reason}; give it a token for what it does not know"
+        ) from error
+    rows = [np.asarray([*ids, *end], dtype=np.int32) for ids in encoded]
+    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    return TokenTable(np.concatenate(rows), offsets)

@@ -7,13 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
-from tune_distill.spec.errors import StudentError
-from tune_distill.students.tokenizer import adds_end, is_of_content
 
 Ints = npt.NDArray[np.int32]
 
@@ -69,28 +65,3 @@ class Pairs:
         """The decoder's inputs: for each pair the start token, then the target one token late."""
         start = np.array([start_token], np.int32)
         return [np.concatenate((start, self.targets[index][:-1])) for index in indices]
-
-
-def tokenize(tokenizer: Any, texts: Sequence[str]) -> TokenTable:
-    """The tokens of the texts, each text with its end token.
-
-    Raises:
-        StudentError: the tokenizer fails on one of the texts.
-    """
-    # As transformers' own trainers do it. Some T5 tokenizers were saved without their end token.
-    end = [] if adds_end(tokenizer) else [tokenizer.eos_token_id]
-    try:
-        encoded = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
-    # Some tokenizers fail on characters that they do not know.
-    except BaseException as error:
-        if not is_of_content(error):
-            raise
-        reason = " ".join(str(error).split())[:300]
-        raise StudentError(
-            "student.source: its tokenizer must split all texts of the data, got "
-            f"{type(error).__name__}: {reason}; give it a token for what it does not know"
-        ) from error
-    rows = [np.asarray([*ids, *end], dtype=np.int32) for ids in encoded]
-    offsets = np.zeros(len(rows) + 1, dtype=np.int64)
-    np.cumsum([len(row) for row in rows], out=offsets[1:])
-    return TokenTable(np.concatenate(rows), offsets)

@@ -6,6 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+import datasets
+from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import HfHubHTTPError
+
 _TIMEOUT_S = 10.0
 
 
@@ -25,9 +29,6 @@ def cache_if_unreachable(
 
 
 def _answers(name: str, kind: Literal["model", "dataset"], revision: str | None) -> bool:
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
-
     try:
         HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=_TIMEOUT_S)
     except HfHubHTTPError:
@@ -41,9 +42,6 @@ def _answers(name: str, kind: Literal["model", "dataset"], revision: str | None)
 @contextmanager
 def _offline() -> Iterator[None]:
     """Both clients are in offline mode within the block, and as they were after it."""
-    import datasets
-    from huggingface_hub import constants
-
     # What is documented is the variable HF_HUB_OFFLINE, but both read it only once, when they are
     # imported, into these two names; `load_dataset` has no argument that keeps it off the network.
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE

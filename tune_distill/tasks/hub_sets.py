@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import datasets
 
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.task import TaskDescription
@@ -11,9 +14,6 @@ from tune_distill.tasks.arrow_rows import cells_of, label_names
 from tune_distill.tasks.layouts import Table, layout_of
 from tune_distill.tasks.memory import Room
 from tune_distill.tasks.task import Layout
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 _BATCH_ROWS = 2**12
 
@@ -33,8 +33,6 @@ def read_hub_set(source: str, split: str, room: Room, task: TaskDescription) -> 
         DataError: it is neither on the hub nor in the cache, a column is missing, label names are
             not the task's labels, or it is too large.
     """
-    import datasets
-
     where = f"{source} ({split})"
     name, _, revision = (hub_name(source, task) or source).partition("@")
     try:

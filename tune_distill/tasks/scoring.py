@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
 from statistics import fmean
 from typing import Any
 
 from tune_distill.records.examples import Example, content_ids
-from tune_distill.spec.metrics import METRICS, SCORES
+from tune_distill.spec.metrics import METRICS, SCORES, function
 from tune_distill.tasks.answers import Answer, ExampleLoss
 from tune_distill.tasks.simulator import Simulator
 from tune_distill.tasks.task import Task
@@ -20,13 +19,7 @@ Score = Callable[[Answer], float | bool | None]
 """Computes what an answer contributes to a metric; None where that has no meaning."""
 
 
-def _score(computed_by: str) -> Score:
-    module, name = computed_by.split(":")
-    score: Score = getattr(import_module(module), name)
-    return score
-
-
-_SCORES = {column.name: _score(column.computed_by) for column in SCORES}
+_SCORES: dict[str, Score] = {column.name: function(column.computed_by) for column in SCORES}
 
 
 def score_answers(

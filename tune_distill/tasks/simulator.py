@@ -33,13 +33,10 @@ from tune_distill.records.sealed import seal, unseal
 from tune_distill.spec.keys import SIMULATOR_VERSION
 from tune_distill.tasks.words import words
 
-MIN_EXPLANATIONS = 2
-"""An n-gram that fewer training explanations hold is no feature; three in four are such."""
-
-INVERSE_REGULARISATION = 1.0
-"""scikit-learn's C. From 1 to 10 the accuracy moves by 0.002, less than it does between samples."""
-
 _METADATA_KEY = "simulator"
+
+FITTED = "fitted"
+"""The name of a simulator that comes from the process that fitted it."""
 
 
 def ngrams(text: str) -> list[str]:
@@ -146,40 +143,6 @@ class Simulator:
         return hashlib.sha256(content).hexdigest()
 
 
-def fit_simulator(explanations: Sequence[str], labels: Sequence[str]) -> Simulator:
-    """The simulator fitted on gold explanations; deterministic.
-
-    It is blind where no word is in `MIN_EXPLANATIONS` explanations.
-
-    Raises:
-        ValueError: fewer than two labels.
-    """
-    # Here, so that a worker that only predicts never pays for the import.
-    from sklearn.feature_extraction.text import CountVectorizer
-    from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    _require_labels(labels)
-    vectorizer = CountVectorizer(analyzer=ngrams, binary=True, min_df=MIN_EXPLANATIONS)
-    try:
-        features = vectorizer.fit_transform(explanations)
-    except ValueError:
-        # What scikit-learn says of an empty vocabulary.
-        return _blind(sorted(set(labels)))
-    # One thread: sums then have one order, and on a shared machine it is many times faster.
-    with threadpool_limits(limits=1):
-        model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
-        model.fit(features, list(labels))
-    weights, intercept = _per_label(model.coef_, model.intercept_)
-    return Simulator(
-        labels=tuple(str(label) for label in model.classes_),
-        vocabulary={str(gram): row for row, gram in enumerate(vectorizer.get_feature_names_out())},
-        # safetensors writes the memory of a view as it lies; scikit-learn before 1.6 gives views.
-        weights_VL=np.ascontiguousarray(weights.T),
-        intercept_L=np.ascontiguousarray(intercept),
-    )
-
-
 def fit_simulator_apart(explanations: Sequence[str], labels: Sequence[str]) -> Simulator:
     """The same simulator, fitted in a process of its own.
 
@@ -189,9 +152,9 @@ def fit_simulator_apart(explanations: Sequence[str], labels: Sequence[str]) -> S
     Raises:
         ValueError: fewer than two labels.
     """
-    _require_labels(labels)
+    require_labels(labels)
     fitted = subprocess.run(
-        [sys.executable, "-c", _FIT],
+        [sys.executable, "-m", "tune_distill.tasks.simulator_fit"],
         input=json.dumps([list(explanations), list(labels)]).encode(),
         stdout=subprocess.PIPE,
         check=True,
@@ -199,36 +162,16 @@ def fit_simulator_apart(explanations: Sequence[str], labels: Sequence[str]) -> S
         # Ctrl-C is for the command, which ends in its own way.
         start_new_session=True,
     )
-    return Simulator.from_bytes(fitted.stdout, _FITTED)
+    return Simulator.from_bytes(fitted.stdout, FITTED)
 
 
-_FITTED = "fitted"
-_FIT = f"""
-import json, sys
-from tune_distill.tasks.simulator import fit_simulator
-sys.stdout.buffer.write(fit_simulator(*json.load(sys.stdin)).to_bytes({_FITTED!r}))
-"""
-
-
-def _require_labels(labels: Sequence[str]) -> None:
+def require_labels(labels: Sequence[str]) -> None:
+    """Raise ValueError unless there are two different labels."""
     if len(set(labels)) < 2:
         raise ValueError(
             f"simulator: needs explanations of two labels or more, got {sorted(set(labels))}; "
             "train on examples of several labels"
         )
-
-
-def _blind(labels: list[str]) -> Simulator:
-    return Simulator(tuple(labels), {}, np.zeros((0, len(labels))), np.zeros(len(labels)))
-
-
-def _per_label(
-    coef: NDArray[np.float64], intercept: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One row per label: for two labels scikit-learn keeps the second's alone, against zero."""
-    if len(coef) == 1:
-        return np.vstack([np.zeros_like(coef), coef]), np.append(np.zeros(1), intercept)
-    return coef, intercept
 
 
 def _description(data: bytes, name: str) -> _Description:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 
 from tune_distill.spec.errors import MetricError
 from tune_distill.students.package_files import PackageError, read_package
+from tune_distill.tasks.hub import cache_if_unreachable
 
 ENCODER_FILES = (
     "config.json",
@@ -87,10 +89,6 @@ def unusable(source: str, reason: str) -> MetricError:
 
 def _downloaded(source: str) -> Path:
     """The folder of the hub's cache, after a download if anything is missing there."""
-    from huggingface_hub import snapshot_download
-
-    from tune_distill.tasks.hub import cache_if_unreachable
-
     try:
         with cache_if_unreachable(source, "model", None):
             return Path(snapshot_download(source, allow_patterns=list(ENCODER_FILES)))

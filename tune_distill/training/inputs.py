@@ -10,6 +10,7 @@ from tune_distill.records.examples import Example
 from tune_distill.records.store import Store
 from tune_distill.spec.errors import DataError
 from tune_distill.spec.keys import SIMULATOR_VERSION, DataIdentity
+from tune_distill.spec.metrics import METRICS, function
 from tune_distill.spec.profile import Data, Metrics, Profile, Student
 from tune_distill.spec.profile import Task as TaskChoice
 from tune_distill.spec.task import TaskDescription
@@ -134,11 +135,8 @@ class Inputs:
         needed: dict[tuple[Student, TaskChoice, str], list[Data]] = {}
         profiles = list(profiles)
         for encoder in {self.encoder(profile.metrics) for profile in profiles} - {None}:
-            # Rather now than after hours of training; torch is imported only where it is asked for.
-            from tune_distill.training.bertscore import load_encoder
-
-            assert encoder is not None
-            load_encoder(encoder)
+            # An encoder that fails had better fail now than after hours of training.
+            function(METRICS["bertscore"].computed_by)(["a"], [["a"]], encoder)
         for profile in profiles:
             name = profile.student, profile.task, profile.data.source
             needed.setdefault(name, []).append(profile.data)

@@ -19,6 +19,7 @@ from tune_distill.records.store import Store
 from tune_distill.records.tables import write_predictions
 from tune_distill.records.trials import comparable_history
 from tune_distill.spec.errors import StoreError, StudentError
+from tune_distill.spec.metrics import METRICS, function
 from tune_distill.spec.plan import Trial
 from tune_distill.spec.profile import Profile
 from tune_distill.students.machine import device_name, instruction_set
@@ -234,12 +235,9 @@ def _bertscore(
     """The mean BERTScore of the explanations, if the profile names an encoder."""
     if encoder is None:
         return {"bertscore": None}
-    # transformers takes seconds to import, and nothing else here needs it.
-    from tune_distill.training.bertscore import bertscore
-
     ids = content_ids(examples)
     references = {name: each.explanations for name, each in zip(ids, examples, strict=True)}
-    scores = bertscore(
+    scores = function(METRICS["bertscore"].computed_by)(
         [row["explanation"] for row in rows],
         [references[row["example_id"]] for row in rows],
         encoder,

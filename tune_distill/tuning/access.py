@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import grpc
+
 from tune_distill.spec.errors import ClusterError
 from tune_distill.spec.redaction import keep_secrets_of
 from tune_distill.tuning.cluster_token import COPY, Token, find_token
@@ -171,8 +173,6 @@ def _asks_for_token(address: str, headers: Mapping[str, str]) -> bool:
     Raises:
         ClusterError: no head of Ray answers; Ray itself would try to join for minutes.
     """
-    import grpc
-
     # Ray's own connections ignore proxies.
     options = [("grpc.enable_http_proxy", 0)]
     with grpc.insecure_channel(address, options=options) as channel:

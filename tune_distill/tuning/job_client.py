@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import aiohttp
+
 from tune_distill.spec.errors import ClusterError
 from tune_distill.spec.redaction import redacted
 
@@ -96,7 +98,6 @@ class _Limited:
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn errors of Ray's client in the block into a ClusterError in one line."""
-    import aiohttp
     from ray.exceptions import AuthenticationError
 
     try:

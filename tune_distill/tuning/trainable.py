@@ -118,6 +118,7 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
 
     def attempt(self, config: Mapping[str, Any]) -> Iterator[Progress]:
         """Return the progress reports of the config's trial, resumed from its checkpoint."""
+        # The driver imports this module too, and computes nothing.
         from tune_distill.students.process import configure_torch
         from tune_distill.training.trial import run_trial
 
@@ -163,8 +164,7 @@ class StudyTrainable(tune.Trainable):  # type: ignore[misc]
 
 def _import_science() -> None:
     """Import the libraries of trials when a worker starts, so that no trial's time includes it."""
-    for name in ("tune_distill.training.trial", "rouge_score.rouge_scorer"):
-        importlib.import_module(name)
+    importlib.import_module("tune_distill.training.trial")
 
 
 @contextmanager

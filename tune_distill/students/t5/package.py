@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from transformers import GenerationConfig, MT5Config, T5Config
+
+from tune_distill.students.built_in import BUILT_IN
 from tune_distill.students.folder import (
     GENERATION,
     read_config,
@@ -19,17 +22,23 @@ from tune_distill.students.folder import (
     read_stored,
     student_errors,
 )
-from tune_distill.students.mini import BUILT_IN, mini_student, mini_tokenizer
+from tune_distill.students.mini import mini_student
+from tune_distill.students.mini_tokenizer import mini_tokenizer
 from tune_distill.students.package_files import PackageError, PackageFiles, parse_json
 from tune_distill.students.quiet import quiet_transformers
-from tune_distill.students.spelling import Spelling, saved_tokenizer
+from tune_distill.students.saved_tokenizer import saved_tokenizer, spelling_of
 from tune_distill.students.t5.architecture import Architecture
 from tune_distill.students.t5.config import StudentConfig
 from tune_distill.students.t5.generation_rules import GenerationRules, generation_rules
 from tune_distill.students.t5.untrained import UntrainedT5
 from tune_distill.students.t5.weights import HEAD, Arrays, read_weights, require_fit
-from tune_distill.students.tokenizer import explained, load_package_tokenizer, require_tokens_fit
-from tune_distill.students.tokens import TokenTable, tokenize
+from tune_distill.students.tokenizer import (
+    explained,
+    load_package_tokenizer,
+    require_tokens_fit,
+    tokenize,
+)
+from tune_distill.students.tokens import TokenTable
 from tune_distill.students.weight_files import read_headers, weight_files
 
 _MODELS = {"t5": "T5ForConditionalGeneration", "mt5": "MT5ForConditionalGeneration"}
@@ -55,7 +64,7 @@ class T5Package:
 
     def untrained(self) -> UntrainedT5:
         """What the workers get."""
-        return UntrainedT5(self.architecture, self.weights, Spelling.of(self.tokenizer, self.files))
+        return UntrainedT5(self.architecture, self.weights, spelling_of(self.tokenizer, self.files))
 
 
 class T5Kind:
@@ -131,8 +140,6 @@ def _rules(
 
 def saved_files(kind: str, architecture: Architecture, tokenizer: Any) -> dict[str, bytes]:
     """What save_pretrained writes beside the weights of such a student, by file name."""
-    from transformers import GenerationConfig, MT5Config, T5Config
-
     config = (MT5Config if kind == "mt5" else T5Config)(
         architectures=[_MODELS[kind]], **_config_fields(architecture)
     )

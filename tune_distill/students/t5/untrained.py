@@ -8,20 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 
 from tune_distill.records.refusals import plain_os_errors
 from tune_distill.students.folder import trained_student_errors
+from tune_distill.students.model import Model
 from tune_distill.students.spelling import Spelling
 from tune_distill.students.t5.architecture import Architecture
+from tune_distill.students.t5.model import T5
 from tune_distill.students.weight_files import WHOLE
-
-if TYPE_CHECKING:
-    from tune_distill.students.model import Model
-    from tune_distill.students.t5.model import T5
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,6 @@ class UntrainedT5:
 
     def model(self) -> T5:
         """A T5 to train, in float32 on the CPU."""
-        import torch
-
-        from tune_distill.students.t5.model import T5
-
         # Copies: those in the object store are everybody's.
         return T5.of(
             self.architecture, {name: torch.tensor(value) for name, value in self.weights.items()}
@@ -49,8 +44,6 @@ class UntrainedT5:
 
     def save(self, folder: Path, model: Model) -> None:
         """Write the trained student into `folder` as save_pretrained would."""
-        from safetensors.torch import save_file
-
         tensors = {name: value.detach().contiguous() for name, value in model.named_parameters()}
         with plain_os_errors():
             save_file(tensors, folder / WHOLE, {"format": "pt"})
@@ -62,10 +55,6 @@ class UntrainedT5:
         Raises:
             StudentError: its weights are missing or damaged.
         """
-        from safetensors.torch import load_file
-
-        from tune_distill.students.t5.model import T5
-
         with trained_student_errors(folder):
             return T5.of(self.architecture, load_file(folder / WHOLE))
 

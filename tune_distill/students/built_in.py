@@ -1,0 +1,11 @@
+"""What planning needs to know of the embedded student, which is built where it is trained."""
+
+from __future__ import annotations
+
+from tune_distill.spec.profile import MINI_STUDENT
+
+BUILT_IN = {"builtin": MINI_STUDENT, "version": "1"}
+"""The student's identity. Raise the version whenever the weights or the tokenizer's ids change."""
+
+NUM_PARAMETERS = 500_000
+"""About how many parameters it has."""
