@@ -1,4 +1,4 @@
-"""Which examples go into which batch: grouped by length for training, sorted for decoding."""
+"""Batches of examples: grouped by length for training, sorted by length for decoding."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _POOL_BATCHES = 50
 def length_grouped(
     lengths: Sequence[int], batch_size: int, seed: int, epoch: int
 ) -> list[list[int]]:
-    """Every example once, in batches of similar length, in an order that (seed, epoch) decide.
+    """Return every example once, in batches of similar length, in an order that (seed, epoch) fix.
 
-    Examples are shuffled, sorted by length within pools of 50 batches, and the batches
-    shuffled again: padding falls to a few per cent while batches stay random from epoch to epoch.
+    Examples are shuffled and sorted by length within pools of 50 batches; then the batches are
+    shuffled. So padding falls to a few per cent, and batches stay random from epoch to epoch.
     All batches but one have `batch_size` examples.
     Source: the idea of transformers' LengthGroupedSampler.
     """
-    # random.Random keeps its sequence from one Python version to the next.
+    # random.Random gives the same sequence in every Python version.
     rng = random.Random(f"{seed}/{epoch}")
     order = list(range(len(lengths)))
     rng.shuffle(order)
@@ -34,16 +34,16 @@ def length_grouped(
 
 
 def length_sorted(lengths: Sequence[int], batch_size: int) -> list[list[int]]:
-    """Every example once, longest first, so that the largest batch shows at once if it fits."""
+    """Return every example once, longest first: if the first batch fits into memory, all do."""
     order = sorted(range(len(lengths)), key=lambda index: (-lengths[index], index))
     return [order[at : at + batch_size] for at in range(0, len(order), batch_size)]
 
 
 def num_batches(num_examples: int, batch_size: int) -> int:
-    """Batches in an epoch, the last one perhaps smaller."""
+    """Return the number of batches in an epoch; the last one may be smaller."""
     return -(-num_examples // batch_size)
 
 
 def num_steps(num_train: int, settings: Train) -> int:
-    """Optimizer steps of a whole training."""
+    """Return the number of optimizer steps of a whole training."""
     return num_batches(num_train, settings.batch_size) * settings.num_epochs

@@ -1,4 +1,4 @@
-"""What planning needs to know of the embedded student, which is built where it is trained."""
+"""Facts about the embedded student, so that planning need not build it."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ BUILT_IN = {"builtin": MINI_STUDENT, "version": "1"}
 """The student's identity. Raise the version whenever the weights or the tokenizer's ids change."""
 
 NUM_PARAMETERS = 500_000
-"""About how many parameters it has."""
+"""About how many parameters the student has."""

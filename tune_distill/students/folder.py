@@ -1,4 +1,4 @@
-"""A student's folder: which of its files count, and what is said where they are faulty."""
+"""A student's folder: which of its files are read, and the errors that faulty files raise."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from tune_distill.students.weight_files import INDEX, PATTERN
 CONFIG, GENERATION, ADAPTER = "config.json", "generation_config.json", "adapter_config.json"
 
 STUDENT_FILES = (CONFIG, GENERATION, INDEX, "*.safetensors", *TOKENIZER_FILES)
-"""What a student may be made of. No other file is read, and none of these runs code."""
+"""The files that a student may consist of. No other file is read, and these run no code."""
 
 _MOST_CONFIG_BYTES = 2**20
 
 
 @contextmanager
 def student_errors(folder: Path) -> Iterator[None]:
-    """Turn what reading the student in a folder raises into a StudentError."""
+    """Turn errors of reading the student in a folder into StudentErrors."""
     try:
         yield
     except PackageError as error:
@@ -49,10 +49,10 @@ def student_errors(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def trained_student_errors(folder: Path) -> Iterator[None]:
-    """Turn what reading a trained student from the store raises into a StudentError."""
+    """Turn errors of reading a trained student from the store into StudentErrors."""
     try:
         yield
-    except Exception as error:  # damaged files raise whatever their parser raises
+    except Exception as error:  # parsers raise many kinds of errors for damaged files
         if says_nothing_of_content(error):
             raise
         raise StudentError(
@@ -61,13 +61,12 @@ def trained_student_errors(folder: Path) -> Iterator[None]:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The object in the student's config.json.
+    """Return the object in the student's config.json.
 
     Raises:
-        PackageError: there is none, it is too large, or the folder holds an adapter or a link that
-            leads nowhere.
+        PackageError: there is none, it is too large, or the folder has an adapter or a broken link.
     """
-    # Not all are read, but a link that leads nowhere is an incomplete copy.
+    # Some of these files are not read, but a broken link among them means an incomplete copy.
     found = matching_files(folder, ("*.json", PATTERN))
     if ADAPTER in found:
         raise PackageError(
@@ -88,10 +87,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_settings(folder: Path, config: dict[str, Any]) -> PackageFiles:
-    """All files but the weights; `config` is what `read_config` read before.
+    """Read all files except the weights; `config` is what `read_config` returned before.
 
     Raises:
-        PackageError: config.json changed since.
+        PackageError: config.json has changed since then.
     """
     settings = read_package(folder, [CONFIG, GENERATION, *TOKENIZER_FILES])
     if parse_json(CONFIG, settings.contents[CONFIG]) != config:
@@ -100,10 +99,10 @@ def read_settings(folder: Path, config: dict[str, Any]) -> PackageFiles:
 
 
 def read_stored(folder: Path, names: list[str]) -> PackageFiles:
-    """The files of these names, which hold the weights.
+    """Read the files of these names, which hold the weights.
 
     Raises:
-        PackageError: one is gone.
+        PackageError: one of them is gone.
     """
     stored = read_package(folder, names)
     if set(stored.contents) != set(names):

@@ -1,10 +1,10 @@
-"""Students that transformers computes: any seq2seq model that it knows, and T5's own oracle.
+"""Students that transformers computes: any of its seq2seq models. Kind `t5` is tested against them.
 
-Such a student trains and answers with the modules of `from_pretrained` and with `generate`. What
-its generation_config.json says holds, unless the decode section says otherwise. A T5 is several
-times faster as kind `t5`, with the same losses and answers.
+Such a student trains with the module that `from_pretrained` makes, and answers with `generate`. Its
+generation_config.json holds unless the decode section says otherwise. A T5 is several times faster
+as kind `t5`, with the same losses and answers.
 
-Shape suffixes: B examples in a batch, N answers (those of an example side by side), S source
+Shape suffixes: B examples in a batch, N answers (those to one example are adjacent), S source
 tokens, T target tokens, M labels, V vocabulary.
 """
 
@@ -36,7 +36,7 @@ from tune_distill.students.tokens import Ints, Pairs
 ATTENTION = "eager"
 """The implementation of attention; others may add in another order from call to call."""
 
-# Answers under way at a time.
+# Answers that are generated at a time.
 _SEQUENCES = 64
 
 
@@ -76,7 +76,7 @@ class HfModel(Model):
         return texts
 
     def _answers(self, sources: Sequence[Ints], samples: int, settings: Decode) -> list[list[int]]:
-        """The tokens of the answers to a batch, those to a source side by side."""
+        """Return the tokens of the answers to a batch; those to one source are adjacent."""
         if settings.strategy != "sample":
             return self._generated(sources, LogitsProcessorList(), settings)
         rows = [row for row in sources for _ in range(samples)]
@@ -91,11 +91,11 @@ class HfModel(Model):
     def _generated(
         self, sources: Sequence[Ints], processors: LogitsProcessorList, settings: Decode
     ) -> list[list[int]]:
-        """The tokens of an answer to each source."""
+        """Return the tokens of one answer to each source."""
         source_ids_NS, source_mask_NS = self._padded(sources)
         config = deepcopy(self.hf.generation_config)
         config.update(
-            do_sample=False,  # `_Drawn` draws
+            do_sample=False,  # `_Drawn` samples instead
             num_beams=settings.num_beams if settings.strategy == "beam" else 1,
             num_return_sequences=1,
             max_length=None,
@@ -113,7 +113,7 @@ class HfModel(Model):
         return tokens
 
     def _padded(self, rows: Sequence[Ints]) -> tuple[torch.Tensor, torch.Tensor]:
-        """The rows' ids, int64 (B, S), padded at their ends, and where they are no padding."""
+        """Return the rows' ids padded at their ends, int64 (B, S), and a mask: False at padding."""
         pad_token = self.hf.generation_config.pad_token_id
         ids = [torch.from_numpy(row.astype(np.int64)) for row in rows]
         present = [torch.ones(len(row), dtype=torch.bool) for row in rows]
@@ -124,7 +124,7 @@ class HfModel(Model):
 
 
 def load_hf(model_class: Any, folder: Path | None, **given: Any) -> Any:
-    """The model of a folder, or of `config` and `state_dict`, as from_pretrained makes it: float32.
+    """Load the float32 model of a folder, or of `config` and `state_dict`, with from_pretrained.
 
     Raises:
         ValueError: a weight is missing, not finite, or of another shape.
@@ -147,7 +147,7 @@ def load_hf(model_class: Any, folder: Path | None, **given: Any) -> Any:
 
 
 class _Drawn(LogitsProcessor):
-    """Leaves `generate` one token to choose: the one that the source's own random numbers draw."""
+    """Makes `generate` choose the token that the source's own random numbers draw."""
 
     def __init__(self, numbers_NL: torch.Tensor, settings: Decode) -> None:
         self._numbers_NL, self._settings = numbers_NL, settings
@@ -162,8 +162,8 @@ class _Drawn(LogitsProcessor):
 class UntrainedHf:
     """A model's class, configurations and weights, and its tokenizer's files.
 
-    `weights` are its parameters and persistent buffers. Tied ones are there once; `names` has the
-    name in `weights` of each.
+    `weights` are its parameters and persistent buffers, with tied ones stored once. `names` maps
+    each of their names to its name in `weights`.
     """
 
     model_class: Any
@@ -175,10 +175,10 @@ class UntrainedHf:
 
     @classmethod
     def of(cls, hf: Any, spelling: Spelling) -> UntrainedHf:
-        """What a model of transformers is made of.
+        """Return the parts of a model of transformers.
 
         Raises:
-            ValueError: its configuration describes another model.
+            ValueError: the model's configuration describes another model.
         """
         kept: dict[str, NDArray[Any]] = {}
         names: dict[str, str] = {}
@@ -188,7 +188,7 @@ class UntrainedHf:
             kept.setdefault(names[name], value.numpy())
         made = cls(type(hf), hf.config, hf.generation_config, kept, names, spelling)
         if not made._is_as(hf):
-            # from_pretrained leaves tables apart that differ, whatever the configuration says.
+            # from_pretrained does not tie tables that differ, whatever the configuration says.
             hf.config.tie_word_embeddings = False
             if not made._is_as(hf):
                 raise ValueError("its configuration ties weights that differ in its files")
@@ -196,7 +196,7 @@ class UntrainedHf:
 
     @property
     def num_positions(self) -> int | None:
-        """The fewest positions of encoder and decoder that the configuration names, if any."""
+        """The smallest limit of positions that the configuration names; None if it names none."""
         names = (f"max_{part}position_embeddings" for part in ("", "encoder_", "decoder_"))
         found = [getattr(self.config, name, None) for name in names]
         return min((number for number in found if isinstance(number, int)), default=None)
@@ -206,12 +206,12 @@ class UntrainedHf:
         return all(torch.equal(ours[name], value) for name, value in theirs.items())
 
     def model(self) -> HfModel:
-        """A model to train, in float32 on the CPU."""
-        # Building it draws first weights, which the trial's random numbers must not depend on.
+        """Return a model to train, in float32 on the CPU."""
+        # Building the model draws first weights; the trial's random numbers must not depend on it.
         with torch.random.fork_rng(devices=[]):
             hf = self.model_class(deepcopy(self.config))
         hf.generation_config = deepcopy(self.generation_config)
-        # load_state_dict copies: the arrays in the object store are everybody's.
+        # load_state_dict copies the arrays: all workers of a node share them in the object store.
         tensors = {name: torch.tensor(self.weights[kept]) for name, kept in self.names.items()}
         hf.load_state_dict(tensors)
         return HfModel(hf.train())
@@ -224,7 +224,7 @@ class UntrainedHf:
             self.spelling.save(folder)
 
     def load(self, folder: Path) -> HfModel:
-        """The trained student that `save` wrote.
+        """Return the trained student that `save` wrote.
 
         Raises:
             StudentError: its weights are missing or damaged.
@@ -233,5 +233,5 @@ class UntrainedHf:
             return HfModel(load_hf(self.model_class, folder))
 
     def texts(self, answers: list[list[int]]) -> list[str]:
-        """The texts of the answers' tokens, without special tokens."""
+        """Return the texts of the answers' tokens, without special tokens."""
         return self.spelling.texts(answers)

@@ -1,4 +1,4 @@
-"""The folder of a seq2seq model of transformers, read once and tried out before a worker starts."""
+"""Reads a seq2seq model of transformers from a folder once, and tries it before a worker starts."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ COMPUTED = {
     "transformers": ".".join(transformers.__version__.split(".")[:2]),
     "attention": ATTENTION,
 }
-"""What else the numbers of such a student depend on: the library that computes them."""
+"""The library that computes such a student, as part of its identity: the numbers depend on it."""
 
-# What from_pretrained would do beyond loading weights of its own classes.
+# Fields that make from_pretrained do more than load weights into classes of transformers.
 _REFUSED = ("quantization_config", "compression_config", "auto_map")
 
 
@@ -62,29 +62,29 @@ class HfPackage:
     student: UntrainedHf
 
     def encode(self, texts: Sequence[str]) -> TokenTable:
-        """The tokens of the texts, each text with its end token."""
+        """Return the tokens of the texts, each text with its end token."""
         return tokenize(self.tokenizer, texts)
 
     def untrained(self) -> UntrainedHf:
-        """What the workers get."""
+        """Return the untrained student, which is sent to the workers."""
         return self.student
 
 
 class HfKind:
-    """Any seq2seq model of text that transformers has, computed by transformers."""
+    """Any seq2seq text model of transformers, computed by transformers."""
 
     def read(self, folder: Path) -> HfPackage:
         """Read the student in a folder, and let it answer once.
 
         Raises:
-            StudentError: it is no seq2seq model, its files contradict each other or are damaged,
-                or the folder changed meanwhile.
+            StudentError: it is not a seq2seq model, its files contradict each other or are damaged,
+                or the folder changed while it was read.
         """
         with student_errors(folder):
             return _read(folder)
 
     def built_in(self) -> HfPackage:
-        """The embedded student."""
+        """Return the embedded student."""
         tokenizer = mini_tokenizer()
         spelling = spelling_of(tokenizer, saved_tokenizer(tokenizer))
         hf = mini_student()
@@ -107,14 +107,14 @@ def _read(folder: Path) -> HfPackage:
     stored = read_stored(folder, names)
     try:
         hf = _model(settings, stored)
-    except Exception as error:  # damaged files raise whatever their parser raises
+    except Exception as error:  # parsers raise many kinds of errors for damaged files
         if says_nothing_of_content(error) or isinstance(error, PackageError):
             raise
         reason = " ".join(str(error).split())[:300]
         raise PackageError(
             f"{folder} must load with AutoModelForSeq2SeqLM, got {type(error).__name__}: {reason}"
         ) from error
-    # Odd settings of a tokenizer may show only when it is used.
+    # Some faults in a tokenizer's settings show only when it is used.
     with explained(settings.contents):
         require_tokens_fit(tokenizer, hf.get_input_embeddings().num_embeddings)
         spelling = spelling_of(tokenizer, saved_tokenizer(tokenizer))
@@ -130,8 +130,7 @@ def _read(folder: Path) -> HfPackage:
 
 
 def _require_reasonable(config: Mapping[str, Any], headers: Mapping[str, Any]) -> None:
-    """Raise PackageError if config.json asks for more layers than there are tensors, or the weights
-    do not fit into the memory."""
+    """Raise PackageError if there are more layers than tensors, or the weights exceed memory."""
     for name, value in config.items():
         if name.endswith("layers") and isinstance(value, int) and value > len(headers):
             raise PackageError(
@@ -165,10 +164,10 @@ def _model(settings: PackageFiles, stored: PackageFiles) -> Any:
 
 
 def _set_special_tokens(hf: Any, tokenizer: Any) -> None:
-    """Make the model's start, end and padding explicit.
+    """Set the model's start and padding tokens explicitly, and check its end token.
 
     Raises:
-        PackageError: the model's tokens are not the tokenizer's, or there is none to start from.
+        PackageError: the model's tokens are not the tokenizer's, or there is no start token.
     """
     generation, config = hf.generation_config, hf.config
     ends = generation.eos_token_id
@@ -210,7 +209,7 @@ def _try_out(package: HfPackage) -> None:
         for strategy in ("greedy", "beam", "sample"):
             asked = Decode.model_validate({"strategy": strategy, "max_new_tokens": 2})
             model.generate(package.student.texts, [row], asked)
-    except Exception as error:  # models raise whatever they raise
+    except Exception as error:  # models raise many kinds of errors
         if says_nothing_of_content(error):
             raise
         reason = " ".join(str(error).split())[:300]

@@ -1,4 +1,4 @@
-"""What this process computes on: the part of a machine on which the last digits depend."""
+"""The hardware that this process computes on; the last digits of results depend on it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-# Each makes oneDNN or MKL take other paths than the processor allows.
+# Each of these variables makes oneDNN or MKL use other code than the processor allows.
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
 
 
@@ -17,16 +17,16 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def device_name() -> str:
-    """The name of the GPU, or `cpu`."""
+    """Return the name of the GPU, or `cpu`."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
 def num_cpus() -> int:
-    """The CPUs of this machine, or of its container where that has fewer."""
+    """Return the number of CPUs of this machine, or of its container if that has fewer."""
     quota, period = _CGROUP / "cpu/cpu.cfs_quota_us", _CGROUP / "cpu/cpu.cfs_period_us"
     found = os.cpu_count() or 1
     for files in ([_CGROUP / "cpu.max"], [quota, period]):
-        # No such file, or "max" or -1 for no limit.
+        # Without a limit, the file is missing or says "max" or -1.
         with suppress(OSError, ValueError):
             limit, length = " ".join(path.read_text() for path in files).split()
             if int(limit) > 0:
@@ -35,14 +35,15 @@ def num_cpus() -> int:
 
 
 def num_gpus() -> int:
-    """The GPUs that this process may use."""
+    """Return the number of GPUs that this process may use."""
     return torch.cuda.device_count()
 
 
 def instruction_set() -> str:
-    """`AVX512 on AMD EPYC`, with what the environment limits; of a GPU its architecture, `sm_90`.
+    """Return the CPU's instruction set and model with the environment's limits, or a GPU's `sm_90`.
 
-    The processor is named because libraries choose their kernels by maker and caches too.
+    An example is `AVX512 on AMD EPYC`. The model is named because libraries choose their kernels by
+    maker and caches too. `sm_90` is the GPU's architecture.
     """
     if torch.cuda.is_available():
         major, minor = torch.cuda.get_device_capability()

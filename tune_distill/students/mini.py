@@ -1,8 +1,8 @@
 """The embedded student: a tiny gated-GELU T5 with random weights, the same ones on every call.
 
-It must learn from 500 examples without pretraining, so it starts where learning is quick: from the
-first step on, attention looks for equal words and copies what it reads. In the decoder's
-self-attention the sign is negative: the student starts out against saying a word again.
+It must learn from 500 examples without pretraining, so its first weights make learning quick: from
+the first step on, attention matches equal words and copies what it reads. In the decoder's
+self-attention the sign is negative, so at first the student avoids repeating a word.
 
 Source: Trockman & Kolter 2023, "Mimetic Initialization of Self-Attention Layers". Deviation: all
 four projections start as exact multiples of the identity, without noise.
@@ -19,17 +19,17 @@ from transformers import T5Config, T5ForConditionalGeneration
 from tune_distill.students.mini_tokenizer import mini_tokenizer
 
 INITIAL_SEED = 0
-EMBEDDING_STD = 0.1  # small beside Adam's steps, so that the embeddings move
-# How attention starts, (match, read). match: equal words get about exp(match * d_kv) times the
-# attention of other words. read: what it writes for what it read, in units of EMBEDDING_STD.
-READING_GAINS = (0.1, 6.0)  # the encoder, and the decoder's look at the encoder
+EMBEDDING_STD = 0.1  # small compared with Adam's steps, so that training moves the embeddings
+# Initial gains of attention, (match, read). match: equal words get about exp(match * d_kv) times
+# the attention of other words. read: the scale of what it copies, in units of EMBEDDING_STD.
+READING_GAINS = (0.1, 6.0)  # the encoder's self-attention, and the decoder's cross-attention
 DECODER_SELF_GAINS = (0.02, -6.0)
 
 
 def mini_student() -> T5ForConditionalGeneration:
-    """A student in eval mode, the same on every call; the caller's RNG state is left alone."""
+    """Return a student in eval mode, the same on every call; keep the caller's RNG state."""
     with torch.random.fork_rng(devices=[]):
-        # Not torch.manual_seed, which would reseed the accelerators too.
+        # torch.manual_seed would reseed the accelerators too.
         torch.default_generator.manual_seed(INITIAL_SEED)
         model: T5ForConditionalGeneration = T5ForConditionalGeneration(_config())
     with torch.no_grad():
@@ -65,9 +65,9 @@ def _config() -> T5Config:
 
 
 def _scale_embeddings(model: T5ForConditionalGeneration) -> None:
-    """Embeddings are of size EMBEDDING_STD, logits of size 1 nevertheless.
+    """Scale the embeddings to size EMBEDDING_STD, and keep the logits at size 1.
 
-    The start token's embedding is zero: the first word depends on nothing but the source.
+    The start token's embedding is zero, so that the first word depends only on the source.
     """
     model.shared.weight.mul_(EMBEDDING_STD)
     model.shared.weight[model.config.decoder_start_token_id] = 0.0
@@ -78,7 +78,7 @@ def _scale_embeddings(model: T5ForConditionalGeneration) -> None:
 
 
 def _start_attention(attention: Any, match: float, read: float) -> None:
-    """The attention looks for equal words and copies what it reads, `read` times as large."""
+    """Make the attention match equal words and copy what it reads, scaled by `read`."""
     for projection, gain in (
         (attention.q, match**0.5),
         (attention.k, match**0.5),

@@ -19,14 +19,14 @@ PROMPT_WORDS = ("nli", "premise:", "hypothesis:", "explanation:")
 SPACE = "▁"
 MAX_LENGTH = 512
 
-# Log-probabilities: the most probable split takes a whole word where it can, else spells it.
+# Log-probabilities by which the most probable split uses whole words if it can, and else spells.
 WORD_SCORE = -6.0
 CHARACTER_SCORE = -12.0
 BYTE_SCORE = -20.0
 
 
 def mini_tokenizer() -> PreTrainedTokenizerFast:
-    """A fast tokenizer that encodes any text without `<unk>`, always with the same ids."""
+    """Return a fast tokenizer that encodes any text without `<unk>`, always with the same ids."""
     return PreTrainedTokenizerFast(
         tokenizer_object=_unigram(),
         pad_token="<pad>",
@@ -58,7 +58,7 @@ def _unigram() -> Tokenizer:
 
 
 def _pieces() -> list[tuple[str, float]]:
-    """Special pieces, words, characters, and the bytes that spell all other characters."""
+    """Return special pieces, words, characters, and the bytes that spell all other characters."""
     words = sorted({*vocabulary(), *LABELS, *PROMPT_WORDS})
     characters = SPACE + string.ascii_letters + string.digits + string.punctuation
     return [

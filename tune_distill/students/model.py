@@ -1,4 +1,4 @@
-"""The module that a trial trains and asks for answers, whatever library computes it."""
+"""The interface of a student's torch module, which a trial trains and generates answers with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tune_distill.spec.profile import Decode, Precision
 from tune_distill.students.tokens import Ints, Pairs
 
 Spell = Callable[[list[list[int]]], list[str]]
-"""Turns the tokens of answers into their texts, special tokens left out."""
+"""Turns the tokens of answers into their texts, without special tokens."""
 
 
 class Model(nn.Module, ABC):
-    """A student's module. Its weights are float32; `precision` is what it computes in.
+    """A student's module. Its weights are float32; it computes in `precision`.
 
     Shape suffixes: M labels (the tokens of all targets in a batch), V vocabulary.
     """
@@ -25,7 +25,7 @@ class Model(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of its weights."""
         return next(self.parameters()).device
 
     @abstractmethod
@@ -46,5 +46,5 @@ class Model(nn.Module, ABC):
 
 
 def samples_per_example(settings: Decode) -> int:
-    """Texts that each example gets."""
+    """Return the number of texts that each example gets."""
     return settings.num_samples if settings.strategy == "sample" else 1

@@ -1,7 +1,7 @@
-"""Files of a model's folder, read once: the bytes that are digested are the bytes that are loaded.
+"""Reads the files of a model's folder once, so that the bytes digested are the bytes loaded.
 
-A folder may change between two readings, so nothing here reads a file twice. Loaders that want a
-folder get one with copies of the bytes that were digested.
+A folder may change between two readings, so this module reads no file twice. Loaders that need a
+folder get one with copies of the digested bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 LIMIT_BYTES = 64 * 2**20
-"""Largest file that is read, safetensors excepted: the largest tokenizers have 40 MB."""
+"""The largest file that is read, except safetensors; the largest tokenizers have 40 MB."""
 
 _UNLIMITED = ".safetensors"
 
@@ -31,7 +31,7 @@ class PackageError(Exception):
 
 @dataclass(frozen=True)
 class PackageFiles:
-    """The files of a folder that count, by name."""
+    """The contents of a package's files, by name."""
 
     contents: Mapping[str, bytes]
 
@@ -46,7 +46,7 @@ class PackageFiles:
 
     @contextmanager
     def copied(self, names: Iterable[str] | None = None) -> Iterator[Path]:
-        """A temporary folder with copies of these files, or of some of them."""
+        """Yield a temporary folder with copies of these files, or only of those in `names`."""
         with tempfile.TemporaryDirectory(prefix="tune-distill-") as folder:
             for name in self.contents if names is None else names:
                 (Path(folder) / name).write_bytes(self.contents[name])
@@ -54,11 +54,11 @@ class PackageFiles:
 
 
 def read_package(folder: Path, patterns: Iterable[str]) -> PackageFiles:
-    """The files of the folder that match a pattern, such as `config.json` or `model*.safetensors`.
+    """Read the folder's files that match a pattern, such as `config.json` or `model*.safetensors`.
 
     Raises:
-        PackageError: a match is no regular file (a folder, a link that leads nowhere, a device), or
-            is too large.
+        PackageError: a match is not a regular file (but a folder, a broken link, a device), or is
+            too large.
         OSError: the machine cannot read a file.
     """
     names = matching_files(folder, patterns)
@@ -66,10 +66,10 @@ def read_package(folder: Path, patterns: Iterable[str]) -> PackageFiles:
 
 
 def matching_files(folder: Path, patterns: Iterable[str]) -> list[str]:
-    """The names of the files that match a pattern, sorted.
+    """Return the names of the files that match a pattern, sorted.
 
     Raises:
-        PackageError: a match is no regular file.
+        PackageError: a match is not a regular file.
     """
     wanted = list(patterns)
     names = [name for name in os.listdir(folder) if any(fnmatchcase(name, each) for each in wanted)]
@@ -79,10 +79,10 @@ def matching_files(folder: Path, patterns: Iterable[str]) -> list[str]:
 
 
 def parse_json(name: str, content: bytes) -> dict[str, Any]:
-    """The object that a JSON file of a package holds.
+    """Return the object in a JSON file of a package.
 
     Raises:
-        PackageError: it is no UTF-8, no JSON, nested too deeply, or no object.
+        PackageError: the content is not UTF-8, not JSON, nested too deeply, or not an object.
     """
     try:
         value = json.loads(content.decode("utf-8"))

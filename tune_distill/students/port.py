@@ -1,4 +1,4 @@
-"""The student port: what a kind of student offers, and `registry.py` registers."""
+"""The student port: the protocols that each kind of student implements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Untrained(Protocol):
-    """A student before its training. It travels to the workers, which need no file of it."""
+    """A student before its training. It is sent to the workers, which need none of its files."""
 
     @property
     def num_positions(self) -> int | None:
@@ -37,20 +37,20 @@ class Untrained(Protocol):
         ...
 
     def texts(self, answers: list[list[int]]) -> list[str]:
-        """Return the texts of the answers' tokens, special tokens left out."""
+        """Return the texts of the answers' tokens, without special tokens."""
         ...
 
 
 class ReadStudent(Protocol):
-    """A student that was read and checked, once: what was identified is what is trained."""
+    """A student that was read and checked once: the content identified is the content trained."""
 
     @property
     def identity(self) -> Mapping[str, str]:
-        """What the student is, by content; its run keys hold it."""
+        """The student's identity, by content; it is part of the run keys."""
         ...
 
     def encode(self, texts: Sequence[str]) -> TokenTable:
-        """Return the tokens of the texts, uncut, each text with its end token.
+        """Return the tokens of the texts, not truncated, each text with its end token.
 
         Raises:
             StudentError: the tokenizer fails on one of them.
@@ -58,7 +58,7 @@ class ReadStudent(Protocol):
         ...
 
     def untrained(self) -> Untrained:
-        """Return what the workers get."""
+        """Return the untrained student, which is sent to the workers."""
         ...
 
 
@@ -69,8 +69,8 @@ class StudentKind(Protocol):
         """Read and check the student in a folder.
 
         Raises:
-            StudentError: it is not of this kind, its files contradict each other or are damaged,
-                or the folder changed meanwhile.
+            StudentError: the student is not of this kind, its files contradict each other or are
+                damaged, or the folder changed while it was read.
         """
         ...
 

@@ -1,9 +1,9 @@
-"""The arithmetic of a training and its decoding, whatever else the process has set.
+"""The arithmetic of a training and its decoding, whatever the settings of the process are.
 
 With fp32 everything is float32, on a GPU too. With bf16 the inputs and results of matrix products
 are bfloat16, and so is what a feed-forward layer computes between its two products. Embeddings,
 residual sums, norms, softmax, dropout, losses, gradients of weights, the weights themselves and the
-optimizer's state are float32. The same holds on a CPU, where it is no faster.
+optimizer's state are float32. The same holds on a CPU, but bf16 is no faster there.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ def products_in(precision: Precision, device: torch.device) -> Iterator[None]:
     """Compute the matrix products of this block in this precision."""
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
         yield
-    # Inside an autocast of the host, torch keeps casts of weights until that one ends: after the
-    # next optimizer step they would be those of former weights.
+    # Inside an outer autocast, torch caches casts of weights until the outer one ends. After the
+    # next optimizer step, the cache would hold casts of the old weights.
     torch.clear_autocast_cache()
 
 
 @contextmanager
 def exact_products() -> Iterator[None]:
-    """In this block, products round neither their float32 inputs nor their sums to fewer bits.
+    """Make products in this block round neither their float32 inputs nor their sums to fewer bits.
 
-    A process may allow both, by TF32 or autocast. What it allows is as before after the block.
+    A process may allow both, by TF32 or autocast. Its settings are restored after the block.
     """
     matmul: Any = torch.backends.cuda.matmul
     sums = matmul.allow_bf16_reduced_precision_reduction

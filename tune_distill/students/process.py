@@ -1,4 +1,4 @@
-"""How torch computes in this process: the same numbers each time, and without waste."""
+"""Settings of torch in this process: it computes the same numbers each time, and saves time."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _KEPT_BYTES = 1 << 30
 
 
 def configure_torch(num_threads: int) -> None:
-    """Make torch compute the same numbers each time, on this many threads, in a worker."""
+    """Make torch compute the same numbers each time in a worker, on this many threads."""
     _set_torch(num_threads)
     _keep_memory()
 
 
 @contextmanager
 def torch_configured(num_threads: int) -> Iterator[None]:
-    """Make torch compute in the block as `configure_torch` does; it is as before afterwards."""
+    """Make torch compute the same numbers each time in the block; restore its settings after it."""
     threads = torch.get_num_threads()
     deterministic = torch.are_deterministic_algorithms_enabled()
     warns_only = torch.is_deterministic_algorithms_warn_only_enabled()
@@ -45,18 +45,18 @@ def torch_configured(num_threads: int) -> Iterator[None]:
 
 def _set_torch(num_threads: int) -> None:
     torch.set_num_threads(num_threads)
-    # cuBLAS needs a fixed workspace to add in a fixed order; read when CUDA starts.
+    # cuBLAS needs a fixed workspace to add in a fixed order. CUDA reads the variable as it starts.
     os.environ.setdefault(_WORKSPACE, ":4096:8")
-    # Only warns where an operation has no deterministic form: none of a T5's on a CPU does.
+    # Only warn about operations without a deterministic form; a T5 on a CPU has no such operation.
     torch.use_deterministic_algorithms(True, warn_only=True)
-    # Else every new tensor is first filled with NaN, for whoever reads what was never written.
+    # Otherwise torch fills each new tensor with NaN, to expose reads of unwritten memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def _keep_memory() -> None:
-    """Freed memory stays with the process, for the next step's tensors of about the same sizes."""
-    # glibc gives large blocks back at once, and the kernel clears each page of the next one again:
-    # a sixth of a step at flan-t5-small's shape.
+    """Keep freed memory in the process, for the next step's tensors of about the same sizes."""
+    # By default glibc returns large blocks at once, and the kernel clears each page of the next
+    # block. This takes a sixth of a step at flan-t5-small's shape.
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)

@@ -1,4 +1,4 @@
-"""transformers without its warnings and progress bars, for the length of a block."""
+"""Silences transformers' warnings and progress bars within a block."""
 
 from __future__ import annotations
 

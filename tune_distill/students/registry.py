@@ -1,4 +1,4 @@
-"""Students are found, identified and read: the built-in one, a directory, or a hub id."""
+"""Finds, identifies and reads students: the built-in one, a directory, or a hub id."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tune_distill.tasks.hub import cache_if_unreachable
 
 
 def student_identity(student: Student) -> Mapping[str, str]:
-    """What the student is by content: a built-in's version, or a digest of the files that are read.
+    """Return the student's identity by content: a built-in's version, or a digest of its files.
 
-    A student of the hub and a copy of its files in a directory are one student.
+    A student of the hub and a copy of its files in a directory have the same identity.
 
     Raises:
         StudentError: the student is not supported, or cannot be found.
@@ -32,13 +32,13 @@ def student_identity(student: Student) -> Mapping[str, str]:
 
 
 def known_identity(student: Student) -> Mapping[str, str] | None:
-    """The identity of the embedded T5, which need not be built for it; None for others."""
+    """Return the identity of the embedded T5, without building the model; None for others."""
     is_known = student.source == MINI_STUDENT and student.kind == "t5"
     return BUILT_IN if is_known else None
 
 
 def read_student(student: Student) -> ReadStudent:
-    """Read and check the student, once: what is identified is what is trained.
+    """Read and check the student once, so that the content identified is the content trained.
 
     Raises:
         StudentError: the student is not supported, or cannot be found.
@@ -50,7 +50,7 @@ def read_student(student: Student) -> ReadStudent:
 
 
 def num_parameters(student: Student) -> float:
-    """About how many parameters the student has, from the headers of its files alone."""
+    """Return about how many parameters the student has, from the headers of its files alone."""
     if student.source == MINI_STUDENT:
         return NUM_PARAMETERS
     folder = _folder(student)
@@ -59,8 +59,8 @@ def num_parameters(student: Student) -> float:
 
 
 def _folder(student: Student) -> Path:
-    """The folder that holds the student's files; a hub student is downloaded into the cache."""
-    # Not Path's own, which refuses a home that nobody has.
+    """Return the folder with the student's files; a hub student is downloaded into the cache."""
+    # os.path.expanduser, because Path.expanduser raises if there is no such home directory.
     folder = Path(os.path.expanduser(student.source))
     if os.path.isdir(folder):
         return folder
@@ -73,12 +73,12 @@ def _folder(student: Student) -> Path:
 
 
 def download(student: Student) -> Path:
-    """The local folder of a hub student, downloaded only where the cache lacks it.
+    """Return the local folder of a hub student; only files that the cache lacks are downloaded.
 
     Raises:
-        StudentError: there is no copy here and the hub can't be reached or has no such student.
+        StudentError: the cache has no copy, and the hub can't be reached or has no such student.
     """
-    # A commit does not change: a copy in the cache is as good as the hub.
+    # A commit does not change, so a copy in the cache is up to date.
     pinned = re.fullmatch("[0-9a-f]{40}", student.revision or "") is not None
     if pinned and (copy := _cached(student)) is not None:
         return copy

@@ -1,12 +1,13 @@
-"""Tokens are drawn by HF's rules (temperature, then top-k, then top-p), from given numbers.
+"""Draws tokens by HF's rules (temperature, then top-k, then top-p), from given numbers.
 
-A number u between 0 and 1 draws the token at which the probabilities, summed from the likeliest
-token on, first exceed u. So the same number draws much the same token at another setting.
+A number u in [0, 1) draws the first token at which the probabilities, summed from the likeliest
+token on, exceed u. So the same number draws much the same token at another setting.
 
-Deviation: of tokens exactly as likely as the k-th, top-k leaves as many as make k; HF leaves all.
+Deviation: if several tokens tie for the k-th place, top-k keeps k tokens in all; HF keeps every
+tied one.
 
 Shape suffixes: N answers, V vocabulary, C candidates (the likeliest tokens, best first), W answers
-an example, L tokens at most.
+to an example, L maximum number of tokens.
 """
 
 from __future__ import annotations
@@ -19,30 +20,30 @@ import torch
 from tune_distill.spec.profile import Decode
 from tune_distill.students.tokens import Ints
 
-# How many candidates are looked at first: a 64th of the vocabulary is what torch.topk finds in one
-# pass over it, and more than 64 are rarely of use. Answers that hang on others look at eight times
-# as many, and then at all tokens.
+# The number of candidates that are tried first: torch.topk finds a 64th of the vocabulary in one
+# pass over it, and more than 64 candidates are rarely needed. If they do not decide the token,
+# eight times as many are tried, then all tokens.
 _SHARE = 64
 _CANDIDATES = 64
 _MORE = 8
 
 
 def uniforms(source: Ints, num_samples: int, longest: int) -> torch.Tensor:
-    """Numbers in [0, 1), float32 (W, L), that are the source's own.
+    """Return the source's own random numbers in [0, 1), float32 (W, L).
 
-    They depend on the source's tokens, the sample and the position alone: not on the examples
-    beside it, nor on the settings, nor on how many samples and tokens are asked for.
+    Each depends only on the source's tokens, the sample and the position: not on other examples,
+    on the settings, or on how many samples and tokens are asked for.
     """
     digest = hashlib.blake2b(source.astype("<i8").tobytes(), digest_size=16).digest()
     key = int.from_bytes(digest, "little")
-    # The counter's last word is the sample; the others are more than its tokens can use up.
+    # The counter's last word is the sample; no answer is long enough to exhaust the other words.
     generators = [np.random.Philox(key=key, counter=n << 192) for n in range(num_samples)]
     rows = [np.random.Generator(each).random(longest, dtype=np.float32) for each in generators]
     return torch.from_numpy(np.stack(rows))
 
 
 def draw(logits_NV: torch.Tensor, uniforms_N: torch.Tensor, settings: Decode) -> torch.Tensor:
-    """The tokens (N,) that the numbers draw."""
+    """Return the tokens (N,) that the numbers draw."""
     scores_NV = logits_NV / settings.temperature
     num_tokens = scores_NV.shape[-1]
     num_candidates = max(1, min(_CANDIDATES, num_tokens // _SHARE))
@@ -67,7 +68,7 @@ def draw(logits_NV: torch.Tensor, uniforms_N: torch.Tensor, settings: Decode) ->
 def _draw_among(
     tokens_NC: torch.Tensor, weights_NV: torch.Tensor, uniforms_N: torch.Tensor, settings: Decode
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The tokens drawn, and whether the candidates suffice to tell."""
+    """Return the tokens drawn, and whether the candidates suffice to determine each."""
     weights_NC = weights_NV.gather(1, tokens_NC)
     ranks_N, certain_N = _pick(weights_NC, weights_NV.sum(-1), uniforms_N, settings)
     return tokens_NC.gather(1, ranks_N[:, None])[:, 0], certain_N
@@ -76,12 +77,12 @@ def _draw_among(
 def _draw_unlikely(
     weights_NV: torch.Tensor, uniforms_N: torch.Tensor, tokens_NC: torch.Tensor
 ) -> torch.Tensor:
-    """From the tokens that are no candidates, by numbers that no candidate answers to."""
-    # Behind the candidates any fixed order will do, and the vocabulary's own needs no sorting.
+    """Return tokens that are not candidates, for numbers beyond the candidates' summed weights."""
+    # After the candidates any fixed order is valid, and the vocabulary's own needs no sorting.
     mass_N, likely_N = weights_NV.sum(-1), weights_NV.gather(1, tokens_NC).sum(-1)
     sums_NV = weights_NV.scatter(1, tokens_NC, 0.0).cumsum(-1)
     share_N = (uniforms_N * mass_N - likely_N) / (mass_N - likely_N)
-    # Rounding must not lead beyond the last token, nor to one that has no weight.
+    # Rounding must not lead beyond the last token, or to a token without weight.
     targets_N = share_N.clamp_(0.0, 1 - 2**-24) * sums_NV[:, -1]
     tokens_N = torch.searchsorted(sums_NV, targets_N[:, None], right=True)[:, 0]
     return torch.where(tokens_N < sums_NV.shape[-1], tokens_N, tokens_NC[:, 0])
@@ -90,12 +91,12 @@ def _draw_unlikely(
 def _pick(
     weights_NC: torch.Tensor, mass_N: torch.Tensor, uniforms_N: torch.Tensor, settings: Decode
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The rank of the token drawn, and whether the candidates suffice to tell.
+    """Return the ranks of the tokens drawn, and whether the candidates suffice to determine each.
 
-    `weights_NC` are in proportion to the probabilities; those of all tokens sum to `mass_N`.
+    `weights_NC` are proportional to the probabilities; the weights of all tokens sum to `mass_N`.
     """
     num_candidates, lowest_N = weights_NC.shape[-1], weights_NC[:, -1]
-    # The mass drawn from is known exactly, or it lies between two bounds.
+    # The summed weight of the tokens drawn from is known exactly, or lies between two bounds.
     least_N = most_N = mass_N
     if 0 < settings.top_k < num_candidates:
         weights_NC = weights_NC.clone()
@@ -112,7 +113,7 @@ def _pick(
         num_left_N, at_most_N = (
             (likelier_NC < p * mass[:, None]).sum(-1).clamp_(min=1) for mass in (least_N, most_N)
         )
-        # Where top-p leaves all candidates, the last token left is at most as likely as they.
+        # If top-p keeps all candidates, the last token that it keeps is at most as likely as they.
         at_least_N = torch.maximum(p * least_N, sums_NC[:, -1])
         most_N = torch.minimum(p * most_N + lowest_N, most_N)
         least_N, most_N = (

@@ -1,4 +1,4 @@
-"""A tokenizer of transformers as the files that it is saved as, and what decodes with them."""
+"""Saves a tokenizer of transformers as files, and decodes answers with such files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def saved_tokenizer(tokenizer: Any) -> dict[str, bytes]:
     """Return the files that save_pretrained writes for a tokenizer: file name -> content."""
     with quiet_transformers(), tempfile.TemporaryDirectory() as folder:
         tokenizer.save_pretrained(folder)
-        # A folder holds chat templates, which no study uses.
+        # Skip folders: they hold chat templates, which no study uses.
         files = sorted(path for path in Path(folder).iterdir() if path.is_file())
         return {path.name: path.read_bytes() for path in files}
 
@@ -33,7 +33,7 @@ def spelling_of(tokenizer: Any, files: Mapping[str, bytes]) -> Spelling:
 
 @dataclass(frozen=True)
 class TransformersSpelling(Spelling):
-    """A tokenizer with decoding rules of its own.
+    """A tokenizer with decoding rules of its own, so that transformers must decode its tokens.
 
     `num_tokens` counts the tokens that it knows; a student may have embeddings for more.
     """
@@ -42,7 +42,7 @@ class TransformersSpelling(Spelling):
 
     def texts(self, answers: list[list[int]]) -> list[str]:
         """Return the texts of the answers' tokens; see `Spelling.texts`."""
-        # Tokenizers written in Python may fail on unknown tokens; the library skips them.
+        # Tokenizers written in Python may fail on unknown tokens; `tokenizers` skips them.
         known = [[token for token in row if token < self.num_tokens] for row in answers]
         texts: list[str] = self._tokenizer.batch_decode(known, skip_special_tokens=True)
         return texts

@@ -1,4 +1,4 @@
-"""Answers in tokens become texts, as the student's own tokenizer writes them."""
+"""Turns the tokens of answers into texts with the student's own tokenizer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tune_distill.students.tokenizer_files import TOKENIZER_JSON
 
 @dataclass(frozen=True)
 class Spelling(ABC):
-    """A tokenizer's files, by name, and those saved with it."""
+    """Decodes answers. `files` are a tokenizer's files and others saved with them, by name."""
 
     files: Mapping[str, bytes]
 
@@ -26,14 +26,14 @@ class Spelling(ABC):
 
     @abstractmethod
     def texts(self, answers: list[list[int]]) -> list[str]:
-        """Return the texts of the answers' tokens, special tokens and unknown ones left out."""
+        """Return the texts of the answers' tokens, without special and unknown tokens."""
 
 
 @dataclass(frozen=True)
 class PlainSpelling(Spelling):
     """A tokenizer that the library tokenizers decodes as transformers does.
 
-    Workers then do without transformers, whose import takes each of them seconds.
+    So workers need not import transformers, which takes each of them seconds.
     """
 
     def texts(self, answers: list[list[int]]) -> list[str]:

@@ -1,5 +1,4 @@
-"""A student's tokenizer, loaded as transformers' AutoTokenizer loads it, and compared with the
-student's embeddings."""
+"""Loads a student's tokenizer with AutoTokenizer, and checks that it fits the embeddings."""
 
 from __future__ import annotations
 
@@ -27,19 +26,19 @@ from tune_distill.students.tokens import TokenTable
 _MOST_EXTRA_IDS = 100_000
 
 _UNKNOWN = "\u16d7\U0001f9ff \u2e3b\ufffd\ue000"
-"""A text of characters that hardly any vocabulary has."""
+"""Characters that hardly any vocabulary has."""
 
 
 def load_package_tokenizer(files: PackageFiles, config: Mapping[str, Any]) -> Any:
-    """The tokenizer of these files, of which no code is run.
+    """Return the tokenizer that these files hold, without running any code from them.
 
     Raises:
-        PackageError: there is none, it cannot be loaded, or it takes a package that is not here.
+        PackageError: there is none, it cannot be loaded, or a package that it needs is missing.
     """
     names = [name for name in TOKENIZER_FILES if name in files.contents]
     _require_reasonable(files, names)
     with explained(names), quiet_transformers(), files.copied(names) as folder:
-        # Only what AutoTokenizer chooses a class by: other fields may make it build much more.
+        # Keep the fields by which AutoTokenizer chooses a class; others may make it build more.
         chosen = {name: config.get(name) for name in ("model_type", "tokenizer_class")}
         (folder / "config.json").write_text(json.dumps(chosen), encoding="utf-8")
         tokenizer = AutoTokenizer.from_pretrained(
@@ -50,9 +49,9 @@ def load_package_tokenizer(files: PackageFiles, config: Mapping[str, Any]) -> An
 
 
 def is_of_content(error: BaseException) -> bool:
-    """Whether the tokenizer's files or the text made it fail, and not the machine or a signal.
+    """Return whether the tokenizer's files or a text caused the error, not the machine or a signal.
 
-    The tokenizers library has an error of its own that is no Exception.
+    The tokenizers library has an error of its own that is not an Exception.
     """
     is_fault = isinstance(error, Exception) or type(error).__module__ == "pyo3_runtime"
     return is_fault and not says_nothing_of_content(error)
@@ -60,12 +59,12 @@ def is_of_content(error: BaseException) -> bool:
 
 @contextmanager
 def explained(names: Iterable[str]) -> Iterator[None]:
-    """Turn what a tokenizer of these files raises in the block into a PackageError."""
+    """Turn errors that a tokenizer of these files raises in the block into PackageErrors."""
     try:
         yield
     except PackageError:
         raise
-    # Damaged files raise whatever their parser raises.
+    # Parsers raise many kinds of errors for damaged files.
     except BaseException as error:
         if not is_of_content(error):
             raise
@@ -119,7 +118,7 @@ def _has_sentencepiece() -> bool:
 
 
 def _require_vocabulary(tokenizer: Any, names: list[str]) -> None:
-    """transformers makes tokenizers without a vocabulary where their file is missing."""
+    """Raise PackageError if the vocabulary's file is missing: transformers makes an empty one."""
     needed = {
         name
         for kind, name in tokenizer.vocab_files_names.items()
@@ -130,10 +129,11 @@ def _require_vocabulary(tokenizer: Any, names: list[str]) -> None:
 
 
 def require_tokens_fit(tokenizer: Any, vocab_size: int) -> None:
-    """Raise PackageError if the tokenizer has tokens without an embedding, adds more behind a text
-    than its end token, or cuts texts at their beginning.
+    """Check that the tokenizer fits a student with `vocab_size` embeddings.
 
     Raises:
+        PackageError: it has tokens without an embedding, adds more than its end token after a text,
+            or truncates texts at their beginning.
         Exception: it fails on a text of characters that it does not know.
     """
     token, largest = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
@@ -165,7 +165,7 @@ def require_tokens_fit(tokenizer: Any, vocab_size: int) -> None:
 
 
 def adds_end(tokenizer: Any) -> bool:
-    """Whether the tokenizer itself puts the end token behind a text."""
+    """Return whether the tokenizer itself adds the end token after a text."""
     return bool(tokenizer("a")["input_ids"][-1:] == [tokenizer.eos_token_id])
 
 
@@ -175,7 +175,8 @@ def tokenize(tokenizer: Any, texts: Sequence[str]) -> TokenTable:
     Raises:
         StudentError: the tokenizer fails on one of the texts.
     """
-    # As transformers' own trainers do it. Some T5 tokenizers were saved without their end token.
+    # Keep the tokenizer's own special tokens, as transformers' trainers do. Some T5 tokenizers were
+    # saved without their end token.
     end = [] if adds_end(tokenizer) else [tokenizer.eos_token_id]
     try:
         encoded = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]

@@ -1,4 +1,4 @@
-"""The files that a tokenizer may be made of."""
+"""The files that a tokenizer may consist of."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VOCABULARIES = (
     "vocab.json",
     "vocab.txt",
 )
-"""Files of which one holds a tokenizer's vocabulary; a ByT5's tokenizer needs none."""
+"""One of these files holds a tokenizer's vocabulary; the tokenizer of ByT5 needs none."""
 
 SETTINGS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 TOKENIZER_FILES = (*VOCABULARIES, "merges.txt", *SETTINGS)

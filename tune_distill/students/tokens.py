@@ -1,4 +1,4 @@
-"""Texts are tokenised once; a trial cuts and pads what it needs.
+"""Tokens of texts. Texts are tokenised once; each trial truncates and pads the rows it needs.
 
 Shape suffixes: B examples in a batch, S source tokens, T target tokens.
 """
@@ -16,10 +16,10 @@ Ints = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class TokenTable:
-    """Token ids of many texts, uncut and each ending in EOS, in two flat arrays.
+    """Token ids of many texts, not truncated, each ending in EOS, in two flat arrays.
 
     `ids`: int32 (total tokens,); row i is `ids[offsets[i]:offsets[i + 1]]`; `offsets`: int64
-    (rows + 1,). Flat arrays travel between processes without a copy.
+    (rows + 1,). Flat arrays are passed between processes without a copy.
     """
 
     ids: Ints
@@ -29,7 +29,7 @@ class TokenTable:
         return len(self.offsets) - 1
 
     def row(self, index: int, max_length: int) -> Ints:
-        """The ids of one text cut to `max_length`; a cut row ends in EOS, as HF truncates."""
+        """Return a text's ids, truncated to `max_length`; a truncated row ends in EOS, as in HF."""
         start, end = self.offsets[index], self.offsets[index + 1]
         row = self.ids[start:end]
         if len(row) <= max_length:
@@ -37,11 +37,11 @@ class TokenTable:
         return np.concatenate((row[: max_length - 1], row[-1:]))
 
     def rows(self, count: int, max_length: int) -> list[Ints]:
-        """The first `count` texts, each cut to `max_length`."""
+        """Return the ids of the first `count` texts, each truncated to `max_length`."""
         return [self.row(index, max_length) for index in range(count)]
 
     def truncated_fraction(self, count: int, max_length: int) -> float:
-        """Share of the first `count` texts that lose tokens at `max_length`."""
+        """Return the share of the first `count` texts that lose tokens at `max_length`."""
         lengths = np.diff(self.offsets[: count + 1])
         return float((lengths > max_length).mean())
 
@@ -56,12 +56,12 @@ class TokenPairs:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Sources and targets of the same examples, cut to the trial's maximum lengths."""
+    """Sources and targets of the same examples, truncated to the trial's maximum lengths."""
 
     sources: Sequence[Ints]
     targets: Sequence[Ints]
 
     def late_targets(self, indices: Sequence[int], start_token: int) -> list[Ints]:
-        """The decoder's inputs: for each pair the start token, then the target one token late."""
+        """Return the decoder's inputs: the start token, then the target without its last token."""
         start = np.array([start_token], np.int32)
         return [np.concatenate((start, self.targets[index][:-1])) for index in indices]

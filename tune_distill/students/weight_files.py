@@ -1,6 +1,6 @@
-"""Which files hold a student's weights, and what their headers say of them.
+"""The files that hold a student's weights, and the shapes and types in their headers.
 
-Files are chosen as transformers' from_pretrained chooses them.
+The files are chosen as transformers' from_pretrained chooses them.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 
 
 def weight_files(folder: Path) -> list[str]:
-    """The names of the files that hold the student's weights, as from_pretrained would read them.
+    """Return the names of the files that hold the student's weights, as from_pretrained finds them.
 
     Raises:
-        PackageError: there are none, one is missing, or it is unclear which ones count.
+        PackageError: there are none, one is missing, or it is unclear which ones to read.
     """
     present = matching_files(folder, (PATTERN, INDEX))
     if WHOLE in present:
@@ -63,13 +63,13 @@ def _up_to(total: int) -> range:
 
 
 def _indexed(folder: Path, present: Iterable[str]) -> list[str]:
-    """The shards that the index names."""
+    """Return the shards that the index names."""
     index = parse_json(INDEX, read_package(folder, [INDEX]).contents[INDEX])
     listed = index.get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise PackageError(f"{INDEX} must have a weight_map of file names; save the student again")
     for name in listed.values():
-        # The index is not trusted to name anything but a file beside it.
+        # The index is not trusted: it may name only files beside it.
         plain = isinstance(name, str) and not re.search(r"[/\\\0*?\[\]]", name)
         if not plain or not name.endswith(".safetensors"):
             raise PackageError(
@@ -89,16 +89,17 @@ def _require_present(folder: Path, names: Iterable[str], present: Iterable[str])
 
 
 def num_parameters(folder: Path) -> int:
-    """How many numbers the weights of a folder have, from the headers of the files alone."""
+    """Return how many numbers a folder's weights have, from the headers of the files alone."""
     headers = read_headers(folder, weight_files(folder))
     return sum(num_elements(shape) for _, shape in headers.values())
 
 
 def read_headers(folder: Path, names: Iterable[str]) -> dict[str, tuple[str, Shape]]:
-    """The type and shape of each tensor, without reading it.
+    """Return the type and shape of each tensor, without reading the tensor.
 
     Raises:
-        PackageError: a header does not fit its file (a truncated copy), or two files have one name.
+        PackageError: a header does not match its file (a truncated copy), or two files hold tensors
+            of the same name.
     """
     found: dict[str, tuple[str, Shape]] = {}
     for name in names:
@@ -135,5 +136,5 @@ def require_memory(num_numbers: int) -> None:
 
 
 def num_elements(shape: Shape) -> int:
-    """How many numbers a tensor of this shape has."""
+    """Return how many numbers a tensor of this shape has."""
     return int(np.prod(shape, dtype=object)) if shape else 1
