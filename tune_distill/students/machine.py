@@ -40,10 +40,10 @@ def num_gpus() -> int:
 
 
 def instruction_set() -> str:
-    """Return the CPU's instruction set and model with the environment's limits, or a GPU's `sm_90`.
+    """Return the CPU's instruction set and model, with environment limits; or a GPU's architecture.
 
-    An example is `AVX512 on AMD EPYC`. The model is named because libraries choose their kernels by
-    maker and caches too. `sm_90` is the GPU's architecture.
+    Examples: `AVX512 on AMD EPYC`, `sm_90`. The model is named because libraries choose their
+    kernels by maker and caches too.
     """
     if torch.cuda.is_available():
         major, minor = torch.cuda.get_device_capability()
