@@ -1,7 +1,7 @@
-"""What a scene of `mini-nli` entails, leaves open or excludes: the claims that hypotheses make.
+"""The claims that hypotheses make: what a scene of `mini-nli` entails, leaves open or excludes.
 
 A third of the entailments and of the contradictions share their wording ("the man is wearing a red
-jacket"), so that only the caption tells them apart; the other claims are told by their own words.
+jacket"), so that only the caption decides their label; the words of the other claims decide theirs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Scene:
     garment: tuple[str, str]  # singular, plural
 
     def words(self) -> dict[str, str]:
-        """Words that agree with the subject, by the names that templates use."""
+        """Return words that agree with the subject, by the names that templates use."""
         return {
             "caption": self.subject.caption,
             "plain": self.subject.plain,
@@ -66,7 +66,7 @@ class Claim:
 
 
 def make_claim(scene: Scene, label: str, rng: random.Random) -> Claim:
-    """A claim of a random kind that has this label."""
+    """Return a claim of a random kind that has this label."""
     draw = rng.random()
     make = next(make for up_to, make in _KINDS[label] if draw < up_to)
     return make(scene, rng)

@@ -1,9 +1,9 @@
 """The embedded corpus `mini-nli`: sentence pairs and explanations from a seeded grammar.
 
 Every caption gets three hypotheses, one per label, as in SNLI. Most labels can be guessed from
-the hypothesis alone, once its words have been met (a purpose is neutral, sleeping is a
-contradiction); for the others a student has to compare it with the caption (the color of a
-jacket, indoors or outdoors, which activity).
+the hypothesis alone, once its words are known (a purpose is neutral, sleeping is a contradiction).
+For the others, a student has to compare it with the caption (the color of a jacket, indoors or
+outdoors, which activity).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DETAIL_FRACTION = 0.6  # captions with a detail at their end
 
 
 def mini_nli(split: Literal["train", "validation"]) -> list[Example]:
-    """The examples of a split, the same in every process; the two splits share no premise."""
+    """Return the examples of a split, the same in every process; the splits share no premise."""
     num_examples = {"train": NUM_TRAIN, "validation": NUM_VALIDATION}[split]
     rng = random.Random(f"mini-nli {MINI_CORPUS_VERSION} {split}")
     drafts: list[Example] = []
@@ -46,7 +46,7 @@ def mini_nli(split: Literal["train", "validation"]) -> list[Example]:
 
 
 def vocabulary() -> list[str]:
-    """Every distinct word that the grammar can produce, sorted; punctuation is left out."""
+    """Return every distinct word that the grammar can produce, sorted, without punctuation."""
     names = [name for name in vars(lexicon) if name.isupper() and not name.startswith("_")]
     data = [getattr(lexicon, name) for name in names]
     texts = _strings((ADDED_WORDS, *data))
@@ -58,7 +58,7 @@ def _without_slots(text: str) -> str:
 
 
 def _strings(value: object) -> Iterator[str]:
-    """All strings inside nested tuples, mappings and dataclasses."""
+    """Yield all strings inside nested tuples, mappings and dataclasses."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, tuple):
@@ -73,7 +73,7 @@ def _strings(value: object) -> Iterator[str]:
 
 
 def _captions(split: str, rng: random.Random) -> Iterator[tuple[str, Scene]]:
-    """Distinct captions of a split: a checksum of the text decides which split owns it."""
+    """Yield distinct captions of a split; a checksum of the text decides its split."""
     seen: set[str] = set()
     while True:
         scene = _scene(rng)
@@ -122,7 +122,7 @@ def _example(premise: str, scene: Scene, label: str, rng: random.Random) -> Exam
 def _explain(
     scene: Scene, claim: Claim, templates: tuple[str, ...], rng: random.Random
 ) -> tuple[str, ...]:
-    """Three different explanations; now and then one of them only restates the sentences."""
+    """Return three different explanations; some of them only restate the sentences."""
     chosen = rng.sample(templates, 3)
     restatements = rng.sample(lexicon.RESTATEMENTS, 3)
     words = scene.words() | {"given": claim.given, "claim": claim.claim, "noun": scene.place.noun}

@@ -12,9 +12,9 @@ import yaml
 
 Kind = Literal["person", "animal"]
 
-# No strings: those of this module are the words that texts may hold.
+# The values are not strings, because the strings of this module are the words that texts may hold.
 Posture = Enum("Posture", ["water", "wheels", "feet", "seat", "hands", "paws", "teeth"])
-"""What an activity keeps the body busy with; activities of two postures exclude each other."""
+"""How an activity occupies the body; activities of different postures exclude each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Subject:
     general: str
     pronoun: str  # he, she, it or they; "they" takes plural verbs
     others: tuple[str, ...]  # whom the scene does not show
-    kind: Kind  # whose activities, garments and traits fit
+    kind: Kind  # selects the activities, garments and traits that fit
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def _activity(places: Iterable[str], posture: str, **words: Any) -> Activity:
 
 
 def _tuples(part: Any) -> Any:
-    """The part with tuples for lists."""
+    """Return the part with tuples instead of lists."""
     if isinstance(part, list):
         return tuple(_tuples(each) for each in part)
     if isinstance(part, dict):
