@@ -33,8 +33,8 @@ def grounded_share(explanation: str, inputs: Iterable[str]) -> float | None:
     """Return the share of the explanation's distinct content words that some input text holds.
 
     Words are compared by their stems, as ROUGE compares them, so "runs" is found in "running".
-    Distinct, because a student that repeats one word says no more than one that does not. None if
-    there is no content word: every word is in `STOP_WORDS`, or there is none.
+    Words count once, because a repeated word says nothing more. Return None if there is no content
+    word: every word is in `STOP_WORDS`, or there is none.
     """
     content = {stem(word) for word in words(explanation) if word not in STOP_WORDS}
     if not content:

@@ -1,7 +1,7 @@
 """ROUGE: how many words of a reference explanation an answer's explanation repeats.
 
-Source: Lin 2004, as in the package rouge-score, whose numbers these are to the last bit for texts
-in ASCII. The package drops every letter beyond a-z, so other texts are split by `tasks/words.py`.
+Source: Lin 2004, as in the package rouge-score. For texts in ASCII, the numbers are the package's
+to the last bit. The package drops every letter beyond a-z, so `tasks/words.py` splits the texts.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ def rouge1(answer: Answer) -> float | None:
 
 
 def rouge2(answer: Answer) -> float | None:
-    """Return ROUGE-2 F1, likewise."""
+    """Return ROUGE-2 F1; see `rouge1`."""
     return rouge(answer.example.explanations, answer.explanation)[1]
 
 
 def rouge_l(answer: Answer) -> float | None:
-    """Return ROUGE-L F1, likewise."""
+    """Return ROUGE-L F1; see `rouge1`."""
     return rouge(answer.example.explanations, answer.explanation)[2]
 
 
@@ -36,7 +36,7 @@ def rouge_l(answer: Answer) -> float | None:
 def rouge(
     references: tuple[str, ...], explanation: str
 ) -> tuple[float | None, float | None, float | None]:
-    """Return ROUGE-1, ROUGE-2 and ROUGE-L F1 with stemming, each of its best reference.
+    """Return ROUGE-1, ROUGE-2 and ROUGE-L F1 with stemming, each for its best reference.
 
     They are None if no reference holds a word: there is nothing to repeat.
     """
