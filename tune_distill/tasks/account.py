@@ -1,4 +1,4 @@
-"""What was read of a data source, in one line."""
+"""A summary of what was read from a data source, in one line."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _SHOWN_FILES = 6
 
 
 def account(source: str, raw: RawCorpus, corpus: Corpus) -> str:
-    """Files, rows, dropped rows and identical examples of each split, and examples in both.
+    """Return files, rows, dropped rows and repeated examples of each split, and examples in both.
 
-    Empty for the embedded corpus, of which nothing was read.
+    The text is empty for the embedded corpus, which is not read from files.
     """
     digests = {
         "train": _digests(corpus.train_digests),

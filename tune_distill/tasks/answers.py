@@ -26,16 +26,18 @@ class Answer:
 
     example: Example
     example_id: str
-    """The example's content id: stored answers outlive the names of rows."""
+    """The example's content id, because the ids of rows may change while the answer is stored."""
     sample: int
     text: str
     """The output as generated."""
     parsed: ParsedOutput
     loss: ExampleLoss
-    """Of the example's own target; all samples of an example repeat it."""
+    """The loss of the example's own target, the same for all samples of an example."""
     guess: str | None
-    """The label that the simulator guesses from the explanation alone; None without a simulator, or
-    if it knows no word."""
+    """The label that the simulator guesses from the explanation alone.
+
+    None without a simulator, or if it knows no word.
+    """
 
     @property
     def label(self) -> str | None:
@@ -44,5 +46,5 @@ class Answer:
 
     @property
     def explanation(self) -> str:
-        """What follows the task's marker in the text; empty without it."""
+        """The text after the task's marker; empty without a marker."""
         return self.parsed.explanation

@@ -1,4 +1,4 @@
-"""Rows of Arrow tables: Parquet files, and the sets of the hub as datasets keeps them."""
+"""Reads rows of Arrow tables: Parquet files, and hub sets as the library datasets keeps them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METADATA = b"huggingface"
 
 
 def read_parquet(path: Path, room: Room, task: TaskDescription) -> Table:
-    """The rows of a Parquet file, counted from 0; only the columns that are needed are read.
+    """Return the rows of a Parquet file, counted from 0; only the needed columns are read.
 
     Raises:
         DataError: a column is missing, label names are not the task's labels, or the columns are
@@ -33,18 +33,19 @@ def read_parquet(path: Path, room: Room, task: TaskDescription) -> Table:
         room.require(path, file.metadata.num_rows, _num_bytes(file.metadata, layout))
         leaves = {column.path for column in file.schema}
     numbered = _label_names(schema, layout.label, str(path), task.labels or ())
-    # As dictionaries, in which a text that many rows share takes the memory of one.
+    # Read texts as dictionaries, which store a text that many rows share only once.
     texts = [name for name in layout.names if name in leaves]
     return Table(str(path), "row", layout, _parquet_cells(path, layout.names, texts), numbered)
 
 
 def label_names(names: Sequence[str], labels: Sequence[str], where: str) -> Sequence[str]:
-    """The task's `labels` in the order of the numbers 0, 1, ..., by the data set's own names.
+    """Return the task's `labels` in the order of the data set's label names, numbered 0, 1, ...
 
-    A task without labels has no use for the names.
+    The result is empty for a task without labels.
 
     Raises:
-        DataError: they are not the labels, or labels are numbers that mean something else.
+        DataError: the names are not the labels, or the labels are numbers that differ from the data
+            set's own numbers.
     """
     known = {label.lower(): label for label in labels}
     found = [str(name).strip().lower() for name in names]
@@ -62,7 +63,7 @@ def label_names(names: Sequence[str], labels: Sequence[str], where: str) -> Sequ
 
 
 def cells_of(table: pa.Table, names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-    """The cells of each row as Python has them, in the order of the columns' names."""
+    """Yield the cells of each row as Python values, in the order of `names`."""
     columns = [_column(table.column(name)) for name in names]
     yield from zip(*columns, strict=True)
 
@@ -87,12 +88,12 @@ def _array(array: pa.Array) -> list[Any]:
     if pa.types.is_dictionary(array.type):
         _require_indices(array)
         values = [*_array(array.dictionary), None]
-        # The last stands for a null, which is at -1.
+        # The last value stands for a null, whose index is -1.
         return [values[index] for index in array.indices.fill_null(-1).to_pylist()]
     try:
         cells: list[Any] = array.to_pylist()
     except UnicodeDecodeError:
-        # A writer's fault, which Arrow does not look for: each row is told of where it is used.
+        # Arrow does not check that texts are UTF-8. `text_of` reports the rows whose bytes are not.
         return [_text_or_bytes(cell) for cell in array.cast(pa.binary()).to_pylist()]
     return cells
 
@@ -116,10 +117,10 @@ def _text_or_bytes(cell: bytes | None) -> str | bytes | None:
 
 
 def _num_bytes(metadata: pq.FileMetaData, layout: Layout) -> int:
-    """Bytes of the needed columns once they are decompressed."""
+    """Return the number of bytes of the needed columns after decompression."""
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
-    # The parts of a nested column have its name and a dot before their own.
+    # The names of a nested column's parts start with the column's name and a dot.
     needed = tuple(f"{name}." for name in layout.names)
     return sum(
         chunk.total_uncompressed_size
@@ -131,7 +132,7 @@ def _num_bytes(metadata: pq.FileMetaData, layout: Layout) -> int:
 def _label_names(
     schema: pa.Schema, column: str, where: str, labels: Sequence[str]
 ) -> Sequence[str]:
-    """What `datasets` wrote of the label column, or the task's order where it wrote nothing."""
+    """Return the label names that `datasets` wrote, or the task's labels if it wrote none."""
     text = (schema.metadata or {}).get(_METADATA)
     if text is None:
         return labels

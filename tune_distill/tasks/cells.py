@@ -1,7 +1,7 @@
-"""What one cell of a data file says: a text, a label, an answer, choices or an id.
+"""Reads one cell of a data file as a text, a label, an answer, choices or an id.
 
-Every format is held to the same rules, which docs/studies.md tells. A cell is missing if it is
-null, NaN or not there at all; a text may come as bytes in UTF-8.
+The same rules hold for every format; docs/studies.md lists them. A cell is missing if it is null,
+NaN or absent. A text may come as bytes in UTF-8.
 """
 
 from __future__ import annotations
@@ -10,16 +10,16 @@ import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
-# A column of integers that lacks one is written as real numbers.
+# A column of integers with a missing cell is written as real numbers.
 _NUMBER = re.compile(r"(-1|0|[1-9][0-9]{0,5})(\.0+)?")
 _SHOWN = 60
 
 
 def text_of(cell: Any) -> str:
-    """The cell's text without the space around it; empty where it is missing.
+    """Return the cell's text without surrounding space; empty if the cell is missing.
 
     Raises:
-        ValueError: it is no text, or not one in Unicode.
+        ValueError: the cell is not a text, is not in Unicode, or has a NUL character.
     """
     if isinstance(cell, str):
         if not (cell.isascii() or _is_unicode(cell)):
@@ -37,13 +37,13 @@ def text_of(cell: Any) -> str:
 def label_of(
     cell: Any, labels: Sequence[str], numbered: Sequence[str], none: Collection[str]
 ) -> str | None:
-    """The one of `labels` that the cell names, or numbers in the order of `numbered`; None where
-    there is no gold label: a missing cell, a text in `none`, the hub's -1.
+    """Return the label that the cell gives; None if it gives no gold label.
 
-    Where labels are numbers themselves, a number is a label and no place.
+    The cell holds one of `labels` or a position in `numbered`. If labels are numbers themselves, a
+    number is a label. A missing cell, a text in `none` or the hub's -1 gives no gold label.
 
     Raises:
-        ValueError: it is anything else.
+        ValueError: the cell is anything else.
     """
     text = answer_of(cell)
     known = {label.lower(): label for label in labels}
@@ -54,7 +54,7 @@ def label_of(
     number = _NUMBER.fullmatch(text)
     if number is not None and number[1] == "-1":
         return None
-    # A number cannot be both a label and the place of one.
+    # A number cannot be both a label and the position of one.
     most = 0 if any(map(str.isdecimal, labels)) else len(numbered)
     if number is None or int(number[1]) >= most:
         numbers = f" or {', '.join(map(str, range(most)))}" if most else ""
@@ -63,10 +63,10 @@ def label_of(
 
 
 def answer_of(cell: Any) -> str:
-    """The cell's text, or its number or truth value as text; empty where it is missing.
+    """Return the cell's text, or its number or truth value as text; empty if the cell is missing.
 
     Raises:
-        ValueError: it is anything else.
+        ValueError: the cell is anything else.
     """
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
@@ -76,10 +76,10 @@ def answer_of(cell: Any) -> str:
 
 
 def choices_of(cell: Any) -> tuple[str, ...]:
-    """The texts in the cell, which is a list; empty where it is missing.
+    """Return the texts in the cell, which is a list; empty if the cell is missing.
 
     Raises:
-        ValueError: it is no list of at least two texts that differ in more than capitals.
+        ValueError: the cell is not a list of at least two texts that differ in more than case.
     """
     if _is_missing(cell):
         return ()
@@ -90,25 +90,25 @@ def choices_of(cell: Any) -> tuple[str, ...]:
 
 
 def id_of(cell: Any) -> str:
-    """The user's id of a row; empty where it has none."""
+    """Return the user's id of a row; empty if the row has none."""
     if isinstance(cell, str | bytes) or _is_missing(cell):
         return text_of(cell)
     return str(cell)
 
 
 def shown(value: object) -> str:
-    """The value as Python writes it, cut to a readable length."""
+    """Return `repr(value)`, cut to a readable length."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def _is_missing(cell: Any) -> bool:
-    # NaN alone differs from itself.
+    # Only NaN differs from itself.
     return cell is None or (isinstance(cell, float) and cell != cell)
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether UTF-8 can hold it: JSON may escape half a pair of surrogates."""
+    """Return whether UTF-8 can encode the text: JSON may escape half a pair of surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
 """Examples in sampling order: every pool and every fraction is a prefix of one sequence.
 
-The order is seeded by the text itself, not by file position, so the same examples are taken
-from CSV and from Parquet; labels take turns, so every prefix is balanced as far as they last;
-and 10 % lies inside 50 %.
+The order depends on the texts and not on their positions in a file, so CSV and Parquet give the
+same examples. Labels take turns, so every prefix is balanced until a label runs out. The first 10 %
+are part of the first 50 %.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ORDER_SEED = b"tune_distill sampling order 0:"
 
 
 def sampling_order(examples: Sequence[Example], labels: Sequence[str]) -> list[Example]:
-    """The examples, shuffled by their content; the labels, if there are any, take turns."""
+    """Return the examples, shuffled by their content; labels, if there are any, take turns."""
     by_label: dict[str, list[tuple[bytes, int]]] = {label: [] for label in labels or [""]}
     for index, example in enumerate(examples):
         rank = hashlib.sha256(_ORDER_SEED + example.digest()).digest()
@@ -39,8 +39,8 @@ def sampling_order(examples: Sequence[Example], labels: Sequence[str]) -> list[E
 class Corpus:
     """One data source in sampling order.
 
-    `train_digests` and `validation_digests` are the 32-byte digests of the examples, joined; a
-    prefix of n examples is told from any other by the first 32 n bytes.
+    `train_digests` and `validation_digests` are the 32-byte digests of the examples, joined; their
+    first 32 n bytes identify the prefix of n examples.
     """
 
     source: str
@@ -52,7 +52,7 @@ class Corpus:
 
     @classmethod
     def from_raw(cls, source: str, raw: RawCorpus, task: Task) -> Corpus:
-        """The corpus of what was read for the task."""
+        """Return the corpus of the examples that were read for the task."""
         labels = task.description.labels or ()
         train = sampling_order(raw.train, labels)
         validation = sampling_order(raw.validation, labels)
@@ -66,27 +66,27 @@ class Corpus:
         )
 
     def num_pool(self, data: Data) -> int:
-        """Size of the training pool.
+        """Return the size of the training pool.
 
         Raises:
-            DataError: the source holds fewer examples than `data.num_train`.
+            DataError: the source has fewer examples than `data.num_train`.
         """
         return self._size("train", data.num_train, len(self.train_digests) // 32)
 
     def num_train(self, data: Data) -> int:
-        """Training examples after the fraction is taken, at least one."""
+        """Return the number of training examples after the fraction is taken, at least one."""
         return max(1, round(self.num_pool(data) * data.train_fraction))
 
     def num_validation(self, data: Data) -> int:
-        """Validation examples.
+        """Return the number of validation examples.
 
         Raises:
-            DataError: the source holds fewer examples than `data.num_validation`.
+            DataError: the source has fewer examples than `data.num_validation`.
         """
         return self._size("validation", data.num_validation, len(self.validation_digests) // 32)
 
     def identity(self, data: Data) -> DataIdentity:
-        """What a trial with this data section sees."""
+        """Return the identity of the data that a trial with this data section sees."""
         num_train, num_validation = self.num_train(data), self.num_validation(data)
         return DataIdentity(
             train_digest=_prefix_digest(self.train_digests, num_train),

@@ -1,6 +1,6 @@
-"""CSV as spreadsheets, pandas and datasets write it, read strictly: a malformed row is an error.
+"""Reads CSV as spreadsheets, pandas and datasets write it; a malformed row is an error.
 
-Commas separate fields, quotes enclose them, a quote inside is doubled. Blank lines are skipped.
+Commas separate fields, quotes enclose them, and a quote inside is doubled. Blank lines are skipped.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
 def read_csv(path: Path, task: TaskDescription) -> Table:
-    """The rows of a CSV file, each with the line on which it begins.
+    """Return the rows of a CSV file, each with the line on which it begins.
 
     Raises:
-        DataError: no header, other separators, a missing column; from its rows also a surplus or
-            missing field, or quotes that do not fit together.
+        DataError: the file has no header, other separators, or a missing column; when rows are
+            read, also if one has a surplus or missing field, or unbalanced quotes.
     """
     records = _records(path, task)
     first = next(records, None)
@@ -50,7 +50,7 @@ def _cells(
 
 
 def _records(path: Path, task: TaskDescription) -> Iterator[tuple[int, list[str]]]:
-    """Every record but blank lines, and the line on which it begins."""
+    """Yield every record except blank lines, after the line on which it begins."""
     reader = csv.reader((line for _, line in numbered_lines(path, newline="")), strict=True)
     begin = 1
     try:
@@ -68,12 +68,12 @@ def _records(path: Path, task: TaskDescription) -> Iterator[tuple[int, list[str]
 
 
 def _is_blank(record: list[str]) -> bool:
-    # A line of nothing but "" is a record of one empty field.
+    # A line with only two quotes is a record of one empty field, and is not blank.
     return not record or (len(record) == 1 and record[0].isspace())
 
 
 def _reason(error: csv.Error) -> str:
-    """The fault in a record, which may go on over several lines."""
+    """Return the fault in a record, which may span several lines."""
     text = str(error)
     if "unexpected end of data" in text:
         return "a quote that is not closed"

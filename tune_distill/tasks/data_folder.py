@@ -1,4 +1,4 @@
-"""Which files of a folder are the data of which split."""
+"""Finds the files of a folder that hold the data of each split."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tune_distill.tasks.memory import Room
 _SPLIT_WORDS = {"train": {"train"}, "validation": {"validation", "valid", "val", "dev"}}
 
 _LITTER = (".", "~", "#")
-"""What names of hidden files, and of editors' and office programs' own ones, begin with."""
+"""First characters of the names of hidden files and of editors' and office programs' own files."""
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -30,10 +30,10 @@ _KINDS = {
 
 
 def split_files(folder: Path, split: str) -> list[Path]:
-    """The files of one split in name order, all regular files of one format.
+    """Return the files of one split in name order, all regular files of one format.
 
     Raises:
-        DataError: there are none, they are of several formats, or one is no file.
+        DataError: there are none, they are of several formats, or one is not a regular file.
     """
     present = sorted(path for path in folder.iterdir() if not path.name.startswith(_LITTER))
     files = [path for path in present if path.suffix in READERS and _split_of(path) == split]
@@ -51,7 +51,7 @@ def split_files(folder: Path, split: str) -> list[Path]:
 
 
 def read_file(path: Path, room: Room, task: TaskDescription) -> Table:
-    """The rows of a file, which its suffix names the format of."""
+    """Return the rows of a file, whose suffix names its format."""
     return READERS[path.suffix](path, room, task)
 
 
@@ -74,10 +74,10 @@ READERS: Mapping[str, Reader] = {
 
 
 def _split_of(path: Path) -> str | None:
-    """The split that a word of the name says.
+    """Return the split that a word of the file's name says; None if no word does.
 
     Raises:
-        DataError: its words say both.
+        DataError: the name says both splits.
     """
     words = set(re.split(r"[^a-z]+", path.stem.lower()))
     splits = [split for split, names in _SPLIT_WORDS.items() if words & names]
@@ -87,7 +87,7 @@ def _split_of(path: Path) -> str | None:
 
 
 def _require_file(path: Path) -> None:
-    """Refuse what would hang or cannot be read; a link to a file is one."""
+    """Raise DataError for anything but a file or a link to one: reading it could hang or fail."""
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
     except FileNotFoundError as error:

@@ -1,7 +1,7 @@
 """A task made from its description.
 
-A student writes ``LABEL MARKER EXPLANATION``: the format of WT5 (Narang et al. 2020), the label
-first, so that one decoding gives both.
+A student writes ``LABEL MARKER EXPLANATION``: the format of WT5 (Narang et al. 2020), with the
+label first, so that one decoding gives both.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class DescribedTask:
     corpus: Embedded | None = None
 
     def identity(self) -> TaskIdentity:
-        """Digests of what is written and of how it is read, without the task's name and columns."""
+        """Return digests of what is written and how it is read, without task name and columns."""
         told = self.description
         written = {"inputs": told.inputs, "source": told.source, "marker": told.marker}
         read = {"labels": told.labels, "marker": told.marker}
@@ -38,7 +38,7 @@ class DescribedTask:
     def read(
         self, cells: Mapping[str, Any], layout: Layout, label_names: Sequence[str]
     ) -> Example | str:
-        """The example in a row; see `Task.read`."""
+        """Return the example in a row; see `Task.read`."""
         choices = _cell(cells, layout.choices, choices_of) or ()
         possible = self.description.labels or choices
         label = _cell(cells, layout.label, lambda cell: self._label(cell, possible, label_names))
@@ -66,23 +66,22 @@ class DescribedTask:
         return None if answer in {"", *self.description.no_label} else answer
 
     def source_text(self, example: Example) -> str:
-        """The description's source text with the example's inputs, and its choices in a row."""
+        """Return the description's source text with the example's inputs and its joined choices."""
         texts = dict(zip(self.description.inputs, example.inputs, strict=True))
         return self.description.source.format_map(texts | {CHOICES: ", ".join(example.choices)})
 
     def target_text(self, example: Example) -> str:
-        """The label, the marker and the first explanation."""
+        """Return the label, the marker and the first explanation."""
         return f"{example.label} {self.description.marker} {example.explanations[0]}"
 
     def parse(self, text: str, example: Example) -> ParsedOutput:
-        """The label that `text` starts with and what follows its first marker, stripped.
+        """Return the label that `text` starts with and what follows its first marker, stripped.
 
-        A label counts as a whole word at the start only, in any case: a label that an explanation
-        mentions later is no answer. Without the marker the explanation is empty, whatever else the
-        text holds: a student that has not learnt the format earns nothing for text it did not offer
-        as an explanation. Label and explanation are read independently, so that an output with a
-        misspelt label still has its explanation scored. A task without labels and choices takes all
-        that stands before the marker for the answer.
+        A label counts only as a whole word at the start, in any case: a label that an explanation
+        mentions later is not the answer. Without the marker the explanation is empty, so that a
+        student that has not learnt the format gets no score for other text. Label and explanation
+        are read independently, so the explanation after a misspelt label is still scored. For a
+        task without labels and choices, the answer is all text before the marker.
         """
         marker = _marker_pattern(self.description.marker).search(text)
         explanation = text[marker.end() :].strip() if marker else ""
@@ -96,7 +95,7 @@ class DescribedTask:
 
 
 def _cell(cells: Mapping[str, Any], column: str | None, read: Callable[[Any], Read]) -> Read | None:
-    """What the column's cell says; None if the file has no such column."""
+    """Return what the column's cell says; None if the file has no such column."""
     if column is None:
         return None
     try:
@@ -112,9 +111,9 @@ def _label_at_start(text: str, labels: tuple[str, ...]) -> str | None:
     return {label.lower(): label for label in labels}[found["label"].lower()]
 
 
-# Only labels and marker are matched in ASCII: elsewhere in Unicode there are letters that a
-# case-blind match takes for an "i" or an "s" and that no label holds. The boundary stays Unicode's,
-# so that a label inside a longer word of any script is none.
+# Labels and marker are matched in ASCII, because a case-insensitive match in Unicode takes some
+# other letters for "i" or "s". The word boundary is Unicode's, so that a label inside a longer word
+# of any script does not count.
 @lru_cache(2**12)
 def _label_pattern(labels: tuple[str, ...]) -> re.Pattern[str]:
     longest_first = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
@@ -127,5 +126,5 @@ def _marker_pattern(marker: str) -> re.Pattern[str]:
 
 
 def _folded(answer: str) -> str:
-    """The answer as it is compared: capitals and the width of spaces do not matter."""
+    """Return the answer in the form that is compared, without case and the width of spaces."""
     return " ".join(answer.split()).casefold()

@@ -1,4 +1,4 @@
-"""The hub is asked once whether it answers; without it the cache is used at once."""
+"""Asks the hub once whether it answers; if it does not, the cache is used at once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def cache_if_unreachable(
 ) -> Iterator[None]:
     """If the hub does not answer, let its clients read only their cache within the block.
 
-    Otherwise they repeat each request for half a minute before they look there.
+    Otherwise they would repeat each request for half a minute before they look in the cache.
     """
     if _answers(name, kind, revision):
         yield
@@ -32,7 +32,7 @@ def _answers(name: str, kind: Literal["model", "dataset"], revision: str | None)
     try:
         HfApi().repo_info(name, repo_type=kind, revision=revision, timeout=_TIMEOUT_S)
     except HfHubHTTPError:
-        # It answers, and what it says (no such name, no access) comes better from loading.
+        # The hub answers. Loading reports its error (no such name, no access) better.
         return True
     except Exception:  # sockets, proxies, time-outs: one kind for each transport
         return False
@@ -41,9 +41,9 @@ def _answers(name: str, kind: Literal["model", "dataset"], revision: str | None)
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Both clients are in offline mode within the block, and as they were after it."""
-    # What is documented is the variable HF_HUB_OFFLINE, but both read it only once, when they are
-    # imported, into these two names; `load_dataset` has no argument that keeps it off the network.
+    """Put both clients into offline mode within the block, and restore their modes after it."""
+    # The documented way is the variable HF_HUB_OFFLINE, but both clients read it into these two
+    # names only when they are imported. `load_dataset` has no argument for offline mode.
     before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
     constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
     try:

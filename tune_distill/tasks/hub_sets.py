@@ -1,4 +1,4 @@
-"""Data sets of the hub, or of its cache on this machine."""
+"""Reads data sets of the hub, or of its cache on this machine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BATCH_ROWS = 2**12
 
 
 def hub_name(source: str, task: TaskDescription) -> str | None:
-    """`NAME` or `NAME@REVISION` on the hub; None where the source cannot be one."""
+    """Return `NAME` or `NAME@REVISION` on the hub; None if the source cannot be such a name."""
     if source in task.hub_sets:
         return task.hub_sets[source]
     is_id = re.fullmatch(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[\w./-]+)?", source)
@@ -27,11 +27,11 @@ def hub_name(source: str, task: TaskDescription) -> str | None:
 
 
 def read_hub_set(source: str, split: str, room: Room, task: TaskDescription) -> Table:
-    """The rows of one split.
+    """Return the rows of one split.
 
     Raises:
-        DataError: it is neither on the hub nor in the cache, a column is missing, label names are
-            not the task's labels, or it is too large.
+        DataError: the split is neither on the hub nor in the cache, a column is missing, label
+            names are not the task's labels, or the split is too large.
     """
     where = f"{source} ({split})"
     name, _, revision = (hub_name(source, task) or source).partition("@")

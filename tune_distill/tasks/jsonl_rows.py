@@ -1,4 +1,7 @@
-"""JSON Lines as pandas and datasets write it: one object a line, a missing key a missing cell."""
+"""Reads JSON Lines as pandas and datasets write it: one object a line.
+
+A missing key is a missing cell.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,13 @@ _REMEDY = "write one object a line (pandas: to_json(..., orient='records', lines
 
 
 def read_jsonl(path: Path, task: TaskDescription) -> Table:
-    """The rows of a file with an object on each line.
+    """Return the rows of a file with an object on each line.
 
     Raises:
-        DataError: a line that is no such object, a key twice, or a column that no line has.
+        DataError: a line is not an object or has a key twice, or no line has a needed column.
     """
     known = known_columns(task)
-    # Only all lines together say which columns there are.
+    # A line may lack keys, so the columns are known only after all lines.
     names: dict[str, None] = {}
     rows: list[tuple[int, dict[str, Any]]] = []
     for line, found in _objects(path):
@@ -37,7 +40,7 @@ def read_jsonl(path: Path, task: TaskDescription) -> Table:
 
 
 def _objects(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    # U+2028 and its like may stand inside a text, so that only a line feed ends a line.
+    # Only a line feed ends a line, because a text may hold U+2028 and similar characters.
     for number, line in numbered_lines(path, newline="\n"):
         text = line.strip(" \t\r\n")
         if not text:
@@ -65,7 +68,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _constant(name: str) -> float:
-    """NaN is what Python's json writes for a missing cell of pandas."""
+    """Return NaN, which Python's json writes for a missing cell of pandas.
+
+    Raises:
+        ValueError: it is another constant.
+    """
     if name != "NaN":
         raise ValueError(f"the number {name}")
     return float("nan")

@@ -15,10 +15,10 @@ _SHOWN_NAMES, _SHOWN_LENGTH = 12, 40
 
 @dataclass(frozen=True)
 class Table:
-    """What is read of one file, or of one split of a hub set.
+    """The rows of one file, or of one split of a hub set.
 
-    `rows` gives each row's number, which `unit` ("line" or "row") counts, and its cells in the
-    order of `layout.names`. `label_names` are the labels that the numbers 0, 1, ... stand for.
+    `rows` gives each row's number, counted in `unit` ("line" or "row"), and its cells in the order
+    of `layout.names`. `label_names` are the labels that the numbers 0, 1, ... stand for.
     """
 
     where: str
@@ -28,20 +28,20 @@ class Table:
     label_names: Sequence[str]
 
     def place(self, number: int) -> str:
-        """Where a row is, as messages name it."""
+        """Return where a row is, as messages name it."""
         return f"{self.where} {self.unit} {number}"
 
 
 def known_columns(task: TaskDescription) -> frozenset[str]:
-    """Every column that may be read; others are ignored."""
+    """Return every column that may be read; others are ignored."""
     return frozenset(name for each in task.columns for name in _all_of(each).names)
 
 
 def layout_of(names: Sequence[str], where: str, task: TaskDescription) -> Layout:
-    """The layout of a file with these columns: the first of the task's that fits.
+    """Return the layout of a file with these columns: the first of the task's layouts that fits.
 
     Raises:
-        DataError: none does, or a column of its layout is there twice.
+        DataError: no layout fits, or the file has a column of its layout twice.
     """
     for columns in task.columns:
         whole = _all_of(columns)
@@ -59,7 +59,7 @@ def layout_of(names: Sequence[str], where: str, task: TaskDescription) -> Layout
 
 
 def _all_of(columns: Columns) -> Layout:
-    """The layout of a file with all these columns."""
+    """Return the layout of a file with all these columns."""
     return Layout(
         tuple(columns.inputs),
         columns.label,
@@ -70,7 +70,7 @@ def _all_of(columns: Columns) -> Layout:
 
 
 def _needed(layout: Layout) -> tuple[str, ...]:
-    """The columns that a file must have beside an explanation."""
+    """Return the columns that a file must have besides an explanation."""
     return (*layout.inputs, layout.label, *filter(None, [layout.choices]))
 
 
@@ -81,7 +81,7 @@ def _require_once(layout: Layout, names: Sequence[str], where: str) -> None:
 
 
 def _listing(names: Sequence[str]) -> str:
-    """The names as a message shows them: a file without a header has texts in their place."""
+    """Return the names as a message shows them; they may be long texts if there is no header."""
     cut = [name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}..." for name in names]
     more = ", ..." if len(cut) > _SHOWN_NAMES else ""
     return ", ".join(cut[:_SHOWN_NAMES]) + more if cut else "none"

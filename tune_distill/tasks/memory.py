@@ -1,4 +1,4 @@
-"""How much text a data source may hold on this machine."""
+"""The memory that a data source may take on this machine."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from tune_distill.spec.errors import DataError
 
 SHARE = 4
-"""A source may take one part in so many of the memory: tokens and a student come on top."""
+"""A source may take 1/SHARE of the memory; tokens and a student need memory too."""
 
 ROW_BYTES = 512
-"""What a row takes beside its texts: Python's objects, their references and their digests."""
+"""The memory that a row takes besides its texts: Python objects, their references and digests."""
 
-# What a container may use, under the second and the first version of control groups.
+# Files that hold a container's limit, in the second and the first version of control groups.
 _LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
@@ -21,20 +21,20 @@ _LIMITS = (
 
 
 def memory_bytes() -> int:
-    """Memory of this machine, or of this container where it may use less."""
+    """Return the bytes of memory of this machine, or of this container if its limit is lower."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([physical, *filter(None, map(_limit, _LIMITS))])
 
 
 class Room:
-    """What a data source may still take of the memory."""
+    """The memory that a data source may still take."""
 
     def __init__(self) -> None:
         self.total = memory_bytes() // SHARE
         self.left = self.total
 
     def take(self, where: object, num_rows: int, num_bytes: int) -> None:
-        """Count so many rows with so many bytes of text.
+        """Subtract the memory of `num_rows` rows with `num_bytes` bytes of text in all.
 
         Raises:
             DataError: they do not fit.
@@ -43,7 +43,7 @@ class Room:
         self.left -= num_rows * ROW_BYTES + num_bytes
 
     def require(self, where: object, num_rows: int, num_bytes: int) -> None:
-        """Raise DataError if so many rows with so many bytes of text do not fit."""
+        """Raise DataError if `num_rows` rows with `num_bytes` bytes of text in all do not fit."""
         if num_rows * ROW_BYTES + num_bytes > self.left:
             raise DataError(
                 f"{where}: a data source must fit into a quarter of this machine's memory "
@@ -53,7 +53,7 @@ class Room:
 
 
 def _limit(path: Path) -> int | None:
-    """The limit in a control group's file; None where there is none ("max", or no such file)."""
+    """Return the limit in a control group's file; None without one ("max", or no such file)."""
     try:
         return int(path.read_text())
     except (OSError, ValueError):

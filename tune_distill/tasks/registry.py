@@ -1,4 +1,4 @@
-"""Which tasks there are: the shipped ones by name, a user's own by its file."""
+"""Finds tasks: the shipped ones by name, a user's own by its file."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ TASKS: Mapping[str, Callable[[], Task]] = {
 
 
 def task_of(source: str) -> Task:
-    """The task that `task.source` names.
+    """Return the task that `task.source` names.
 
     Raises:
-        StudyFileError: there is none, or every fault of its file at once.
+        StudyFileError: there is no such task, or its file has faults; the message lists them all.
     """
     if source in TASKS:
         return TASKS[source]()
@@ -53,6 +53,6 @@ def task_of(source: str) -> Task:
 
 @cache
 def embedded_corpora() -> Mapping[str, Task]:
-    """The tasks with a built-in corpus, by the name that `data.source` has for it."""
+    """Return the tasks with a built-in corpus, by the corpus's name in `data.source`."""
     tasks = {name: make() for name, make in TASKS.items()}
     return {name: task for name, task in tasks.items() if task.corpus is not None}

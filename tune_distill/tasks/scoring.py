@@ -1,4 +1,4 @@
-"""Scores of a trial's answers: their rows of the predictions table, and the trial's means."""
+"""Scores a trial's answers: their rows in the predictions table, and the trial's means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Row = Mapping[str, Any]
 """A row of the predictions table."""
 
 Score = Callable[[Answer], float | bool | None]
-"""Computes what an answer contributes to a metric; None where that has no meaning."""
+"""Computes what an answer contributes to a metric; None if that has no meaning."""
 
 
 _SCORES: dict[str, Score] = {column.name: function(column.computed_by) for column in SCORES}
@@ -63,10 +63,10 @@ def _row(answer: Answer) -> Row:
 
 
 def summarize(rows: Sequence[Row]) -> dict[str, float | None]:
-    """Return the metrics of at least one row by name.
+    """Return the metrics of at least one row, by name.
 
     A row without a value is left out of the metric's mean, which is None if no row has one. The
-    evaluation loss is not among them: training has measured it over the same examples.
+    evaluation loss is not included, because training has measured it over the same examples.
     """
     return {
         name: _mean([row[metric.answer_column] for row in rows], metric.counts_present)

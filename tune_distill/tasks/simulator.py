@@ -1,14 +1,14 @@
-"""The simulatability model: which label does an explanation speak for, read on its own.
+"""The simulatability model: it predicts a label from an explanation alone.
 
-Source: Hase et al. 2020, "Leakage-Adjusted Simulatability"; Camburu et al. 2018, e-SNLI, whose
-explanation-to-label model this is with a bag of n-grams in place of an encoder. Such a model is
+Source: Hase et al. 2020, "Leakage-Adjusted Simulatability", and the explanation-to-label model of
+Camburu et al. 2018, e-SNLI. Deviation: a bag of n-grams replaces the encoder. Such a model is
 fitted in a tenth of a second on any machine, and its weights can be read.
 
-Its accuracy on gold validation explanations is the ceiling of faithfulness. On real e-SNLI, in the
-mean over ten samples of training examples, that is 0.885 fitted on the first explanation of 500 and
-0.922 on that of 2,000; 0.908 and 0.932 fitted on all three (e-SNLI's own training split has one).
-Words without their pairs, or words of two letters and more only, lose 0.01 to 0.02; trigrams,
-n-grams of a single explanation, and counts in place of presence gain nothing.
+Its accuracy on gold validation explanations is the ceiling of faithfulness. On real e-SNLI, as the
+mean over ten samples of training examples, it is 0.885 if fitted on the first explanation of 500
+examples and 0.922 on that of 2,000; on all three explanations 0.908 and 0.932 (e-SNLI's own
+training split has one). Without pairs of words, or without words of one letter, it loses 0.01 to
+0.02; trigrams, n-grams of a single explanation, and counts instead of presence gain nothing.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ from tune_distill.tasks.words import words
 _METADATA_KEY = "simulator"
 
 FITTED = "fitted"
-"""The name of a simulator that comes from the process that fitted it."""
+"""The name of a simulator in the output of the process that fitted it."""
 
 
 def ngrams(text: str) -> list[str]:
-    """The words of `text`, then its pairs of neighbours joined by a space."""
-    # The underscore is part of a word, as it is for scikit-learn.
+    """Return the words of `text`, then its pairs of adjacent words, joined by a space."""
+    # An underscore is part of a word, as in scikit-learn.
     unigrams = words(text, also="_")
     return unigrams + [f"{left} {right}" for left, right in pairwise(unigrams)]
 
 
 @dataclass(frozen=True)
 class _Description:
-    """What the record in a simulator's file says; `sha256` is the simulator's digest."""
+    """The record in a simulator's file; `sha256` is the simulator's digest."""
 
     __pydantic_config__ = ConfigDict(strict=True)
 
@@ -60,7 +60,7 @@ class _Description:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Simulator:
-    """A fitted logistic regression over the n-grams that an explanation holds or lacks.
+    """A fitted logistic regression over the presence of n-grams in an explanation.
 
     Shapes: L labels, V n-grams.
     """
@@ -73,21 +73,21 @@ class Simulator:
 
     @property
     def is_blind(self) -> bool:
-        """Whether it knows no word, so that its guesses say nothing of a text."""
+        """Whether it knows no word, so that its guesses do not depend on the text."""
         return not self.vocabulary
 
     def predict(self, explanations: Sequence[str]) -> list[str]:
-        """The likeliest label of each explanation; the prior's where no n-gram is known."""
+        """Return the likeliest label of each explanation; the prior's if no n-gram is known."""
         return [self.labels[int(self._logits(text).argmax())] for text in explanations]
 
     def accuracy(self, explanations: Sequence[str], labels: Sequence[str]) -> float:
-        """The share in [0, 1] of the explanations, at least one, whose guessed label is right."""
+        """Return the share in [0, 1] of one or more explanations whose guessed label is right."""
         guesses = self.predict(explanations)
         hits = [guess == label for guess, label in zip(guesses, labels, strict=True)]
         return sum(hits) / len(hits)
 
     def to_bytes(self, name: str) -> bytes:
-        """A safetensors file, the same bytes for the same simulator; see `from_bytes`.
+        """Return a safetensors file, the same bytes for the same simulator; see `from_bytes`.
 
         `name` says which examples it was fitted on.
         """
@@ -98,13 +98,13 @@ class Simulator:
             "sha256": self._digest(),
         }
         record = seal("simulator", {"simulator": name}, description)
-        # One entry only: safetensors promises no order between several.
+        # Use one entry, because safetensors promises no order of several.
         metadata = {_METADATA_KEY: record.decode()}
         return save({"intercept": self.intercept_L, "weights": self.weights_VL}, metadata)
 
     @classmethod
     def from_bytes(cls, data: bytes, name: str) -> Simulator:
-        """The simulator that `to_bytes` wrote under this name.
+        """Return the simulator that `to_bytes` wrote under this name.
 
         Raises:
             DamagedError: the bytes are damaged, of another version or of another simulator.
@@ -129,14 +129,14 @@ class Simulator:
         return simulator
 
     def _logits(self, text: str) -> NDArray[np.float64]:
-        """Shape (L,)."""
-        # Sorted: the sum then has one order, and a near tie one winner, in every process.
+        """Return the logits, shape (L,)."""
+        # Sort, so that the sum has one order, and a near tie one winner, in every process.
         rows = sorted({self.vocabulary[gram] for gram in ngrams(text) if gram in self.vocabulary})
         logits: NDArray[np.float64] = self.weights_VL[rows].sum(axis=0) + self.intercept_L
         return logits
 
     def _digest(self) -> str:
-        """SHA-256 (hex) of everything a prediction depends on; shapes keep the parts apart."""
+        """Return the SHA-256 (hex) of all that predictions depend on; shapes separate the parts."""
         arrays = [(array.dtype.str, array.shape) for array in (self.weights_VL, self.intercept_L)]
         text = json.dumps([self.labels, list(self.vocabulary), arrays])
         content = text.encode() + self.weights_VL.tobytes() + self.intercept_L.tobytes()
@@ -144,13 +144,13 @@ class Simulator:
 
 
 def fit_simulator_apart(explanations: Sequence[str], labels: Sequence[str]) -> Simulator:
-    """The same simulator, fitted in a process of its own.
+    """Fit the same simulator as `fit_simulator`, in a process of its own.
 
-    threadpoolctl, which limits the threads, walks through the loaded libraries: a thread that
-    imports another library in that moment and this one would wait for each other for ever.
+    threadpoolctl, which limits the threads, iterates over the loaded libraries. In this process it
+    and a thread that imports another library at that moment would deadlock.
 
     Raises:
-        ValueError: fewer than two labels.
+        ValueError: there are fewer than two labels.
     """
     require_labels(labels)
     fitted = subprocess.run(
@@ -159,7 +159,7 @@ def fit_simulator_apart(explanations: Sequence[str], labels: Sequence[str]) -> S
         stdout=subprocess.PIPE,
         check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path))},
-        # Ctrl-C is for the command, which ends in its own way.
+        # Ctrl-C must reach only the command, which ends in its own way.
         start_new_session=True,
     )
     return Simulator.from_bytes(fitted.stdout, FITTED)
@@ -175,7 +175,7 @@ def require_labels(labels: Sequence[str]) -> None:
 
 
 def _description(data: bytes, name: str) -> _Description:
-    """The record beside the tensors: 8 bytes hold the header's length, then comes the header."""
+    """Return the record in the header; the first 8 bytes are the header's length."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     record = header["__metadata__"][_METADATA_KEY].encode()
     return unseal(record, "simulator", {"simulator": name}, _Description).content

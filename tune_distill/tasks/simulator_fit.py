@@ -19,28 +19,28 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from tune_distill.tasks.simulator import FITTED, Simulator, ngrams, require_labels
 
 MIN_EXPLANATIONS = 2
-"""An n-gram that fewer training explanations hold is no feature; three in four are such."""
+"""An n-gram in fewer training explanations is not a feature; three in four n-grams are not."""
 
 INVERSE_REGULARISATION = 1.0
-"""scikit-learn's C. From 1 to 10 the accuracy moves by 0.002, less than it does between samples."""
+"""scikit-learn's C. From 1 to 10 the accuracy changes by 0.002, less than between samples."""
 
 
 def fit_simulator(explanations: Sequence[str], labels: Sequence[str]) -> Simulator:
-    """The simulator fitted on gold explanations; deterministic.
+    """Return the simulator fitted on gold explanations; deterministic.
 
-    It is blind where no word is in `MIN_EXPLANATIONS` explanations.
+    It is blind if no word is in `MIN_EXPLANATIONS` explanations.
 
     Raises:
-        ValueError: fewer than two labels.
+        ValueError: there are fewer than two labels.
     """
     require_labels(labels)
     vectorizer = CountVectorizer(analyzer=ngrams, binary=True, min_df=MIN_EXPLANATIONS)
     try:
         features = vectorizer.fit_transform(explanations)
     except ValueError:
-        # What scikit-learn says of an empty vocabulary.
+        # scikit-learn raises it for an empty vocabulary.
         return _blind(sorted(set(labels)))
-    # One thread: sums then have one order, and on a shared machine it is many times faster.
+    # With one thread, sums have one order, and on a shared machine it is many times faster.
     with threadpool_limits(limits=1):
         model = LogisticRegression(C=INVERSE_REGULARISATION, max_iter=1000)
         model.fit(features, list(labels))
@@ -48,7 +48,7 @@ def fit_simulator(explanations: Sequence[str], labels: Sequence[str]) -> Simulat
     return Simulator(
         labels=tuple(str(label) for label in model.classes_),
         vocabulary={str(gram): row for row, gram in enumerate(vectorizer.get_feature_names_out())},
-        # safetensors writes the memory of a view as it lies; scikit-learn before 1.6 gives views.
+        # safetensors writes a view's memory as it is laid out; scikit-learn < 1.6 returns views.
         weights_VL=np.ascontiguousarray(weights.T),
         intercept_L=np.ascontiguousarray(intercept),
     )
@@ -61,7 +61,7 @@ def _blind(labels: list[str]) -> Simulator:
 def _per_label(
     coef: NDArray[np.float64], intercept: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """One row per label: for two labels scikit-learn keeps the second's alone, against zero."""
+    """Return one row per label: for two labels scikit-learn has only the second's, against zero."""
     if len(coef) == 1:
         return np.vstack([np.zeros_like(coef), coef]), np.append(np.zeros(1), intercept)
     return coef, intercept

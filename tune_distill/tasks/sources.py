@@ -1,4 +1,4 @@
-"""A task's examples are read from wherever they are: files, the hub, or a built-in corpus.
+"""Reads a task's examples from files, the hub, or a built-in corpus.
 
 Files are CSV, JSONL or Parquet, in one of the task's column layouts. docs/studies.md says what
 cells may hold.
@@ -29,8 +29,7 @@ from tune_distill.tasks.task import SPLITS, Split, Task
 
 @dataclass
 class SplitRead:
-    """What one split was read from: rows of each file or hub set, and how many rows were dropped
-    for which reason."""
+    """What one split was read from: rows of each file or hub set, and dropped rows by reason."""
 
     rows_of: dict[str, int] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
@@ -46,15 +45,16 @@ class RawCorpus:
 
     @property
     def dropped(self) -> dict[str, dict[str, int]]:
-        """Of each split, how many rows were dropped for which reason."""
+        """The number of dropped rows of each split, by reason."""
         return {split: each.dropped for split, each in self.read.items()}
 
 
 def read_source(source: str, task: Task) -> RawCorpus:
-    """The examples of `data.source`, as the task reads them.
+    """Return the examples of `data.source`, as the task reads them.
 
     Raises:
-        DataError: nothing is there, it cannot be read whole, or no row is usable.
+        DataError: there is no such source, it cannot be read completely, or a split has no usable
+            row.
     """
     told, embedded = task.description, embedded_corpora()
     if source in embedded:
@@ -80,7 +80,7 @@ def read_source(source: str, task: Task) -> RawCorpus:
 
 
 def _embedded(source: str, own: Task, task: TaskDescription) -> RawCorpus:
-    """The built-in corpus of a task, for another that asks the same in whatever words."""
+    """Return a task's built-in corpus for another task with the same inputs and labels."""
     assert own.corpus is not None
     if not _same(own.description, task):
         raise DataError(
@@ -92,13 +92,13 @@ def _embedded(source: str, own: Task, task: TaskDescription) -> RawCorpus:
 
 
 def _same(one: TaskDescription, other: TaskDescription) -> bool:
-    """Whether the tasks have the same inputs and labels."""
+    """Return whether the tasks have the same inputs and labels."""
     return (one.inputs, one.labels) == (other.inputs, other.labels)
 
 
 @contextmanager
 def _readable(where: str) -> Iterator[None]:
-    """Faults of reading as one DataError."""
+    """Turn errors of reading into DataErrors."""
     try:
         yield
     except (OSError, pa.ArrowException, ValueError) as error:
@@ -154,7 +154,7 @@ def _read_hub(
 def _read_split(
     source: str, task: Task, split: Split, tables: Iterator[tuple[str, Table]], room: Room
 ) -> tuple[list[Example], SplitRead]:
-    """The split's examples, from all its tables one after the other, each under its own id."""
+    """Return the split's examples, table after table, with unique ids, and what was read."""
     read = SplitRead()
     parts: dict[str, list[Example]] = {}
     dropped: Counter[str] = Counter()

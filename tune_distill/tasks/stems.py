@@ -9,13 +9,15 @@ from nltk.stem.porter import PorterStemmer  # type: ignore[import-untyped]
 from tune_distill.tasks.words import words
 
 CACHE_SIZE = 2**16
-"""Texts and words whose stems are kept. The references of a whole validation split, which come back
-with every trial, fit in."""
+"""The number of texts, and of words, whose stems are kept.
+
+It is enough for the references of a whole validation split, which every trial uses again.
+"""
 
 _PORTER = PorterStemmer()
 
 
-# Half of plain ROUGE's time goes into stemming the same references and words again.
+# Without a cache, half of ROUGE's time goes into stemming the same references and words again.
 @lru_cache(CACHE_SIZE)
 def stems(text: str) -> tuple[str, ...]:
     """Return the stem of each word in `text`, in order."""

@@ -1,4 +1,4 @@
-"""A table's rows become examples, or are dropped for a reason, or end with where the fault is."""
+"""Turns a table's rows into examples, counts dropped rows by reason, and locates malformed ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tune_distill.tasks.task import Task
 
 @dataclass(frozen=True)
 class TableRead:
-    """The usable examples of one table, its rows, and how many were dropped for which reason."""
+    """The usable examples of one table, its number of rows, and dropped rows by reason."""
 
     examples: list[Example]
     num_rows: int
@@ -23,13 +23,13 @@ class TableRead:
 
 
 def read_table(table: Table, task: Task, default_id: str, first_row: int, room: Room) -> TableRead:
-    """The table's examples in its order, as the task reads its rows.
+    """Return the table's examples in its order, as the task reads its rows.
 
-    A row without an id of its own is called `default_id` and its number in the split, of which
-    the table's first row is `first_row`.
+    A row without an id gets `default_id` and its number in the split; `first_row` is the number of
+    the table's first row.
 
     Raises:
-        DataError: a cell is of a wrong kind, or the examples do not fit into memory.
+        DataError: a cell is malformed, or the examples do not fit into memory.
     """
     examples: list[Example] = []
     dropped: Counter[str] = Counter()

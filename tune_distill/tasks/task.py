@@ -21,7 +21,7 @@ Embedded = Callable[[Split], list[Example]]
 
 @dataclass(frozen=True, slots=True)
 class ParsedOutput:
-    """What a student's output says: its label, None where unparsable, and its explanation."""
+    """What a student's output says: its label, None if unparsable, and its explanation."""
 
     label: str | None
     explanation: str
@@ -29,7 +29,7 @@ class ParsedOutput:
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns of a file by what they hold. `explanations` are those that are there, in order."""
+    """Columns of a file by their content. `explanations` are those that the file has, in order."""
 
     inputs: tuple[str, ...]
     label: str
@@ -47,8 +47,8 @@ class Layout:
 class Task(Protocol):
     """What is asked, and how an answer is read.
 
-    `description` says of it what is data: names of inputs, labels, columns. A task is pickled to
-    the workers.
+    `description` is its part that is data: names of inputs, labels, columns. A task is pickled and
+    sent to the workers.
     """
 
     @property
@@ -56,18 +56,18 @@ class Task(Protocol):
 
     @property
     def corpus(self) -> Embedded | None:
-        """What returns the examples of each split, if the task has a built-in corpus."""
+        """The function that returns a split's examples, if the task has a built-in corpus."""
 
     def identity(self) -> TaskIdentity:
-        """Return what its texts and its reading of answers depend on, by content."""
+        """Return digests of what the task's texts and its reading of answers depend on."""
 
     def read(
         self, cells: Mapping[str, Any], layout: Layout, label_names: Sequence[str]
     ) -> Example | str:
-        """Return the example in a row's cells by column, or why the row is dropped.
+        """Return the example in a row, or why the row is dropped; `cells` are by column.
 
         `label_names` are the labels that the numbers 0, 1, ... stand for in the file. The example's
-        id is empty where the row has none.
+        id is empty if the row has none.
 
         Raises:
             ValueError: a cell is malformed; the message starts with its column.
@@ -82,7 +82,7 @@ class Task(Protocol):
     def parse(self, text: str, example: Example) -> ParsedOutput:
         """Return what an output for this example says.
 
-        Its label is the example's own, letter for letter, exactly where it is right.
+        Its label equals the example's own, letter for letter, if and only if it is right.
         """
 
 

@@ -1,4 +1,4 @@
-"""The lines of a text file, strictly decoded, so that each fault has its line."""
+"""Reads the lines of a text file with strict decoding; each fault is reported with its line."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def numbered_lines(path: Path, newline: str) -> Iterator[tuple[int, str]]:
-    """Each line and its number from 1; `newline` is that of `open`.
+    """Yield each line after its number, from 1; `newline` is that of `open`.
 
-    UTF-8, with or without a byte order mark, or UTF-16 with one.
+    The encoding is UTF-8, with or without a byte order mark, or UTF-16 with one.
 
     Raises:
-        DataError: bytes that are not in this encoding, or a NUL.
+        DataError: bytes are not in this encoding, or a line has a NUL character.
     """
     encoding = _encoding(path)
     try:
@@ -44,12 +44,12 @@ def _encoding(path: Path) -> str:
 
 
 def _undecodable_line(path: Path, encoding: str) -> int:
-    """The line of the first bytes that cannot be decoded: a stream knows it by the block only."""
+    """Return the line of the first undecodable bytes; a stream's error only refers to its block."""
     data = path.read_bytes()
     try:
         data.decode(encoding)
     except UnicodeDecodeError as error:
-        # utf-8-sig counts from behind its mark; as plain UTF-8 the mark is a character.
+        # utf-8-sig counts from after the byte order mark; in plain UTF-8 the mark is a character.
         plain = encoding.removesuffix("-sig")
         mark = len(codecs.BOM_UTF8) if data.startswith(codecs.BOM_UTF8) else 0
         before = data[: mark + error.start].decode(plain, errors="ignore")

@@ -1,9 +1,9 @@
 """The words of a text in any script.
 
 A word is a run of letters, their marks (accents, vowel signs) and digits. Scripts that put no space
-between words (Han, Kana, Thai, Lao, Khmer, Burmese and their like) have no such runs, and a
-dictionary for each would be one more thing that scores depend on. There, each character with its
-marks counts as a word, as is usual for Chinese and Japanese.
+between words (Han, Kana, Thai, Lao, Khmer, Burmese and similar ones) have no such runs, and scores
+should not depend on a dictionary for each. In these scripts, each character with its marks counts
+as a word, as is usual for Chinese and Japanese.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _NO_SPACES = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Bopomofo}\p{Yi}\p{Line_Break=S
 
 
 def words(text: str, also: str = "") -> list[str]:
-    """The words of `text` in order, in small letters; characters in `also` may be part of one.
+    """Return the words of `text` in order, in lower case; characters in `also` may be part of one.
 
-    Text is compared as Unicode does under NFKC: full-width letters and ligatures are the letters
-    they stand for, and a letter is the same with its accent apart. Invisible format characters,
-    such as joiners and soft hyphens, do not count.
+    Text is normalized by Unicode's NFKC: full-width letters and ligatures become the letters they
+    stand for, and a separate accent is composed with its letter. Invisible format characters, such
+    as joiners and soft hyphens, are removed.
     """
     if text.isascii():
         return _ascii_pattern(also).findall(text.lower())
@@ -37,7 +37,7 @@ _FORMAT = regex.compile(r"\p{Cf}")
 
 @lru_cache
 def _ascii_pattern(also: str) -> re.Pattern[str]:
-    """What `_pattern` comes to in ASCII, in a third of the time."""
+    """Return a pattern that finds the same words in ASCII as `_pattern`, in a third of the time."""
     return re.compile(f"[a-z0-9{re.escape(also)}]+")
 
 
