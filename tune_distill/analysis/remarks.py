@@ -124,7 +124,7 @@ def exponent_text(law: Scaling) -> str:
 
 
 def _efficiency(verdict: Verdict) -> list[str]:
-    """Return how much of the baseline's metric, if higher is better, the next smaller size keeps."""
+    """Return how much of the metric the next smaller data size keeps, if higher is better."""
     results, baseline = verdict.results, verdict.results.baseline
     assert baseline is not None
     whole = verdict.found.level(verdict.metric, baseline)

@@ -58,7 +58,7 @@ def count(rows: Sequence[Mapping[str, Any]]) -> Counts:
     """Return the counts of the rows of a study's trials."""
     states = Counter(row["state"] for row in rows)
     # Trials that were made now and share a run are one training. A trial that failed before its
-    # first step, or was interrupted before its turn, is none.
+    # first step, or was interrupted before its turn, is not counted.
     trained = {row["run_key"] for row in rows if not row["reused"] and row["num_steps"]}
     return Counts(
         complete=states["complete"],

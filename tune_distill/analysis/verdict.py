@@ -111,7 +111,7 @@ class Verdict:
 
     @property
     def decodes_only(self) -> bool:
-        """Whether the settings share their students, so that none costs its own training."""
+        """Whether the settings share their students, so that they cost no training of their own."""
         return decodes_only(self.results)
 
     @property

@@ -61,7 +61,7 @@ def read_encoder(source: str) -> Encoder:
     """Return the encoder in a folder or on the hub.
 
     Raises:
-        MetricError: there is none, or one of its files cannot be read.
+        MetricError: there is no encoder, or one of its files cannot be read.
     """
     # Path.expanduser raises for a user who does not exist, so os.path.expanduser is used.
     folder = Path(os.path.expanduser(source))

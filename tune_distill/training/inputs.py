@@ -35,7 +35,7 @@ class Tokens:
     validation: TokenPairs
 
     def holds(self, num_train: int, num_validation: int) -> bool:
-        """Return whether so many examples are tokenised already."""
+        """Return whether this many examples are tokenised already."""
         return (
             len(self.train.sources) >= num_train and len(self.validation.sources) >= num_validation
         )

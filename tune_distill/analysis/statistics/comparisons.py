@@ -155,7 +155,7 @@ def _not_compared(results: StudyResults, differences: Sequence[Comparison]) -> d
 
 
 def _best(results: StudyResults, differences: Sequence[Comparison]) -> int:
-    """Return the setting with the largest gain over the baseline, or the baseline if none gains."""
+    """Return the setting with the largest positive gain over the baseline, else the baseline."""
     assert results.baseline is not None
     gains = {one.setting: one.gain for one in differences if one.metric == _judged(results)}
     best = max(gains, key=lambda setting: gains[setting], default=results.baseline)

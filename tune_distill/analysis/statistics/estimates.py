@@ -45,7 +45,7 @@ class Parts:
     noise: float
 
     def variance(self, num_seeds: int, num_examples: int) -> float:
-        """Return the variance of the mean of so many seeds and examples."""
+        """Return the variance of the mean of this many seeds and examples."""
         return (
             (self.seed or 0.0) / num_seeds
             + self.example / num_examples

@@ -29,7 +29,7 @@ class Shared:
 def shared(
     results: StudyResults, metric: str, setting: int, reference: int | None = None
 ) -> Shared | None:
-    """Return the trials and examples that have the metric in both settings, None if none has."""
+    """Return the trials and examples with the metric in both settings, None if there are none."""
     values_TE, first = results.scores.values[metric], results.trials_of(setting)
     second = first if reference is None else results.trials_of(reference)
     seeds = sorted(first.keys() & second.keys())

@@ -16,7 +16,7 @@ MAX_SEEDS = 1000
 
 
 def smallest_detectable(estimate: Estimate, num_comparisons: int) -> float:
-    """Return the difference that such a comparison, one of so many, detects with 80 % power."""
+    """Return the difference that one of this many such comparisons detects with 80 % power."""
     if estimate.standard_error == 0 and 2.0 ** (1 - estimate.num_examples) > ALPHA:
         # So few examples are not significant even if all of them differ.
         return 1.0

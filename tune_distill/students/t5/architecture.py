@@ -60,7 +60,7 @@ class Architecture:
         )
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Yield the name and shape of each weight, with HF's names and order; allocate none."""
+        """Yield the name and shape of each weight, with HF's names and order; allocate nothing."""
         yield "shared.weight", (self.vocab_size, self.d_model)
         for stack, count in (("encoder", self.num_layers), ("decoder", self.num_decoder_layers)):
             for index in range(count):

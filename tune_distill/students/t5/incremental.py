@@ -101,7 +101,7 @@ class IncrementalDecoder:
         return self.eos_tokens.new_full(shape, self.pad_token)
 
     def first_tokens(self, num_answers: int) -> torch.Tensor:
-        """Return the tokens (N,) that the first step of so many answers takes."""
+        """Return the tokens (N,) that the first step takes for this many answers."""
         return self.eos_tokens.new_full((num_answers,), self._start_token)
 
     def start(self, sources: Sequence[Ints], width: int, max_new_tokens: int) -> Answers:

@@ -190,8 +190,8 @@ class Stack(nn.Module):
 def _buckets(distance: torch.Tensor, config: Architecture, is_decoder: bool) -> torch.Tensor:
     """Return the bucket of each distance from the query token.
 
-    Short distances have a bucket each; longer ones share ever wider buckets. Each direction has
-    half of the buckets; a decoder, which looks only back, uses all of them.
+    Short distances have a bucket each; longer ones share ever wider buckets, up to the largest.
+    Each direction has half of the buckets; a decoder, which looks only back, uses all of them.
     """
     count = config.relative_attention_num_buckets
     if is_decoder:
