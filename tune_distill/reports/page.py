@@ -148,7 +148,7 @@ def _with_anchors(blocks: Sequence[Block]) -> list[tuple[str, str, Block]]:
 
 
 def _script_json(value: Any) -> str:
-    """Return JSON for a script element, which no text in it can end."""
+    """Return JSON for a script element, in which no text ends the element or a line."""
     # json.dumps escapes everything that is not ASCII.
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

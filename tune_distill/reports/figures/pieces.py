@@ -118,7 +118,7 @@ def level_text(name: str, level: Estimate) -> str:
 
 
 def seed_points(points: Iterable[tuple[Value, float, str]]) -> Series:
-    """Return a point per trial; trials without this number (NaN) have none."""
+    """Return a point per trial that has the number; grounding without words has none."""
     listed = [point for point in points if not np.isnan(point[1])]
     return Series(
         SEED,
@@ -142,7 +142,7 @@ def seed_texts(complete: pd.DataFrame) -> list[str]:
 
 
 def spans_decades(values: Iterable[float]) -> bool:
-    """Return whether the values are positive and the largest is over 4 times the smallest."""
+    """Return whether values need a log axis: all positive, and the ratio of extremes over 4."""
     listed = [float(value) for value in values]
     return min(listed) > 0 and max(listed) > 4 * min(listed)
 
