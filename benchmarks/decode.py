@@ -1,7 +1,7 @@
 """All settings of the decoding study on one trained student: ours, and `generate` in file order.
 
-The peer takes batches of 16 in the order of the file, padded to their longest, as the notebook
-does. Greedy and beam search must give the same texts.
+The peer takes batches of 16 in file order, padded to their longest text, as the notebook does.
+Greedy and beam search must give the same texts.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def in_file_order(
 
 
 def generation_config(settings: Decode, model: Any) -> GenerationConfig:
-    """HF's form of the decode settings, with nothing left to a model's own defaults."""
+    """Return HF's form of the decode settings, with nothing left to a model's own defaults."""
     config = model.config
     common: dict[str, Any] = {
         "max_new_tokens": settings.max_new_tokens,

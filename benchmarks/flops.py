@@ -1,4 +1,4 @@
-"""How many floating-point operations a T5's training step has, and how fast matrices can be.
+"""The floating-point operations of a T5's training step, and the speed of matrix products.
 
 A product of (m, k) by (k, n) counts as 2 m k n. Backward has two such products for each of
 forward's. Attention's own products (queries by keys) are left out: at these lengths they are under
@@ -34,14 +34,14 @@ class Product:
 
 
 def forward_products(shape: Shape, num_source: int, num_target: int) -> Iterator[Product]:
-    """Those of a forward pass over so many source and target tokens."""
+    """Yield the products of a forward pass over this many source and target tokens."""
     heads, layers = shape.num_heads * shape.d_kv, shape.num_layers
-    # Encoder: q, k, v, o; decoder: the same, and q and o of its look at the source.
+    # Encoder: q, k, v, o. Decoder: the same, and q and o of cross-attention.
     yield Product(3 * layers, num_source, shape.d_model, heads)
     yield Product(layers, num_source, heads, shape.d_model)
     yield Product(4 * layers, num_target, shape.d_model, heads)
     yield Product(2 * layers, num_target, heads, shape.d_model)
-    # k and v of that look are made of the source.
+    # k and v of cross-attention are computed from the source.
     yield Product(2 * layers, num_source, shape.d_model, heads)
     for tokens in (num_source, num_target):
         yield Product(2 * layers, tokens, shape.d_model, shape.d_ff)
@@ -50,17 +50,17 @@ def forward_products(shape: Shape, num_source: int, num_target: int) -> Iterator
 
 
 def step_flops(shape: Shape, num_source: int, num_target: int) -> float:
-    """Operations of a forward and a backward pass."""
+    """Return the operations of a forward and a backward pass."""
     return 3 * sum(product.flops for product in forward_products(shape, num_source, num_target))
 
 
 def torch_limit(shape: Shape, num_source: int, num_target: int) -> float:
-    """Operations a second of the step's own products, as torch multiplies, and nothing else."""
+    """Return the operations a second of the step's products alone, as torch multiplies."""
     return _limit(shape, num_source, num_target, lambda left, right: left @ right.t())
 
 
 def kernel_limit(shape: Shape, num_source: int, num_target: int) -> float:
-    """The same by the product that our students use."""
+    """Return the operations a second of the step's products alone, with our students' product."""
     return _limit(shape, num_source, num_target, product)
 
 
@@ -70,7 +70,7 @@ def _limit(shape: Shape, num_source: int, num_target: int, multiply: Multiply) -
         x = torch.randn(each.rows, each.inner)
         weight = torch.randn(each.columns, each.inner)
         gradient = torch.randn(each.rows, each.columns)
-        # y = x W', dx = dy W, dW = dy' x: as linear layers do them.
+        # y = x W', dx = dy W, dW = dy' x, as in linear layers.
         operands = ((x, weight), (gradient, weight.t()), (gradient.t(), x.t()))
         spent_s += each.count * sum(_seconds(multiply, *pair) for pair in operands)
     return step_flops(shape, num_source, num_target) / spent_s
@@ -86,5 +86,5 @@ def _seconds(
         before = time.perf_counter()
         multiply(left, right)
         times.append(time.perf_counter() - before)
-    # The best, because a limit is asked for.
+    # The minimum, because this measures a limit.
     return min(times)

@@ -1,4 +1,4 @@
-"""Whole processes are run side by side, in turn, and compared by the medians of their times."""
+"""Running whole processes in turn, and comparing the medians of their times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tune_distill.records.environment import environment
 
 @dataclass(frozen=True)
 class Promise:
-    """A figure and the most or the least that it may be."""
+    """A figure and its upper or lower bound."""
 
     what: str
     value: float
@@ -39,8 +39,11 @@ class Promise:
 
 
 def in_turn(ways: Mapping[str, Callable[[], float]], num_rounds: int) -> dict[str, list[float]]:
-    """Seconds of each way in each round. Every round runs all of them, each beginning another
-    one, so that a machine that slows down does so to all."""
+    """Return the seconds of each way in each round.
+
+    Each round runs all ways and begins with another one, so that a slowdown of the machine affects
+    all of them.
+    """
     names = list(ways)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(num_rounds):
@@ -51,13 +54,13 @@ def in_turn(ways: Mapping[str, Callable[[], float]], num_rounds: int) -> dict[st
 
 
 def ratio(seconds: Mapping[str, Sequence[float]], ours: str, peer: str) -> float:
-    """The median over the rounds of our time in the peer's."""
+    """Return the median over the rounds of our time divided by the peer's."""
     pairs = zip(seconds[ours], seconds[peer], strict=True)
     return statistics.median(mine / theirs for mine, theirs in pairs)
 
 
 def process_s(command: Sequence[str], folder: Path) -> float:
-    """Seconds that the whole process takes, which must end well."""
+    """Return the seconds that the whole process takes; raise RuntimeError if it fails."""
     log = folder / "peer.log"
     started = time.perf_counter()
     with log.open("w") as stream:
@@ -78,7 +81,7 @@ def report(
     figures: Mapping[str, Any],
     json_path: str | None,
 ) -> int:
-    """The table and what is promised of it are shown, and written to the file; the exit code."""
+    """Show the table and its promises, write them to the file, and return the exit code."""
     table = Table(*columns, title=title, title_justify="left")
     for row in rows:
         table.add_row(*(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))

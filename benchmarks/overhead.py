@@ -1,8 +1,8 @@
-"""What a study costs beside its training, ours and bare Ray Tune's.
+"""What a study costs besides its training, ours and bare Ray Tune's.
 
-Trials that do nothing but store a run and an evaluation, timed beyond the first on each worker
-slot; the time from the start of a command to the end of its first training step; and that of a
-command whose trials are all in the store.
+Measured are: the time per trial that only stores a run and an evaluation, beyond the first on each
+worker slot; the time from the start of a command to the end of its first training step; and the
+time of a command whose trials are all in the store.
 """
 
 from __future__ import annotations
@@ -81,7 +81,10 @@ def _bare_trial_s(count: int) -> float:
 
 
 def _our_first_step_s(study: list[str], folder: Path) -> float:
-    """Until the driver hears of the first step, which is made to be evaluated and stored."""
+    """Return the seconds until the driver hears of the first step.
+
+    The step is evaluated and stored, so that the driver hears of it.
+    """
     with tempfile.TemporaryDirectory(dir=folder) as results:
         command = [*study, f"--results={results}", "--set=train.eval_steps=1", "--json"]
         started = time.perf_counter()
@@ -95,18 +98,18 @@ def _our_first_step_s(study: list[str], folder: Path) -> float:
 
 
 def _bare_first_step_s(peer: list[str], folder: Path) -> float:
-    """Until the driver hears that the trial, which is one step long, has ended."""
+    """Return the seconds until the driver hears that the trial of one step has ended."""
     command = [sys.executable, "-m", "benchmarks.peers.bare", "first-step", *peer]
     log = folder / "bare.log"
     started = time.perf_counter()
     with log.open("w") as stream:
         done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=stream, text=True)
-    # Both clocks count from the machine's start.
+    # Both processes' clocks count from the machine's start.
     return _told(done.stdout)[0] - started
 
 
 def _told(output: str) -> list[float]:
-    """What the peer measured: Tune and the Trainer print around it."""
+    """Return what the peer measured, without the output of Tune and the Trainer around it."""
     [line] = [line for line in output.splitlines() if line.startswith("[")]
     times: list[float] = json.loads(line)
     return times

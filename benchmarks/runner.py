@@ -1,8 +1,8 @@
-"""Does the driver keep up? Trials that do nothing go through the runner, Ray Tune and the store.
+"""Whether the driver keeps up: trials that do nothing pass the runner, Ray Tune and the store.
 
 A study of 100 trials and one of 1,000 run alternately, each in a process of its own. Measured are
-the time per trial after the first ones (workers start once), the same after the first on each
-worker slot, and how the driver's memory grows from the 100th trial that ended to the last.
+the time per trial after the first 20 (workers start once), the same after the first on each worker
+slot, and the growth of the driver's memory from the 100th ended trial to the last.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from tune_distill.tuning.trainable import StudyTrainable
 
 FEW, MANY = 100, 1000
 NUM_ROUNDS = 3
-# Workers start and import what they need while these are made.
+# Workers start and import what they need during these trials.
 NUM_WARM_UP = 20
 MOST_TIMES_SLOWER = 1.2
 MOST_GROWTH_MIB = 100.0
@@ -48,7 +48,7 @@ MOST_TRIAL_S = 0.3
 
 
 class NoOp(StudyTrainable):
-    """Stores a run and an evaluation as if it had made them."""
+    """Stores a made-up run and evaluation for each trial."""
 
     def attempt(self, config: Mapping[str, Any]) -> Iterator[Progress]:
         context = self._context
@@ -58,7 +58,7 @@ class NoOp(StudyTrainable):
 
 
 def fill(store: Store, trial: Trial, answers: Sequence[Mapping[str, Any]] | None = None) -> None:
-    """The store has a run and an evaluation of the trial that nobody made: one answer, or these."""
+    """Store a made-up run and evaluation of the trial, with one answer or with these."""
     rows = [ANSWER] if answers is None else answers
     store.begin_run(trial.run_key, trial.run_identity)
     store.finish_run(
@@ -76,7 +76,7 @@ def fill(store: Store, trial: Trial, answers: Sequence[Mapping[str, Any]] | None
 
 
 class Stopwatch(QuietDisplay):
-    """When each trial ended, and how much memory the driver had then."""
+    """Collects the time at which each trial ended, and the driver's memory at that time."""
 
     def __init__(self) -> None:
         super().__init__(None)  # type: ignore[arg-type]  # it shows nothing
@@ -90,7 +90,7 @@ class Stopwatch(QuietDisplay):
 
 
 def main(given: argparse.Namespace) -> int:
-    """The exit code: 0 where all promises hold."""
+    """Return the exit code, which is 0 if all promises hold."""
     rounds = [{count: in_own_process(count) for count in (FEW, MANY)} for _ in range(NUM_ROUNDS)]
 
     def median(count: int, figure: str) -> float:
@@ -117,7 +117,7 @@ def in_own_process(count: int) -> dict[str, float]:
 
 
 def measure(count: int) -> dict[str, float]:
-    """Seconds per trial once workers are up, and growth of memory in MiB over so many trials."""
+    """Return seconds per trial once workers are up, and growth of memory in MiB."""
     study = Study.model_validate(
         {"name": "no_op", "question": "Fast?", "vary": {"train.label_smoothing": [0.0, 0.1]}}
     )

@@ -1,8 +1,8 @@
 """Planning, looking up, writing tables and judging them, for 100 to 100,000 trials.
 
-A store is filled with made-up answers first, which is not measured. Then a study of it, all of
-whose trials are found there, and the verdict on its tables are each made in a process of their
-own, which tells its times and its largest memory.
+A store is first filled with made-up answers, which is not measured. Then the study, whose trials
+are all found in the store, and the verdict on its tables each run in a process of their own, which
+prints its times and its peak memory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Told = dict[str, float]
 
 
 def main(given: argparse.Namespace) -> int:
-    """The exit code: 0 where all promises hold."""
+    """Return the exit code, which is 0 if all promises hold."""
     found = {size: _in_own_processes(size) for size in SIZES}
     per_trial_ms = {
         size: 1e3 * sum(told[part] for part in PROMISED) / size for size, told in found.items()
@@ -75,7 +75,7 @@ def _in_own_processes(size: int) -> Told:
 
 
 def fill_store(size: int, folder: Path) -> Told:
-    """The store in the folder answers every trial of the study."""
+    """Fill the store in the folder for every trial of the study; return the seconds."""
     from benchmarks.runner import fill
 
     told: Told = {}
@@ -89,10 +89,10 @@ def fill_store(size: int, folder: Path) -> Told:
 
 
 def study(size: int, folder: Path) -> Told:
-    """The study's tables are in the folder, made of what the store has."""
+    """Write the study's tables from the store; return the seconds and the peak memory."""
     told: Told = {}
     inputs, store = Inputs(), Store(Folder(folder / "store"))
-    # The corpus, which is the same however many trials there are, is made before.
+    # Make the corpus before, because it is the same for any number of trials.
     mini = load_profile("mini")
     inputs.data_identity(mini.task, mini.data)
     with _timed(told, "plan_s"):
@@ -132,7 +132,7 @@ STEPS: dict[str, Callable[[int, Path], Told]] = {
 
 
 class Unflushed(Folder):
-    """A folder whose files may not outlive a power cut: filling is no part of what is measured."""
+    """A folder whose files may not survive a power cut, because filling is not measured."""
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -161,7 +161,7 @@ def _resolved(size: int) -> ResolvedStudy:
 
 
 def _answers(trial: Trial, example_ids: list[str]) -> list[Row]:
-    """Answers to these examples, other ones in each trial, for the statistics to weigh."""
+    """Return random answers to these examples, different in each trial, for the statistics."""
     from benchmarks.runner import ANSWER
 
     rng = random.Random(trial.evaluation_key)
@@ -190,7 +190,7 @@ def _timed(told: Told, name: str) -> Iterator[None]:
 
 
 def _peak_gib() -> float:
-    # Not getrusage's, which begins with what the process had that started this one.
+    # Not getrusage's value, which begins with the memory of the parent process.
     status = Path("/proc/self/status").read_text()
     [kib] = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(kib) / 2**20

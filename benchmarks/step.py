@@ -1,7 +1,7 @@
 """A training step at flan-t5-small's shape: our T5, HF's in our loop, HF's Trainer, the notebook's.
 
-Each takes a few steps in turn. A step's operations are counted on real tokens, padding left out,
-and compared with what the machine does on the step's own matrix products alone.
+Each takes a few steps in turn. A step's operations are counted on real tokens, without padding, and
+compared with the machine's speed on the step's matrix products alone.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ _TOKENS = ("num_source", "num_target")
 
 
 def _mean_s(steps: list[Step]) -> float:
-    """Seconds a step; the mean, because batches differ in length."""
+    """Return the mean seconds a step, because batches differ in length."""
     return statistics.mean(step.seconds for step in steps)
 
 
@@ -155,7 +155,7 @@ def replace_train(task: Task) -> Train:
 
 
 def _trainer(task: Task) -> Iterator[Step]:
-    """The Trainer's own training step on its own batches, then its clipping and optimizer."""
+    """Yield the Trainer's own training steps on its own batches, with clipping and optimizer."""
     from transformers import T5ForConditionalGeneration
 
     model = T5ForConditionalGeneration.from_pretrained(task.student)

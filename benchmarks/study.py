@@ -14,7 +14,7 @@ from benchmarks.workload import WORKLOADS, Workload, make_student
 
 OURS, NOTEBOOK, TRAINER, GROUPED = "ours", "notebook", "trainer in Tune", "grouped by length"
 MOST = {NOTEBOOK: 0.40, TRAINER: 0.55}
-# What flan-t5-small's shape takes in a process is told by `step`.
+# The times at flan-t5-small's shape are measured by `step`.
 PROMISED = ("tiny", "mid")
 
 
@@ -57,7 +57,7 @@ def _ways(workload: Workload, student: Path, data: str, folder: Path) -> dict[st
 
 
 def _ours_s(workload: Workload, student: Path, data: str, folder: Path) -> float:
-    """From an empty store, with everything that a study ends in: tables, verdict, report."""
+    """Return the seconds from an empty store to tables, verdict and report."""
     with tempfile.TemporaryDirectory(dir=folder) as results:
         command = [sys.executable, "-m", "tune_distill.study", "smoothing", "--profile=notebook"]
         command += [f"--student={student}", f"--data={data}", f"--results={results}"]

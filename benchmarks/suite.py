@@ -1,9 +1,9 @@
-"""All six studies: ours, and as Ray Tune runs them where every trial trains its own student.
+"""All six studies: ours, and in Ray Tune with a student trained by every trial.
 
-Both train with the same code, by the notebook's settings, a student of 0.7 million parameters. What
-is compared is the plan: runs that are shared, studies that share their workers, and workers that
-start while inputs are prepared. Ours begins with an empty store and ends in tables, verdicts and
-reports; then the same command again.
+Both train with the same code, by the notebook's settings, a student of 0.7 million parameters. They
+differ in the plan: ours shares runs between settings and workers between studies, and starts
+workers while inputs are prepared. Ours begins with an empty store and ends with tables, verdicts
+and reports; then the same command runs again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_REUSED_S = 10.0
 
 
 class Commands:
-    """Both ways as whole processes, and how many trainings each says that it made."""
+    """Both ways as whole processes, and the number of trainings that each reports."""
 
     def __init__(self, student: Path, data: str, folder: Path) -> None:
         self._folder = folder
@@ -59,7 +59,7 @@ def main(given: argparse.Namespace) -> int:
         folder = Path(scratch)
         commands = Commands(make_student(TINY, given.data, folder / "student"), given.data, folder)
         seconds = in_turn({OURS: commands.ours_s, NAIVE: commands.naive_s}, given.rounds)
-        # The first one makes what the others find.
+        # The first run fills the store for the others.
         commands.reused_s()
         seconds |= in_turn({REUSED: commands.reused_s}, given.rounds)
     rows = [

@@ -1,10 +1,9 @@
 """The cost of hashing and checking stored files, at flan-t5-small's shape.
 
 A trial with the notebook's settings trains, saves its checkpoints and its student, and decodes, as
-a worker does; then the driver, which is this process too, checks the run and its answers as the end
-of a training and the same command again make it do. Timed is every hash on the way, in seconds of
-the processor, which other work on the machine changes little; a trial has one thread, as in a study
-with one CPU a trial.
+in a worker. Then the driver, here the same process, checks the run and its answers, as after a
+training and when the same command runs again. Every hash is timed in CPU seconds, which other work
+on the machine changes little. A trial has one thread, as in a study with one CPU a trial.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ MOST_SHARE = 0.02
 
 
 class Clock:
-    """Seconds of the processor spent in the calls that it wraps, and how many there were."""
+    """CPU seconds spent in the wrapped calls, and their number."""
 
     def __init__(self) -> None:
         self.seconds, self.calls = 0.0, 0
@@ -55,7 +54,7 @@ class Clock:
 
 
 def main(given: argparse.Namespace) -> int:
-    """The exit code: 0 where all promises hold."""
+    """Return the exit code, which is 0 if all promises hold."""
     configure_torch(1)
     with tempfile.TemporaryDirectory() as scratch:
         student = make_student(FLAN_T5_SMALL, given.data, Path(scratch) / "student")
@@ -77,7 +76,7 @@ def main(given: argparse.Namespace) -> int:
 
 
 def processor() -> str:
-    """The processor's name, and whether it has instructions for SHA-256."""
+    """Return the processor's name, and whether it has instructions for SHA-256."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     told = dict(line.split(":", 1) for line in lines if ":" in line)
     fields = {name.strip(): value.strip() for name, value in told.items()}
@@ -107,7 +106,7 @@ def _round(trial: Trial, inputs: Inputs, folder: Path) -> dict[str, float]:
         "checkpoints, s": of_checkpoints.seconds,
         "files, s": of_files.seconds,
     }
-    # The driver, a process of its own, has hashed nothing yet.
+    # A real driver is a process of its own, which has hashed nothing yet.
     digests._hashed.clear()
     started = time.process_time()
     assert store.has_run(trial.run_key)

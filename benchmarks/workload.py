@@ -1,7 +1,7 @@
 """Students and data that the benchmarks share: real shapes, random weights.
 
-Speed does not depend on what the weights are, so every student is made here; its tokenizer is
-trained on the data's own texts.
+Speed does not depend on the weights, so every student is made here, with a tokenizer trained on the
+data's own texts.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tune_distill.tasks.sources import read_source
 
 @dataclass(frozen=True)
 class Shape:
-    """A T5's sizes; `vocab_size` is of the embeddings, `num_pieces` of the tokenizer."""
+    """A T5's sizes: `vocab_size` of the embeddings, `num_pieces` of the tokenizer."""
 
     name: str
     vocab_size: int
@@ -31,7 +31,7 @@ class Shape:
 
 TINY = Shape("tiny", 3_000, 3_000, 96, 24, 192, 2, 4, True)
 MID = Shape("mid", 8_000, 8_000, 256, 64, 512, 4, 4, True)
-# google/flan-t5-small's own config.json; its tokenizer has no more pieces than the data need.
+# google/flan-t5-small's own config.json; the tokenizer has only as many pieces as the data need.
 FLAN_T5_SMALL = Shape("flan-t5-small", 32_128, 8_000, 512, 64, 1_024, 8, 6, False)
 SHAPES = {shape.name: shape for shape in (TINY, MID, FLAN_T5_SMALL)}
 
@@ -46,7 +46,7 @@ class Workload:
     num_epochs: int
 
     def fields(self) -> list[str]:
-        """The study command's arguments for it."""
+        """Return the study command's arguments for this workload."""
         values = {
             "data.num_train": self.num_train,
             "data.num_validation": self.num_validation,
@@ -63,7 +63,10 @@ WORKLOADS = {
 
 
 def make_student(shape: Shape, data: str, folder: Path) -> Path:
-    """`folder` holds a T5 of this shape with random weights and a tokenizer of the data's texts."""
+    """Save a T5 of this shape with random weights and a tokenizer of the data's texts.
+
+    Returns `folder`.
+    """
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
 
@@ -85,7 +88,7 @@ def make_student(shape: Shape, data: str, folder: Path) -> Path:
     torch.manual_seed(0)
     model = T5ForConditionalGeneration(config)
     if not shape.tied:
-        # Only a saved head of its own keeps HF from tying it.
+        # HF ties the head to the embeddings unless a separate head is saved.
         head = torch.randn_like(model.shared.weight) * shape.d_model**-0.5
         model.lm_head.weight = torch.nn.Parameter(head)
     model.save_pretrained(folder)
@@ -103,7 +106,7 @@ def _texts(data: str) -> list[str]:
 
 
 def _tokenizer(shape: Shape, texts: list[str]) -> Any:
-    """A Unigram tokenizer of the kind that T5's is."""
+    """Return a Unigram tokenizer like T5's."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

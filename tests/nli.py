@@ -1,4 +1,4 @@
-"""e-SNLI as tests use it: its task, and examples in one line."""
+"""e-SNLI in tests: its task, and a short way to make examples."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LABELS = tuple(NLI.description.labels or ())
 def pair(
     example_id: str, premise: str, hypothesis: str, label: str, explanations: tuple[str, ...]
 ) -> Example:
-    """An example of two sentences."""
+    """Return an example of two sentences."""
     return Example(example_id, (premise, hypothesis), label, explanations)
 
 
 def read_source(source: str) -> sources.RawCorpus:
-    """The sentence pairs of a data source."""
+    """Return the sentence pairs of a data source."""
     return sources.read_source(source, NLI)

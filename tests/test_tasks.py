@@ -34,7 +34,7 @@ metric: {name: METRIC, mode: max}
 
 
 def run(folder: Path, task: Task, metric: str = "label_accuracy", **fields: Any) -> pd.DataFrame:
-    """The trials of a study of the task, on 24 examples of it."""
+    """Return the trials of a study of the task, on 24 of its examples."""
     examples = [
         replace(example, inputs=(f"{example.inputs[0]} of {batch}",))
         for batch in range(4)
@@ -64,7 +64,7 @@ def test_a_task_of_ones_own_is_one_file(tmp_path: Path, task: Task) -> None:
     assert answers["faithful"].isna().all() == (task is not TWO_LABELS)
     texts = load("own", results=tmp_path, table="examples")
     assert set(texts["gold_label"]) == {example.label for example in examples_of(task)}
-    # All that a reader needs lies in the folder: the user's own file may be gone.
+    # The folder has all that a reader needs, without the user's own file.
     Path(write_task(tmp_path, task)).unlink()
     report = (tmp_path / "own" / "report.md").read_text()
     assert "question: the question number" in report

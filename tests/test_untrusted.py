@@ -71,13 +71,13 @@ def joins(source: str) -> list[str]:
 @pytest.mark.parametrize("module", UNTRUSTED)
 def test_untrusted_names_are_joined_by_one_function(module):
     allowed = {
-        # A division of numbers.
+        # This divides numbers.
         "milliseconds / 1000",
-        # A shell command made of words.
+        # This joins words to a shell command.
         "shlex.join(command)",
-        # A new name beside a checked one.
+        # This puts a new name beside a checked one.
         "path.with_name(f'{path.name}.{why}-{number}')",
-        # Archives in a folder of our own.
+        # Archives are in a folder of our own.
         "folder / 'bundle.zip'",
     }
     assert set(joins((PACKAGE / module).read_text(encoding="utf-8"))) <= allowed

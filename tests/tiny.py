@@ -96,29 +96,29 @@ def mini_examples(split: str, count: int) -> list[Example]:
 
 
 def untrained(student: Student) -> Untrained:
-    """The student before its training."""
+    """Return the student before its training."""
     return read_student(student).untrained()
 
 
 def load_student(student: Student) -> Any:
-    """The student's model, in float32 on the CPU."""
+    """Return the student's model, in float32 on the CPU."""
     return untrained(student).model()
 
 
 def load_tokenizer(student: Student) -> Any:
-    """The student's tokenizer, as transformers has it."""
+    """Return the student's tokenizer from transformers."""
     package: Any = read_student(student)
     return package.tokenizer
 
 
 def tokenize_examples(tokenizer: Any, examples: Sequence[Example]) -> TokenPairs:
-    """The tokens of the examples' sources and targets."""
+    """Return the tokens of the examples' sources and targets."""
     sources, targets = map(NLI.source_text, examples), map(NLI.target_text, examples)
     return TokenPairs(tokenize(tokenizer, [*sources]), tokenize(tokenizer, [*targets]))
 
 
 def evaluation_loss(model: Model, pairs: Pairs) -> float:
-    """Cross-entropy a target token over all pairs, without smoothing or dropout."""
+    """Return the cross-entropy a target token over all pairs, without smoothing or dropout."""
     return mean_loss(example_losses(model, pairs))
 
 

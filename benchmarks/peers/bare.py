@@ -1,6 +1,6 @@
-"""Bare Ray Tune, as its tutorials have it: trials that do nothing, or one that takes a step.
+"""Bare Ray Tune, as in its tutorials: trials that do nothing, or one that takes a step.
 
-Prints what it measured, in seconds, as JSON.
+Prints when each trial ended, in seconds, as JSON.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ray import tune
 
 
 class Ends(tune.Callback):
-    """When each trial ended."""
+    """Collects the time at which each trial ended."""
 
     def __init__(self) -> None:
         self.ended_s: list[float] = []
@@ -32,7 +32,7 @@ def nothing(config: dict[str, Any]) -> None:
 
 
 def first_step(config: dict[str, Any]) -> None:
-    """The Trainer of `trainer`, up to its first step."""
+    """Run the Trainer of `trainer` for one step."""
     from transformers import T5ForConditionalGeneration, TrainerCallback
 
     from benchmarks.peers.common import task_of

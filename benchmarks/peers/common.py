@@ -22,7 +22,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Task:
-    """The notebook's settings, and the first rows of the data."""
+    """The notebook's settings, and the first examples of the data."""
 
     student: str
     train: list[Example]
@@ -38,7 +38,7 @@ class Task:
 
 
 def task_of(arguments: Sequence[str] | None = None) -> tuple[Task, argparse.Namespace]:
-    """The task that the command line names."""
+    """Return the task that the command line names, and all arguments."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--student", required=True)
     parser.add_argument("--data", required=True)
@@ -68,7 +68,7 @@ def simulator_of(task: Task) -> Simulator:
 
 
 def metrics(task: Task, texts: Sequence[str], simulator: Simulator) -> dict[str, float | None]:
-    """Accuracy, ROUGE and faithfulness of one answer for each validation example."""
+    """Return accuracy, ROUGE and faithfulness of one answer per validation example."""
     no_losses = [ExampleLoss(0.0, 1)] * len(texts)
     rows = score_answers(NLI, task.validation, [[text] for text in texts], no_losses, simulator)
     return summarize(rows)

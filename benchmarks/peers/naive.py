@@ -1,9 +1,9 @@
 """The six studies as six experiments of Ray Tune in which every trial trains its own student.
 
-Training, decoding and scoring are ours, so that what is compared is the plan, and how Ray and its
-workers are started: a store of its own for each trial, grids as Tune expands them, Tune's own
-OptunaSearch and ASHA, one Ray for all studies and workers reused within each; nothing is kept, and
-nothing is judged. Takes the study command's arguments.
+Training, decoding and scoring are ours, so that only the plan and the start of Ray and its workers
+differ: each trial has its own store, grids are expanded by Tune, searches use Tune's OptunaSearch
+and ASHA, one Ray runs all studies, and workers are reused within each study. Nothing is kept or
+judged. Takes the study command's arguments.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The notebook's loop: every text padded to the maximum, a fresh model for each setting.
+"""The notebook's loop: all texts are padded to the maximum, and each setting has a fresh model.
 
-One setting after the other in one process, with torch's defaults: AdamW one tensor at a time, all
-threads of the machine.
+Settings run one after the other in one process, with torch's defaults: AdamW updates one tensor at
+a time, and all threads of the machine are used.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def main() -> int:
 
 
 def encoded(task: Task, tokenizer: Any, examples: Any) -> TensorDataset:
-    """Sources, masks and labels, all padded to the maximum."""
+    """Return sources, masks and labels, all padded to the maximum."""
 
     def padded(texts: list[str], length: int) -> Any:
         return tokenizer(
@@ -100,7 +100,7 @@ def evaluation_loss(model: Any, validation: DataLoader) -> float:
 
 @torch.no_grad()
 def answers(task: Task, model: Any, tokenizer: Any, validation: DataLoader) -> list[str]:
-    """Greedy answers, in the order of the file."""
+    """Return greedy answers in file order."""
     model.eval()
     texts: list[str] = []
     for ids, mask, _ in validation:

@@ -1,5 +1,7 @@
-"""HF's Seq2SeqTrainer in a Ray Tune function trainable: dynamic padding, fused AdamW, one CPU a
-trial, workers reused."""
+"""HF's Seq2SeqTrainer in a Ray Tune function trainable.
+
+It has dynamic padding, fused AdamW, one CPU a trial and reused workers.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,7 @@ def train_model(config: dict[str, Any], task: Task, strategy: str) -> None:
 
 
 def make_trainer(task: Task, model: Any, smoothing: float, strategy: str, folder: str) -> Any:
-    """A Seq2SeqTrainer at its defaults, with the notebook's settings."""
+    """Return a Seq2SeqTrainer at its defaults, with the notebook's settings."""
     from transformers import (
         AutoTokenizer,
         DataCollatorForSeq2Seq,
@@ -91,7 +93,7 @@ def make_trainer(task: Task, model: Any, smoothing: float, strategy: str, folder
 
 
 def encoded(task: Task, tokenizer: Any, examples: Any) -> list[dict[str, Any]]:
-    """Rows of ids, cut and not padded: the collator pads each batch."""
+    """Return rows of ids, truncated but not padded: the collator pads each batch."""
 
     def ids(texts: list[str], length: int) -> list[list[int]]:
         marked = [text + tokenizer.eos_token for text in texts]

@@ -1,9 +1,10 @@
-"""How often intervals of a mean hold the truth: the second table of docs/statistics.md.
+"""How often intervals of a mean contain the truth: the second table of docs/statistics.md.
 
 python -m tests.analysis.coverage [STUDIES]
 
-Of each made-up population, the percentile bootstrap scaled to the unbiased variance and widened by
-Student's t, Student's interval, and the package's own of a share. Shapes: N studies, E examples.
+For each made-up population, the intervals are the percentile bootstrap scaled to the unbiased
+variance and widened by Student's t, Student's interval, and the package's interval of a share.
+Shapes: N studies, E examples.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ TAIL = 0.025
 
 
 def difference_of_accuracy(least: float, most: float, better: float) -> Callable[..., Drawn]:
-    """Answers of which a share from `least` to `most` differs, `better` of it for the better."""
+    """Return a function that draws differences of correct answers.
+
+    A share between `least` and `most` of the answers differs, a share `better` of these for the
+    better.
+    """
 
     def draw(rng: np.random.Generator, studies: int, examples: int) -> Drawn:
         differ = rng.uniform(least, most, (studies, 1))
@@ -38,14 +43,14 @@ def difference_of_accuracy(least: float, most: float, better: float) -> Callable
 
 
 def difference_of_rouge(rng: np.random.Generator, studies: int, examples: int) -> Drawn:
-    """A tenth of the texts differs, seven of ten of these for the better."""
+    """Draw differences of ROUGE: a tenth of the texts differ, seven of ten for the better."""
     shape = (studies, examples)
     signs = np.where(rng.random(shape) < 0.7, 1, -1) * (rng.random(shape) < 0.1)
     return rng.beta(1, 3, shape) * signs, np.full(studies, 0.1 * 0.4 * 0.25)
 
 
 def loss(sigma: float, paired: bool) -> Callable[..., Drawn]:
-    """Lognormal losses, or differences of two."""
+    """Return a function that draws lognormal losses, or differences of two."""
 
     def draw(rng: np.random.Generator, studies: int, examples: int) -> Drawn:
         first, second = np.exp(rng.normal(0, sigma, (2, studies, examples)))
@@ -56,7 +61,7 @@ def loss(sigma: float, paired: bool) -> Callable[..., Drawn]:
 
 
 def accuracy(least: float, most: float, num_seeds: int) -> Callable[..., Drawn]:
-    """Shares of right answers among so many seeds', which agree on easy and hard examples."""
+    """Return a function that draws mean right answers of seeds that agree on hard examples."""
 
     def draw(rng: np.random.Generator, studies: int, examples: int) -> Drawn:
         truth = rng.uniform(least, most, studies)
@@ -94,7 +99,7 @@ ROWS: tuple[tuple[str, Callable[..., Drawn], tuple[int, ...]], ...] = (
 
 
 def bootstrapped(rng: np.random.Generator, values_NE: Real) -> Real:
-    """The ends (N, 2) of the bootstrap's intervals."""
+    """Return the ends (N, 2) of the bootstrap's intervals."""
     num_examples = values_NE.shape[1]
     weights = rng.multinomial(num_examples, np.full(num_examples, 1 / num_examples), NUM_RESAMPLES)
     means_N1 = values_NE.mean(axis=1, keepdims=True)
@@ -106,19 +111,19 @@ def bootstrapped(rng: np.random.Generator, values_NE: Real) -> Real:
 
 
 def closed(values_NE: Real, bounds: Bounds) -> Real:
-    """The ends (N, 2) of the package's intervals of one seed."""
+    """Return the ends (N, 2) of the package's intervals of one seed."""
     found = [estimate(values_E[None], None, bounds) for values_E in values_NE]
     return np.array([[one.low, one.high] for one in found])
 
 
 def main(studies: int = 4000) -> None:
-    """The table, printed row by row."""
+    """Print the table row by row."""
     print("| mean of | examples | bootstrap | Student's t | Wilson's |\n|---|---|---|---|---|")
     rng = np.random.default_rng(0)
     for label, draw, sizes in ROWS:
         for examples in sizes:
             values_NE, truth_N = draw(rng, studies, examples)
-            # Where all values are equal, Clopper and Pearson's interval is taken by all.
+            # If all values are equal, every method uses Clopper and Pearson's interval.
             varied = np.ptp(values_NE, axis=1) > 0
             values_NE, truth_N = values_NE[varied], truth_N[varied]
             found = [bootstrapped(rng, values_NE), closed(values_NE, UNBOUNDED)]

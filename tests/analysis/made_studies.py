@@ -19,17 +19,17 @@ _SEEDS = range(3)
 
 
 def rates(count: int) -> list[dict[str, Any]]:
-    """So many learning rates, a factor of three apart."""
+    """Return this many learning rates, a factor of three apart."""
     return [{"train.learning_rate": 1e-4 * 3**power} for power in range(count)]
 
 
 def ended(setting: int, state: str) -> dict[tuple[int, int], str]:
-    """All three seeds of a setting ended so."""
+    """Return the state for all three seeds of a setting."""
     return {(setting, seed): state for seed in _SEEDS}
 
 
 def verdict_on(tmp_path: Path, what: Plant, seed: int = 0) -> Verdict:
-    """The verdict on a study that one test alone wants."""
+    """Return the verdict on a study that only one test needs."""
     return judge(read_results(plant(tmp_path, what, seed)))
 
 
@@ -173,9 +173,9 @@ PLANTS = SHIPPED | OTHERS
 
 
 class Studies:
-    """The planted folders, each in a folder called results, and what is said of them.
+    """The planted folders, each in a folder called results, with their verdicts, figures and pages.
 
-    Tests share them, so none may change them; `copy` is for those that must.
+    Tests share them and must not change them; `copy` is for tests that do.
     """
 
     def __init__(self, root: Path) -> None:
@@ -201,11 +201,11 @@ class Studies:
         return self._figures[name]
 
     def figure(self, name: str, which: str) -> Figure:
-        """The study's figure of this name."""
+        """Return the study's figure of this name."""
         [found] = [figure for figure in self.figures(name) if figure.name == which]
         return found
 
     def copy(self, name: str, parent: Path) -> Path:
-        """The folder's own copy, in `parent`/results."""
+        """Copy the study's folder to `parent`/results, and return the copy."""
         source = self.folder(name)
         return Path(shutil.copytree(source, parent / "results" / source.name))

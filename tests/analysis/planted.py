@@ -1,8 +1,8 @@
-"""Results folders with known effects: what the statistics are held to.
+"""Results folders with known effects, to check the statistics.
 
-Answers come from a latent ability: an example is answered rightly where ability, the same example's
-difficulty, and noise add up to more than nothing. So settings and seeds agree on easy and hard
-examples, as real students do, and each setting's true accuracy is known.
+Answers come from a latent ability: an answer is right if ability, the example's difficulty and
+noise add up to more than zero. So settings and seeds agree on easy and hard examples, as real
+students do, and each setting's true accuracy is known.
 """
 
 from __future__ import annotations
@@ -73,12 +73,15 @@ class Plant:
     chosen: Mapping[str, Any] = field(default_factory=dict)
 
     def samples_of(self, number: int) -> int:
-        """Answers an example of this setting."""
+        """Return the number of answers per example of this setting."""
         return self.samples.get(number, self.num_samples)
 
 
 def plant(results: Path, what: Plant, seed: int = 0) -> Path:
-    """The study's folder in `results`, with every table; the same seed gives the same answers."""
+    """Write all tables of the study, and return its folder in `results`.
+
+    The same seed gives the same answers.
+    """
     rng = np.random.default_rng(seed)
     ready = resolved(what.study, what.num_seeds, **what.chosen)
     folder = results / ready.study.name
@@ -107,9 +110,9 @@ def plant(results: Path, what: Plant, seed: int = 0) -> Path:
 
 
 def simulated(what: Plant, seeds: Iterable[int]) -> Iterator[StudyResults]:
-    """The same study drawn anew for each seed, in memory: no file is written.
+    """Draw the study anew for each seed, in memory, without writing files.
 
-    Only the metrics whose truth `true_means` knows are there, and every trial is complete.
+    The results have only the metrics that `true_means` knows, and every trial is complete.
     """
     assert what.num_samples == 1
     assert not what.samples
@@ -178,13 +181,13 @@ def _scores(rng: np.random.Generator, what: Plant, trial_ids: list[str]) -> Scor
 
 
 def true_means(what: Plant, metric: str) -> Real:
-    """The true metric of each setting: its mean over endless examples and seeds."""
+    """Return the true metric of each setting: its mean over infinitely many examples and seeds."""
     count = len(what.accuracy)
     if metric == "label_accuracy":
         return np.array(what.accuracy)
     if metric == "rougeL":
         quality = np.array(what.quality or [0.5] * count)
-        # The mean of a normal number cut to 0 and 1.
+        # This is the mean of a normal variable clipped to [0, 1].
         spread = np.hypot(_QUALITY_SD, what.seed_sd)
         low, high = -quality / spread, (1 - quality) / spread
         inside = norm.cdf(high) - norm.cdf(low)
@@ -195,7 +198,7 @@ def true_means(what: Plant, metric: str) -> Real:
 
 
 def planted_settings(what: Plant) -> list[dict[str, Scalar]]:
-    """The settings as tables show them."""
+    """Return the settings as in tables."""
     return [point.values for point in _settings(resolved(what.study, what.num_seeds), what)]
 
 
@@ -207,7 +210,7 @@ def _settings(ready: ResolvedStudy, what: Plant) -> list[Any]:
 
 
 def _moves(rng: np.random.Generator, what: Plant) -> dict[tuple[int, int], float]:
-    """By how much each (setting, seed) is moved with its group; empty where there are none."""
+    """Return how far each (setting, seed) moves with its group; empty if there are no groups."""
     if not what.groups:
         return {}
     drawn = rng.normal(0, what.seed_sd, (max(what.groups) + 1, what.num_seeds))
@@ -220,7 +223,7 @@ def _moves(rng: np.random.Generator, what: Plant) -> dict[tuple[int, int], float
 
 @dataclass(frozen=True)
 class _Draw:
-    """One trial's answers (n), samples within examples; `given` is -1 where none was parsed."""
+    """One trial's answers (n), grouped by example; `given` is -1 for an unparsed answer."""
 
     gold: NDArray[np.int64]
     given: NDArray[np.int64]
@@ -276,7 +279,7 @@ def _answers(
     gold_E: NDArray[np.int64],
     move: float | None = None,
 ) -> pa.Table:
-    """One trial's answers as the predictions table has them, without the trial."""
+    """Return one trial's answers as in the predictions table, without the trial's column."""
     drawn = _draw(rng, what, number, own_E, gold_E, move)
     count, samples = what.num_examples, what.samples_of(number)
     given = np.array([*LABELS, None], object)[drawn.given]

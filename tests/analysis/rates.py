@@ -1,4 +1,4 @@
-"""How often verdicts are wrong: the table of docs/statistics.md, from planted studies.
+"""How often verdicts are wrong, from planted studies: the table of docs/statistics.md.
 
 python -m tests.analysis.rates [STUDIES]
 """
@@ -17,7 +17,7 @@ SEED_SDS = (0.0, 0.01, 0.02, 0.03)
 
 
 def rates(num_settings: int, num_seeds: int, seed_sd: float, studies: int) -> tuple[float, float]:
-    """How many studies without a true difference claim one, and how often intervals hold it."""
+    """Return the shares of false claims and of intervals that contain the true difference, zero."""
     values = [round(0.05 * number, 2) for number in range(num_settings)]
     what = Plant(
         accuracy=(0.7,) * num_settings,
@@ -35,7 +35,7 @@ def rates(num_settings: int, num_seeds: int, seed_sd: float, studies: int) -> tu
 
 
 def main(studies: int = 500) -> None:
-    """The table, printed row by row."""
+    """Print the table row by row."""
     print("| settings x seeds |", *(f"{sd * 100:.0f} points |" for sd in SEED_SDS))
     print("|---" * (1 + len(SEED_SDS)) + "|")
     for num_settings, num_seeds in SIZES:

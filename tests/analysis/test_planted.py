@@ -1,4 +1,4 @@
-"""The error rates and the coverage of the statistics, on studies with a known truth."""
+"""Error rates and coverage of the statistics, on studies with a known truth."""
 
 import os
 from concurrent.futures import ProcessPoolExecutor
@@ -20,7 +20,7 @@ ALIKE = Plant(accuracy=(0.7, 0.7, 0.7), num_seeds=3, num_examples=500, seed_sd=0
 TEN_POINTS = replace(
     ALIKE, accuracy=(0.7, 0.7, 0.8), quality=(0.5, 0.5, 0.55), loss=(1.0, 1.0, 0.9)
 )
-"""The last is truly ten points better."""
+"""The last setting is truly ten points better."""
 
 LOOSE_BASELINE = Plant(
     study="decoding",
@@ -30,14 +30,14 @@ LOOSE_BASELINE = Plant(
     num_seeds=3,
     num_examples=500,
 )
-"""No true difference; five settings move as one with the seed, and the baseline alone."""
+"""No true difference. A seed moves five settings together, and the baseline alone."""
 
 KNOWN = ("label_accuracy", "rougeL", "eval_loss")
 """Metrics with a known truth."""
 
 
 def verdicts(what, seeds):
-    """Of the study drawn with each seed; on all of the machine's CPUs, for there are many."""
+    """Return the verdicts on the study drawn with each seed, computed on all CPUs."""
     num_parts = 4 * (os.cpu_count() or 1)
     parts = [seeds[start::num_parts] for start in range(num_parts)]
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
@@ -49,7 +49,7 @@ def _verdicts(what, seeds):
 
 
 def coverage(what, found):
-    """Of each metric, how often the interval of a difference holds the truth, and of how many."""
+    """Return by metric whether the interval of each difference contains the truth."""
     held = {metric: [] for metric in KNOWN}
     for verdict in found:
         for one in verdict.found.with_baseline:
@@ -61,7 +61,10 @@ def coverage(what, found):
 
 @pytest.fixture(scope="module")
 def alike():
-    """Studies without a difference: a thousand, to know the rate to half a percent."""
+    """Return verdicts on a thousand studies without a difference.
+
+    So many tell the rate of claims to half a percent.
+    """
     return verdicts(ALIKE, range(1000))
 
 
@@ -101,7 +104,7 @@ def test_claims_are_seldom_however_much_seeds_differ(num_seeds, seed_sd):
     what = replace(ALIKE, num_seeds=num_seeds, seed_sd=seed_sd)
     found = verdicts(what, range(300))
     claimed = [verdict.outcome in ("better", "worse") for verdict in found]
-    # Of 300 studies, 5 % is up to 7.5 % by chance.
+    # Of 300 studies, a rate of 5 % may appear as up to 7.5 % by chance.
     assert np.mean(claimed) <= 0.075
     accuracy = coverage(what, found)["label_accuracy"]
     assert np.mean(accuracy) >= 0.92
@@ -109,7 +112,7 @@ def test_claims_are_seldom_however_much_seeds_differ(num_seeds, seed_sd):
 
 @pytest.mark.proof
 def test_claims_are_seldom_where_the_baseline_moves_alone():
-    """Pooled over five settings that move as one, seeds would seem to matter little."""
+    """Seed noise seems small if it is pooled over five settings that move together."""
     found = verdicts(LOOSE_BASELINE, range(600))
     claimed = [verdict.outcome in ("better", "worse") for verdict in found]
     assert np.mean(claimed) <= 0.1
@@ -149,7 +152,7 @@ def test_settings_of_a_group_move_as_one():
     together = np.corrcoef(means_SR)
     assert together[1:, 1:].min() > 0.9
     assert np.abs(together[0, 1:]).max() < 0.8
-    # And they decode the same students.
+    # They also decode the same students.
     assert results.trials.groupby("seed")["run_key"].nunique().tolist() == [1] * 8
 
 

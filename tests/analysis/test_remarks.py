@@ -1,4 +1,4 @@
-"""What a verdict's reader is told beside it: the study's shape, and what was not compared."""
+"""Remarks beside a verdict: the study's shape, and what was not compared."""
 
 import re
 
@@ -18,7 +18,7 @@ BY_LOSS = {"name": "eval_loss", "mode": "min"}
 
 
 def searched(*loss, **plan):
-    """A search over as many learning rates, 0.0001, 0.0003 and so on, judged by these losses."""
+    """Return a search over learning rates 0.0001, 0.0003 and so on, judged by these losses."""
     return Plant("learning_rate", (0.7,) * len(loss), rates(len(loss)), loss=loss, **plan)
 
 
@@ -27,7 +27,7 @@ def test_there_is_nothing_to_note_where_all_was_compared(tmp_path):
 
 
 def trained_on(tmp_path, *machines):
-    """The notes on a study whose trials were trained on these in turn, one after the other."""
+    """Return the notes on a study whose trials were trained on these machines in turn."""
     folder = plant(tmp_path, Plant())
     path = folder / "trials.parquet"
     trials = pd.read_parquet(path)
@@ -233,7 +233,7 @@ def test_a_loss_falls_itself(tmp_path):
 def test_a_metric_that_falls_with_the_data_follows_no_law(tmp_path):
     verdict = verdict_on(tmp_path, Plant("data_size", (0.8, 0.7, 0.6), num_examples=3000))
     assert verdict.scaling.conclusion == "cannot tell"
-    # Nothing is said of what less data keeps either: it is better.
+    # What less data keeps is not reported either, because less data is better.
     assert findings(verdict) == [
         "No power law fits: label accuracy does not improve steadily with the data."
     ]
@@ -245,7 +245,7 @@ def test_an_exponent_without_an_upper_end_is_so_much_or_more(tmp_path):
     floor = verdict.scaling.law.floor
     low, _ = verdict.scaling.exponent
     [law, *_] = findings(verdict)
-    # Three sizes and three parameters leave nothing to test the fit by.
+    # Three sizes and three parameters leave no degree of freedom to test the fit.
     assert law.endswith(f" [{low:.2f} or more], down to {floor:.3f}.")
     assert 0.27 < floor < 0.31
 

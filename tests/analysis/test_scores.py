@@ -25,7 +25,7 @@ PLANTS = {
 
 @pytest.fixture(scope="module", params=PLANTS)
 def planted(request, tmp_path_factory):
-    """The folder of a planted study, and what was planted."""
+    """Return the folder of a planted study, and its plant."""
     what = PLANTS[request.param]
     return plant(tmp_path_factory.mktemp("results"), what), what
 
@@ -46,13 +46,13 @@ def scores_of(folder):
 
 
 def rewritten(folder, change, **options):
-    """The predictions table after a change."""
+    """Replace the predictions table by a function of it."""
     path = folder / "predictions.parquet"
     pq.write_table(change(pq.read_table(path)), path, **options)
 
 
 def same_scores(one, other):
-    """Whether two scores say the same, wherever they put each example."""
+    """Assert that two scores are the same, in any order of examples."""
     columns = [other.example_ids.index(name) for name in one.example_ids]
     assert one.trial_ids == other.trial_ids
     assert one.values.keys() == other.values.keys()
@@ -102,7 +102,7 @@ def test_numbers_are_those_of_the_examples(folder):
     mine = mine.loc[scores.example_ids]
     for metric, column in [("label_accuracy", "correct"), ("rouge2", "rouge2")]:
         assert scores.values[metric][trial] == pytest.approx(mine[column].to_numpy(float))
-    # A loss a token, where long examples count more: not the example's own loss.
+    # The loss per token gives long examples more weight, so it differs from the example's own loss.
     weights = mine["num_target_tokens"] / mine["num_target_tokens"].mean()
     loss = np.average(mine["eval_loss"], weights=mine["num_target_tokens"])
     expected = loss + (mine["eval_loss"] - loss) * weights
@@ -165,7 +165,7 @@ def test_trials_of_others_are_left_out(folder):
 
 
 def test_an_example_answered_once_by_most_is_answered_often(folder):
-    # What counts is the most answers to an example, and each trial's for itself.
+    # The largest number of answers to an example counts, separately for each trial.
     path = folder / "predictions.parquet"
     rows = pq.read_table(path)
     again = rows.filter(pc.equal(rows.column("trial_id"), "label_smoothing=0.1,seed=2")).slice(4, 1)
@@ -200,7 +200,7 @@ def test_losses_that_are_all_null_are_no_metric(folder):
 
 
 def test_a_trial_without_losses_has_none(folder):
-    """Evaluations that were stored before examples had losses stay without."""
+    """Evaluations that were stored before examples had losses have none."""
     first = "label_smoothing=0.0,seed=0"
 
     def partly(table):

@@ -26,27 +26,27 @@ UNMEASURED = dict.fromkeys(METRICS)
 
 
 def row(state="complete", *, seed=0, reused=False, run_key="r", num_steps=30, **values):
-    """A row of a trials table, as far as a summary reads it."""
+    """Return a row of a trials table, as far as a summary reads it."""
     measured = METRICS if state == "complete" else UNMEASURED
     made = {"state": state, "seed": seed, "reused": reused, "run_key": run_key}
     return {**made, "num_steps": num_steps, **measured, **values}
 
 
 def rendered(varied, rows, width):
-    """The table's lines in a terminal of that width, without space at the end."""
+    """Return the table's lines in a terminal of this width, without trailing spaces."""
     console = Console(width=width, file=io.StringIO(), color_system=None)
     console.print(summary_table(varied, rows, width))
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
 
 def headings(lines):
-    """The words of the headings: the lines above the rule."""
+    """Return the words of the headings, which are the lines above the rule."""
     rule = next(index for index, line in enumerate(lines) if set(line) == {"─"})
     return " ".join(lines[:rule]).split()
 
 
 def body(lines):
-    """The cells of each line below the rule."""
+    """Return the cells of each line below the rule."""
     rule = next(index for index, line in enumerate(lines) if set(line) == {"─"})
     return [line.split() for line in lines[rule + 1 :] if line]
 
@@ -75,7 +75,7 @@ def test_trials_made_now_that_share_a_run_are_one_training():
         row(run_key="b", reused=True),
         row("pruned", run_key="c", num_steps=5),
         row("failed", run_key="d", num_steps=5),
-        # Failed before its first step, or interrupted before its turn: nothing was trained.
+        # It failed before its first step, or was interrupted before its turn: nothing was trained.
         row("failed", run_key="e", num_steps=None),
     ]
     assert count(rows) == Counts(complete=3, pruned=1, failed=2, trainings=3, reused=1)

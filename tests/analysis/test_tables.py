@@ -9,7 +9,7 @@ from tune_distill.spec.errors import StoreError
 
 @pytest.fixture
 def results(tmp_path):
-    """Results of two studies; the frames say which file they are."""
+    """Return results of two studies; each frame says which file it comes from."""
     for study in ("smoothing", "decoding"):
         (tmp_path / study).mkdir()
         for table in TABLES:

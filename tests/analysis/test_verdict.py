@@ -11,10 +11,10 @@ EVERY = [(setting, seed) for setting in range(3) for seed in range(3)]
 RATES = (2e-3, 1e-3, 5e-4, 5e-3)
 
 DECODING = Plant(study="decoding", accuracy=(0.7,) * 6, num_seeds=2, num_examples=400)
-"""Settings cost more from the first, the baseline, to the last."""
+"""Settings are in ascending order of cost; the first is the baseline."""
 
 TEMPERATURE = Plant(study="temperature", accuracy=(0.7,) * 4, num_examples=600, seed_sd=0.003)
-"""The baseline is the third, at 1.0 s; the first two are cheaper."""
+"""The baseline is the third, which takes 1.0 s; the first two are cheaper."""
 
 
 def verdict_on(tmp_path, what, seed=0):
@@ -75,7 +75,7 @@ def test_the_cheapest_of_the_equally_good_is_recommended(tmp_path):
     verdict = verdict_on(tmp_path, replace(DECODING, accuracy=accuracy))
     assert verdict.outcome == "better"
     assert set(verdict.equally_good) >= {1, 2, 3, 4, 5}
-    # 0.75 s a trial and 1 s; the baseline costs less, but is worse.
+    # Setting 1 costs 0.75 s a trial, the next 1 s. The baseline costs less, but is worse.
     assert verdict.recommended == 1
 
 
@@ -86,7 +86,7 @@ def test_a_dearer_setting_is_recommended_where_it_is_detectably_the_best(tmp_pat
 
 
 def test_costs_within_a_quarter_are_the_same(tmp_path):
-    # 1.5 s and 1.75 s: the better of them by its mean is taken.
+    # They cost 1.5 s and 1.75 s, so the one with the better mean is recommended.
     what = replace(DECODING, accuracy=(0.5, 0.5, 0.5, 0.5, 0.82, 0.85), num_examples=300)
     verdict = verdict_on(tmp_path, what, seed=1)
     assert set(verdict.equally_good) == {4, 5}
@@ -104,7 +104,7 @@ def test_a_cheaper_setting_is_told_of_where_it_is_nearly_as_good(tmp_path):
 
 
 def test_a_cheaper_setting_that_may_be_much_worse_is_not_told_of(tmp_path):
-    # Twenty examples rule nothing out.
+    # Twenty examples cannot rule out a large loss.
     verdict = verdict_on(tmp_path, replace(TEMPERATURE, num_examples=20))
     assert verdict.outcome == "no difference detected"
     assert verdict.cheaper is None
@@ -125,12 +125,12 @@ def test_a_cheaper_setting_that_is_worse_by_little_is_not_told_of_as_good(tmp_pa
 
 
 def test_a_cheaper_setting_that_is_worse_in_another_metric_is_not_told_of(tmp_path):
-    # The label is kept, the explanation is not.
+    # The labels are as good, but the explanations are not.
     verdict = verdict_on(tmp_path, replace(TEMPERATURE, quality=(0.4, 0.4, 0.5, 0.5)))
     assert verdict.outcome == "no difference detected"
     assert any(one.worse for one in verdict.found.of("rougeL"))
     assert verdict.cheaper is None
-    # The next cheapest, where only the cheapest loses it.
+    # If only the cheapest is worse, the next cheapest is named.
     verdict = verdict_on(tmp_path, replace(TEMPERATURE, quality=(0.4, 0.5, 0.5, 0.5)))
     assert verdict.cheaper.setting == 1
 
@@ -145,13 +145,14 @@ def test_of_a_loss_a_twentieth_is_much(tmp_path):
     study = study_of({"train.num_epochs": [1, 3]}, metric={"name": "eval_loss", "mode": "min"})
     cheap = Plant(study=study, loss=(100.0, 100.0), num_examples=400, seed_sd=0.001)
     verdict = verdict_on(tmp_path, cheap)
-    # Epochs cost 3.5 s and 3.75 s in the planted study: not enough to speak of.
+    # In the planted study, epochs cost 3.5 s and 3.75 s, which is too small a difference.
     assert verdict.cheaper is None
     assert verdict.results.baseline == 1
 
 
 def test_a_learning_rate_costs_nothing(tmp_path):
-    # The planted costs differ by setting; but that is noise where nothing that costs varies.
+    # The planted costs differ by setting, but if the study varies nothing that costs, that is
+    # noise.
     verdict = verdict_on(tmp_path, Plant(num_examples=1500, seed_sd=0.0))
     assert verdict.outcome == "no difference detected"
     assert verdict.cheaper is None
@@ -237,7 +238,7 @@ def test_a_law_belongs_to_a_study_of_data(tmp_path):
 
 @pytest.mark.parametrize("num_seeds", [1, 3])
 def test_answers_that_are_all_the_same_tell_no_difference(tmp_path, num_seeds):
-    # No noise of any kind, so that a hard example is hard for every trial.
+    # There is no noise, so that a hard example is hard for every trial.
     what = Plant(num_seeds=num_seeds, num_examples=80, seed_sd=0, own=1e-9, noise=1e-9)
     verdict = verdict_on(tmp_path, what)
     assert verdict.outcome == "no difference detected"

@@ -1,4 +1,4 @@
-"""A verdict for machines: its keys are those of the documentation, and any reader can parse it."""
+"""A verdict as JSON has the documented keys, and any reader can parse it."""
 
 import json
 import re
@@ -24,7 +24,7 @@ COMPARISON = {
     "p_adjusted",
     "detectable",
 }
-"""Require the keys that programs rely on, here and below; others may be added."""
+"""Keys that programs rely on, here and below; others may be added."""
 
 SUMMARY = {
     "study",
@@ -40,7 +40,7 @@ SUMMARY = {
 
 
 def documented(text):
-    """The keys in the first column of a table."""
+    """Return the keys in the first column of a table."""
     rows = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
     return [key for row in rows for key in re.findall(r"`(\w+)`", row)]
 
@@ -50,7 +50,7 @@ OF_SUMMARY, OF_COMPARISON = map(documented, SECTION.split("Each of the `comparis
 
 @pytest.fixture(params=PLANTS)
 def summary(request, studies):
-    """The summary of each kind of study."""
+    """Return the summary of each kind of study."""
     return summary_of(studies.verdict(request.param))
 
 
@@ -60,7 +60,7 @@ def test_the_documentation_has_the_contract():
 
 
 def test_keys_are_the_documented_ones_in_their_order(summary):
-    # `made_from` is of the files, which a verdict knows nothing of.
+    # `made_from` depends on files, which a verdict does not know.
     assert [*summary, "made_from"] == OF_SUMMARY
     for one in summary["comparisons"]:
         assert list(one) == OF_COMPARISON
@@ -77,7 +77,7 @@ def test_settings_are_objects_of_the_varied_parameters(summary):
     left_out = [one["setting"] for one in summary["left_out"]]
     for values in (*compared, *left_out, *summary["equally_good"], *filter(None, named)):
         assert values in settings
-    # Either all three have a setting or nothing was complete.
+    # All three have a setting, or no trial was complete.
     assert len({values is None for values in named}) == 1
     assert (named[0] is None) == (summary["trials"]["complete"] == 0)
 

@@ -1,4 +1,4 @@
-"""The verdict's own sentences: what was found, what it rests on, and what to do."""
+"""The verdict's sentences: what was found, what it rests on, and what to do."""
 
 import re
 from dataclasses import replace
@@ -268,7 +268,7 @@ def test_the_size_is_that_of_what_was_measured(studies, name, size):
     assert f"{size};" in evidence_sentence(verdict) or f"{size}." in evidence_sentence(verdict)
 
 
-# Hard names have spaces of their own at their ends.
+# These names have spaces at their ends.
 @pytest.mark.parametrize("name", [name for name in PLANTS if name != "hard names"])
 def test_every_sentence_is_whole(studies, name):
     for line in three_lines(studies.verdict(name)):

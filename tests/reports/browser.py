@@ -1,4 +1,4 @@
-"""A headless Chromium that opens a page from disk, without a network, and says what it sees."""
+"""A headless Chromium that opens a page from disk, without a network, and reports what it shows."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _FLAGS = (
     "--disable-gpu",
     "--enable-logging=stderr",
     "--host-resolver-rules=MAP * ~NOTFOUND",
-    # Timers run ahead: the page is seen as it is after so many milliseconds.
+    # Timers run ahead, so that the page is dumped as it is after this many milliseconds.
     "--virtual-time-budget=20000",
     "--dump-dom",
 )
 
-# Waits until the page's charts are drawn, then leaves what the script returns in the document.
+# Wait until the page's charts are drawn, then leave what the script returns in the document.
 _PROBE = """
 <script>
 (async () => {
@@ -55,7 +55,7 @@ class Visit:
 
 
 def visit(html: str, script: str, folder: Path, *, width: int = 1200, dark: bool = False) -> Visit:
-    """Opens the page, runs the script's statements in it and returns what they return."""
+    """Open the page, run the script's statements in it and return what they return."""
     page = folder / "page.html"
     page.write_text(html + _PROBE.replace("SCRIPT", script), encoding="utf-8")
     flags = [*_FLAGS, f"--window-size={width},900", f"--user-data-dir={folder / 'profile'}"]

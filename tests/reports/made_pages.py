@@ -1,4 +1,4 @@
-"""Pages of every kind of block, for the tests that render them."""
+"""Pages with every kind of block, for the tests that render them."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ EVIL = (
 
 
 def table() -> TableBlock:
-    """Names and numbers, not in order, one of them empty."""
+    """Return a table of names and numbers, unsorted, one of them empty."""
     accuracies = (Cell("0.5 ± 0.1", 0.5), Cell(""), Cell("0.25"), Cell("10 %", 0.1), Cell("1e-3"))
     rows = tuple(zip(map(Cell, ("b", "a", "", "a10", "a9")), accuracies, strict=True))
     return TableBlock("Means", (Column("setting"), Column("accuracy", numeric=True)), rows)
 
 
 def example() -> ExampleBlock:
-    """A prediction."""
+    """Return a prediction."""
     fields = (("premise", "A man sleeps."), ("answer", "neutral"))
     return ExampleBlock("Example 7", fields, ("wrong",))
 
 
 def report(text: str = "text") -> Page:
-    """Every block, with the text wherever one may stand."""
+    """Return a page with every block, with the text wherever a text may be."""
     figure = replace(made_figures.crowd(), title=text, caption=text)
     blocks = (
         Heading(text),

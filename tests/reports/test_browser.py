@@ -33,7 +33,7 @@ def test_all_charts_are_drawn_and_nothing_is_said(figures_page, tmp_path):
     assert light.console == []
     assert light.seen["charts"] == len(made_figures.every_kind())
     assert light.seen["button"] == "Dark"
-    # Texts stand beside their points, not on them.
+    # Texts are beside their points, not on them.
     assert "setting number 0" in light.seen["labels"]
     assert light.seen["page"] == "rgb(255, 255, 255)"
     assert light.seen["text"] == "rgb(51, 51, 51)"

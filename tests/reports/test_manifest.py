@@ -1,4 +1,4 @@
-"""A report of which a file was cut or edited is made again; killed writers leave nothing."""
+"""A report with a truncated or edited file is made again; killed writers leave nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MADE = ["report.html", "report.md", "summary.json", "manifest.json"]
 
 @pytest.fixture
 def folder(studies: Studies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A study and the report over all, with their figures sketched."""
+    """Return a study with its report and the report over all, with fake figures."""
 
     def save(figures: Any, folder: Path) -> None:
         folder.mkdir(exist_ok=True)

@@ -23,7 +23,7 @@ def markdown(*blocks, **parts):
 
 
 def html(text):
-    """What a reader of Markdown makes of it."""
+    """Return the text as a Markdown reader renders it."""
     return MarkdownIt("commonmark").enable("table").render(text)
 
 
@@ -95,7 +95,7 @@ HOSTILE = "a\x1b[2Jb \u202etxt \udcff \x07"
 
 
 def test_control_characters_are_shown():
-    """Who prints the file to a terminal is not at its writer's mercy."""
+    """The file's writer must not control the terminal of those who print the file."""
     text = render_markdown(report(HOSTILE))
     assert text.replace("\n", "").isprintable()
     assert "\\u202etxt" in text

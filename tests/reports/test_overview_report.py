@@ -68,7 +68,7 @@ def test_one_study_is_not_ranked(summaries):
 
 
 def unlike(summary, name, detectable):
-    """The summary of another study, whose differences are all of them detectable, or none."""
+    """Return the summary of another study, with all or none of its differences detectable."""
     compared = [one | {"detectable": detectable} for one in summary["comparisons"]]
     return summary | {"study": name, "comparisons": compared}
 
@@ -82,7 +82,7 @@ def test_studies_without_a_detectable_difference_are_named_and_not_ranked(summar
     )
     assert key_findings([unseen[0], seen])[0].endswith(". None in it was detected in b.")
     assert "None" not in key_findings([seen, seen])[0]
-    # The sentence has said it already.
+    # The sentence says it already.
     assert key_findings(unseen)[0].endswith(" in label accuracy: nothing.")
 
 

@@ -18,7 +18,7 @@ from tune_distill.reports.page import (
 
 
 class Elements(HTMLParser):
-    """The elements of a page with their attributes and the text in them."""
+    """The elements of a page with their attributes and their text."""
 
     def __init__(self, html):
         super().__init__()

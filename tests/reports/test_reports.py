@@ -1,4 +1,4 @@
-"""Report files: made once, made again when the tables change, the same bytes everywhere."""
+"""Report files are made once, made again when the tables change, and the same bytes everywhere."""
 
 import itertools
 import json
@@ -33,7 +33,7 @@ FILES = ("report.html", "report.md", "summary.json")
 
 @pytest.fixture
 def sketched(monkeypatch):
-    """Figures are files with their names in them: drawing takes a second a study."""
+    """Replace figures by files with their names, because drawing takes a second a study."""
 
     def save(figures, folder):
         folder.mkdir(exist_ok=True)
@@ -45,13 +45,13 @@ def sketched(monkeypatch):
 
 @pytest.fixture
 def folder(studies, tmp_path, sketched):
-    """A study of its own that no report was made of yet."""
+    """Return a study of the test's own, which has no report yet."""
     return studies.copy("one seed", tmp_path)
 
 
 @pytest.fixture(scope="module")
 def drawn(studies, tmp_path_factory):
-    """A study with its report, as users have it."""
+    """Return a study with its report, as users have it."""
     copied = studies.copy("one setting", tmp_path_factory.mktemp("drawn"))
     report_results(copied.parent)
     return copied
@@ -67,11 +67,11 @@ def shown_pictures(folder):
 
 
 def require_whole(folder):
-    """Links lead to files, pictures are there, and nothing outside is needed."""
+    """Require that links lead to files, pictures exist and nothing outside is needed."""
     html = (folder / "report.html").read_text(encoding="utf-8")
-    # Names of XML's own spaces are no places.
+    # Identifiers of XML namespaces are no addresses.
     assert set(re.findall(r"https?://([\w.-]+)", html)) <= {"www.w3.org"}
-    # The chart library's own code writes images from texts, of which there are none.
+    # Leave out scripts, because the chart library has code for images, which is not used.
     body = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)
     assert not re.findall(r"<(?:img|iframe|script|link)[^>]+(?:src|href)=\"(?!data:)", body)
     text = (folder / "report.md").read_text(encoding="utf-8")
@@ -130,7 +130,7 @@ def test_a_table_with_a_null_is_reported_or_refused(studies, table, tmp_path):
         try:
             judged = judge(read_results(folder))
             render_page(study_page(judged, study_figures(judged)))
-            # Tables that only reports of answers read.
+            # Only reports of answers read these tables.
             load(folder.name, results=folder.parent, table=table)
         except StoreError:
             refused.add(name)
@@ -268,7 +268,7 @@ def test_a_damaged_summary_is_made_again(folder, content):
 
 
 def test_an_interrupted_report_is_made_again(folder, monkeypatch):
-    """The manifest is written last: without it nothing counts as done."""
+    """The manifest is written last, so a report without it is not complete."""
 
     def full(path, text):
         raise StoreError("no space left")

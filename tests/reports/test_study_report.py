@@ -1,4 +1,4 @@
-"""What a study's report says, block by block."""
+"""The content of a study's report, block by block."""
 
 import json
 import re
@@ -35,13 +35,13 @@ def page_of(studies, name):
 
 
 def again(folder):
-    """The report of a folder that a test has changed."""
+    """Return the report of a folder that a test has changed."""
     verdict = judge(read_results(folder))
     return study_page(verdict, study_figures(verdict))
 
 
 def section(page, title):
-    """The blocks below a heading, up to the next of its level."""
+    """Return the blocks below a heading, up to the next heading of its level or above."""
     start = next(
         i
         for i, block in enumerate(page.blocks)
@@ -58,7 +58,7 @@ def headings(page, level=2):
 
 
 def table(page, title):
-    """The rows of a section's only table, as dicts of what the cells show."""
+    """Return the rows of a section's only table, as dicts of the cells' texts."""
     [block] = [b for b in section(page, title) if isinstance(b, TableBlock)]
     names = [column.name for column in block.columns]
     assert len(set(names)) == len(names)
@@ -66,7 +66,7 @@ def table(page, title):
 
 
 def values(page, title, column):
-    """What a column of a section's table sorts by."""
+    """Return the values by which a column of a section's table is sorted."""
     [block] = [b for b in section(page, title) if isinstance(b, TableBlock)]
     place = [one.name for one in block.columns].index(column)
     return [row[place].value for row in block.rows]
@@ -87,7 +87,7 @@ def test_every_study_has_a_page_whose_tables_are_whole(studies, name):
                     assert column.numeric or cell.value is None or isinstance(cell.text, str)
                     assert not re.search(r"\bnan\b(?! at step)", cell.text), cell
     kinds = [type(block) for block in page.blocks]
-    # A heading with nothing below it says nothing.
+    # No heading is empty.
     assert not any(
         kind is Heading and following is Heading and page.blocks[place].level == 2
         for place, (kind, following) in enumerate(pairwise(kinds))
@@ -153,7 +153,7 @@ def test_every_figure_is_shown_once(studies):
 
 
 def examples_of(page, kind):
-    """How many answers of the kind there are, of how many, and those shown."""
+    """Return the number of answers of this kind, the number of all, and the examples shown."""
     [title] = [text for text in headings(page, 3) if text.startswith(f"{kind}:")]
     count, total = map(int, re.findall(r"\d+", title))
     return count, total, [b for b in section(page, title) if isinstance(b, ExampleBlock)]
@@ -289,7 +289,7 @@ def test_names_are_shown_as_they_are(studies):
     assert "</script><b>" not in html
     assert "&lt;/script&gt;&lt;b&gt;&amp;amp;" in body
     lines = [line for line in render_markdown(page).splitlines() if line.startswith("|")]
-    # An escaped bar is no border.
+    # An escaped bar does not end a cell.
     cells = {line: len(re.findall(r"(?<!\\)\|", line)) for line in lines}
     settings = [count for line, count in cells.items() if "3 of 3" in line]
     assert len(settings) == len(HARD_NAMES)

@@ -1,4 +1,4 @@
-"""Random T5s whose answers differ and end at different lengths, and HF's own answers."""
+"""Random T5s with different answers that end at different lengths, and HF's own answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUM_TOKENS = 40
 
 
 def random_t5(seed: int = 0, **fields: object) -> T5ForConditionalGeneration:
-    """A T5 far from the small weights that training starts from: what it reads matters to it."""
+    """Return a T5 whose answers depend on its input, unlike one with usual initial weights."""
     shape = {"d_model": 16, "d_kv": 5, "num_heads": 3, "d_ff": 24, "num_layers": 2}
     config = T5Config(
         vocab_size=NUM_TOKENS,
@@ -36,14 +36,17 @@ def random_t5(seed: int = 0, **fields: object) -> T5ForConditionalGeneration:
 
 
 def ours(model: T5ForConditionalGeneration) -> T5:
-    """Our T5 with copies of the model's weights."""
+    """Return our T5 with copies of the model's weights."""
     tied = model.lm_head.weight is model.shared.weight
     weights = {name: value.detach().clone() for name, value in model.named_parameters()}
     return T5.of(Architecture.of(model.config, tied_head=tied), weights).eval()
 
 
 def talkative_t5(seed: int) -> T5ForConditionalGeneration:
-    """A random T5 with a head of its own: others say the same token on and on, and never end."""
+    """Return a random T5 with a separate head.
+
+    Without it, random T5s repeat one token and never end.
+    """
     model = random_t5(seed)
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(seed)
@@ -54,14 +57,14 @@ def talkative_t5(seed: int) -> T5ForConditionalGeneration:
 
 
 def random_sources(count: int = 9, longest: int = 12) -> list[Ints]:
-    """Sources of many lengths; some hold the pad token as a word."""
+    """Return sources of many lengths; some contain the pad token as a word."""
     rng = np.random.default_rng(0)
     lengths = rng.permutation(np.linspace(2, longest, count).astype(int))
     return [np.append(rng.integers(0, NUM_TOKENS, n - 1), EOS).astype(np.int32) for n in lengths]
 
 
 def padded(sources: Sequence[Ints]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and mask (B, S) as HF takes them."""
+    """Return ids and mask (B, S) in HF's form."""
     rows = [torch.from_numpy(row).long() for row in sources]
     pad = torch.nn.utils.rnn.pad_sequence
     mask_BS = pad([torch.ones_like(row) for row in rows], batch_first=True)
@@ -71,7 +74,7 @@ def padded(sources: Sequence[Ints]) -> tuple[torch.Tensor, torch.Tensor]:
 def generated(
     model: T5ForConditionalGeneration, sources: Sequence[Ints], num_beams: int, longest: int
 ) -> list[list[int]]:
-    """What HF's `generate` answers to all sources at once, up to the first EOS or `longest`."""
+    """Return what HF's `generate` answers to all sources, up to the first EOS or `longest`."""
     ids_BS, mask_BS = padded(sources)
     config = GenerationConfig(
         do_sample=False,
@@ -86,7 +89,7 @@ def generated(
 
 
 def cut(answer: list[int], model: T5ForConditionalGeneration) -> list[int]:
-    """The answer up to its first EOS, or without the padding that follows where there is none."""
+    """Return the answer up to its first EOS, or the whole answer if it has none."""
     eos = model.config.eos_token_id
     ends = {eos} if isinstance(eos, int) else set(eos or ())
     for at, token in enumerate(answer):

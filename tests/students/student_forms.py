@@ -1,4 +1,4 @@
-"""T5s in the forms in which they are found, made small: how they are stored, tied and spelt."""
+"""Small T5s in all forms in which T5s are stored, tied and tokenized."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def edit_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], Any])
 
 
 def sharded(folder: Path) -> None:
-    """In several shards and an index: four, with the tokenizer of these tests."""
+    """Save in several shards with an index: four, with the tokenizer of these tests."""
     model = T5ForConditionalGeneration.from_pretrained(folder)
     (folder / WEIGHTS).unlink()
     model.save_pretrained(folder, max_shard_size="85KB")
@@ -54,7 +54,7 @@ def sharded(folder: Path) -> None:
 
 
 def sharded_twice(folder: Path) -> None:
-    """With shards of an earlier save, in which all weights were zero."""
+    """Add shards of an earlier save, in which all weights are zero."""
     tensors = load_file(folder / WEIGHTS)
     sharded(folder)
     names = sorted(tensors)
@@ -64,7 +64,7 @@ def sharded_twice(folder: Path) -> None:
 
 
 def shards_of_other_names(folder: Path) -> None:
-    """The index may call its shards as it likes."""
+    """Rename the shards, because the index may name them freely."""
     sharded(folder)
     index = folder / "model.safetensors.index.json"
     index.write_text(index.read_text().replace("model-0", "part-0"))
@@ -73,7 +73,7 @@ def shards_of_other_names(folder: Path) -> None:
 
 
 def whole_beside_shards(folder: Path) -> None:
-    """The whole file is newer than the shards and their index, and is what transformers reads."""
+    """Keep the whole file beside shards of zeros; transformers reads the whole file."""
     content = (folder / WEIGHTS).read_bytes()
     sharded(folder)
     (folder / WEIGHTS).write_bytes(content)
@@ -90,13 +90,13 @@ def stored_as(dtype: torch.dtype) -> Callable[[Path], None]:
 
 
 def untied(folder: Path) -> None:
-    """With a head of its own, which T5 1.1 and later have."""
+    """Give it a separate head, as T5 1.1 and later have."""
     edit_weights(folder, lambda t: t.update({"lm_head.weight": random_head(t["shared.weight"])}))
     edit_json(folder / "config.json", tie_word_embeddings=False, scale_decoder_outputs=...)
 
 
 def head_alone(folder: Path) -> None:
-    """The one table of embeddings under the head's name."""
+    """Store the only table of embeddings under the head's name."""
     edit_weights(folder, lambda t: t.update({"lm_head.weight": t.pop("shared.weight")}))
 
 
@@ -105,7 +105,7 @@ def unscaled(folder: Path) -> None:
 
 
 def other_activation(folder: Path) -> None:
-    """Write down an activation of its own, which overrides the one in feed_forward_proj."""
+    """Write an activation that overrides the one in feed_forward_proj."""
     edit_json(folder / "config.json", dense_act_fn="silu")
 
 
@@ -140,7 +140,7 @@ def byt5(folder: Path) -> None:
 
 
 def begins_texts(folder: Path) -> None:
-    """A tokenizer that puts a token before each text too, as CodeT5's does."""
+    """Make the tokenizer also put a token before each text, as CodeT5's does."""
     path = folder / "tokenizer.json"
     raw = json.loads(path.read_text())
     raw["post_processor"] = {
@@ -171,7 +171,7 @@ def mt5(folder: Path) -> None:
 
 
 def sentencepiece_model(folder: Path) -> None:
-    """A T5's own file of pieces, and nothing else to make a tokenizer from."""
+    """Leave only T5's file of pieces to make a tokenizer from."""
     import sentencepiece
 
     for path in folder.glob("tokenizer*"):
@@ -221,11 +221,11 @@ FORMS: Mapping[str, Callable[[Path], Any]] = {
     "begins texts": begins_texts,
     "mT5": mt5,
 }
-"""Forms that behave as in transformers: what is done to the folder of a T5."""
+"""Forms that behave as in transformers: functions that change a T5's folder."""
 
 
 def random_model(kind: Any, config: Any, seed: int = 0) -> Any:
-    """A model whose answers depend on what it reads."""
+    """Return a model whose answers depend on its input."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(seed)
         config.initializer_factor = 2.0
@@ -234,7 +234,7 @@ def random_model(kind: Any, config: Any, seed: int = 0) -> Any:
 
 
 def random_head(embeddings: torch.Tensor, seed: int = 0) -> torch.Tensor:
-    """A head of its own for a model with these embeddings, of the same numbers on every machine."""
+    """Return a separate head for these embeddings, with the same numbers on every machine."""
     drawn = np.random.default_rng(seed).standard_normal(tuple(embeddings.shape))
     return torch.from_numpy(drawn).to(embeddings.dtype)
 
@@ -247,7 +247,7 @@ def hf_model(folder: Path) -> Any:
 
 
 def hf_texts(folder: Path, sources: list[str], **settings: Any) -> list[str]:
-    """The answers of transformers' own `generate`, one source at a time."""
+    """Return the answers of transformers' own `generate`, one source at a time."""
     model, tokenizer = hf_model(folder), AutoTokenizer.from_pretrained(folder)
     texts = []
     for source in sources:
@@ -261,7 +261,7 @@ def hf_texts(folder: Path, sources: list[str], **settings: Any) -> list[str]:
 
 
 def save_trained(folder: Path, into: Path) -> Path:
-    """The student of the folder as a run saves it, here without training."""
+    """Save the folder's student as a run does, but without training it; return `into`."""
     student = untrained(at(folder))
     into.mkdir()
     student.save(into, student.model())

@@ -1,4 +1,4 @@
-"""Batches hold every example once, little padding, and an order that seed and epoch decide."""
+"""Batches hold every example once, with little padding, in an order set by seed and epoch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZES = st.integers(1, 17)
 
 
 def esnli_lengths(count: int) -> list[int]:
-    """Source plus target lengths like e-SNLI's: 58 tokens in the mean, with a long tail."""
+    """Return source plus target lengths like e-SNLI's: mean 58 tokens, with a long tail."""
     drawn = np.random.default_rng(0).lognormal(mean=4.0, sigma=0.35, size=count)
     return [int(length) + 1 for length in drawn]
 
@@ -57,7 +57,7 @@ def test_seed_and_epoch_decide_the_batches() -> None:
     for (seed, epoch), first in batches.items():
         assert length_grouped(lengths, 16, seed, epoch) == first
     members = [{frozenset(batch) for batch in each} for each in batches.values()]
-    # Not only their order: the examples meet others in each epoch.
+    # The batches differ in their examples, not only in their order.
     for number, one in enumerate(members):
         for other in members[number + 1 :]:
             assert len(one & other) < len(one) / 2

@@ -1,4 +1,4 @@
-"""A run says what it was computed on, with every limit under which its last digits differ."""
+"""A run records what it was computed on, with every limit that changes the last digits."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ print(repr(row.eval_loss))
 
 
 def trained(**environment: str) -> tuple[str, float]:
-    """The instruction set and the loss of a process with these variables."""
+    """Return the instruction set and the loss of a process with these variables."""
     ended = subprocess.run(
         [sys.executable, "-c", TRAIN],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", **environment},

@@ -34,7 +34,10 @@ UNSEEN = [
 
 @pytest.fixture(scope="module")
 def batch() -> dict[str, torch.Tensor]:
-    """Eight examples, padded: input_ids_BS, attention_mask_BS and labels_BT (-100 is ignored)."""
+    """Return eight padded examples.
+
+    They are input_ids_BS, attention_mask_BS and labels_BT (-100 is ignored).
+    """
     tokenizer = mini_tokenizer()
     examples = mini_nli("train")[:8]
     sources = [f"nli premise: {row.inputs[0]} hypothesis: {row.inputs[1]}" for row in examples]

@@ -1,4 +1,4 @@
-"""What is digested is what is loaded, and only regular files are read."""
+"""The digested bytes are the loaded ones, and only regular files are read."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_copies_are_the_bytes_that_were_digested(folder: Path) -> None:
 
 
 def test_a_link_to_a_file_is_a_file(folder: Path, tmp_path: Path) -> None:
-    # The hub's cache is made of links.
+    # The hub's cache consists of links.
     (folder / "config.json").rename(tmp_path / "blob")
     (folder / "config.json").symlink_to(tmp_path / "blob")
     assert read_package(folder, PATTERNS).contents["config.json"] == b"{}"
@@ -74,5 +74,5 @@ def test_a_huge_file_is_refused_before_it_is_read(
     with pytest.raises(PackageError, match=r"config\.json must have at most 8 bytes, got 9"):
         read_package(folder, PATTERNS)
     (folder / "config.json").write_text("{}")
-    # Weights are as large as the model is.
+    # The limit does not apply to weights, which are as large as the model.
     assert len(read_package(folder, PATTERNS).contents["model.safetensors"]) == 9

@@ -1,4 +1,4 @@
-"""A profile's precision alone decides the arithmetic of training, losses and decoding."""
+"""Only a profile's precision determines the arithmetic of training, losses and decoding."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tune_distill.training.checkpoints import load_checkpoint, save_checkpoint
 from tune_distill.training.loop import Training
 from tune_distill.training.losses import example_losses
 
-# Losses of five steps of mini before there was a choice of precision, on a CPU.
+# Losses of five steps of mini on a CPU, from before precision could be chosen.
 GOLDEN = [6.600290298461914, 6.111481189727783, 5.637726306915283, 5.293514728546143]
 GOLDEN += [5.570994853973389]
 GOLDEN_EVAL = 4.780214786901489
@@ -60,7 +60,7 @@ def make(tiny_t5: Path, pairs: Pairs) -> Any:
 
 
 class ProductTypes(TorchDispatchMode):
-    """Collects the types of what is multiplied as matrices."""
+    """Collects the dtypes of the operands of matrix products."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ def test_a_bf16_training_repeats_itself_and_goes_on_from_a_checkpoint(
 def test_a_bf16_student_answers_as_its_losses_are_computed(
     make: Any, pairs: Pairs, strategy: str
 ) -> None:
-    """A decoder that went its own way would write what the student, asked anew, finds unlikely."""
+    """A decoder with other arithmetic would write texts that the student itself finds unlikely."""
     training = make("bf16", num_epochs=40, learning_rate=1e-2, logging_steps=1000)
     without_dropout(training.model)
     list(training.run())
@@ -184,7 +184,7 @@ def test_fp32_is_what_it_always_was() -> None:
     assert training.position.history[-1].eval_loss == pytest.approx(GOLDEN_EVAL, rel=1e-6)
 
 
-# A process is a guest, and its host changes no number
+# Settings of the host process
 
 
 def matmul_settings() -> list[Any]:
@@ -243,7 +243,7 @@ def test_fp32_on_a_gpu_is_float32(make: Any, pairs: Pairs) -> None:
         with product_types() as types:
             losses = [evaluation_loss(each.model, pairs) for each in (here, there)]
         assert types == {torch.float32}
-        # TF32 would miss by 1e-4.
+        # TF32 would differ by 1e-4.
         assert losses[1] == pytest.approx(losses[0], rel=2e-6)
     finally:
         torch.set_float32_matmul_precision("highest")

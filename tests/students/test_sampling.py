@@ -1,4 +1,4 @@
-"""The tokens drawn have the probabilities that HF's samplers leave them."""
+"""Drawn tokens have the probabilities that HF's samplers leave them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def logits_of(kind: str) -> torch.Tensor:
     if kind == "peaked":
         return logits * 4
     if kind == "smoothed":
-        # As label smoothing leaves it: a few likely tokens, and a tenth spread over the others.
+        # This is like label smoothing: a few likely tokens, and a tenth spread over the others.
         logits[torch.randperm(NUM_TOKENS, generator=generator)[:6]] += 8
         return logits
     assert kind == "flat"
@@ -42,7 +42,7 @@ def hf_probabilities(logits_V: torch.Tensor, wanted: Decode) -> torch.Tensor:
 
 
 def drawn_shares(logits_V: torch.Tensor, wanted: Decode, numbers: int = 20_000) -> torch.Tensor:
-    """How often each token is drawn by numbers that are spread evenly."""
+    """Return how often each token is drawn by evenly spaced numbers."""
     uniforms_N = (torch.arange(numbers) + 0.5) / numbers
     tokens_N = draw(logits_V.expand(numbers, -1).clone(), uniforms_N, wanted)
     return torch.bincount(tokens_N, minlength=NUM_TOKENS) / numbers
@@ -57,12 +57,12 @@ def test_tokens_have_hf_s_probabilities(
 ) -> None:
     logits_V, wanted = logits_of(kind), settings(temperature, top_k, top_p)
     found = drawn_shares(logits_V, wanted, 4000)
-    # Numbers that are spread evenly fall into each token's interval as often as it is wide, to one.
+    # Evenly spaced numbers hit each token's interval in proportion to its width, to within one.
     assert (found - hf_probabilities(logits_V, wanted)).abs().max() <= 1.1 / 4000
 
 
 def test_the_settings_leave_few_and_many_tokens() -> None:
-    """The comparison with HF covers draws from the first candidates, from eighty, and from all."""
+    """The comparison with HF covers draws from the first candidates, from eighty and from all."""
     left = {
         int((hf_probabilities(logits_of(kind), settings(top_p=0.9)) > 0).sum())
         for kind in ("peaked", "smoothed", "flat")
@@ -72,7 +72,7 @@ def test_the_settings_leave_few_and_many_tokens() -> None:
 
 
 def test_the_probability_of_nothing_is_nothing() -> None:
-    """The largest number that there is draws a token that can be drawn."""
+    """The largest possible number draws a token that can be drawn."""
     logits_V = torch.full((NUM_TOKENS,), -200.0)
     logits_V[5:8] = 1.0
     almost_one = torch.tensor([1 - 2**-24])
@@ -118,7 +118,7 @@ def test_numbers_are_the_source_s_own() -> None:
     first = uniforms(source(3, 4, 1), 4, 20)
     assert first.shape == (4, 20)
     assert torch.equal(first, uniforms(source(3, 4, 1), 4, 20))
-    # More samples and longer answers get further numbers, and keep these.
+    # More samples and longer answers get further numbers; the first ones stay.
     assert torch.equal(first[:2, :7], uniforms(source(3, 4, 1), 2, 7))
     assert len({first.flatten()[0].item(), *first[:, 0].tolist()}) == 4
     for other in (source(4, 3, 1), source(3, 4), source(3, 4, 1, 1)):
@@ -130,7 +130,7 @@ def test_numbers_are_uniform_and_independent() -> None:
     assert numbers.min() >= 0
     assert numbers.max() < 1
     counts = torch.histc(numbers, 20, 0, 1)
-    # Chi-square with 19 degrees of freedom: above 43.8 once in a thousand.
+    # Chi-square with 19 degrees of freedom exceeds 43.8 once in a thousand.
     assert ((counts - 4000) ** 2 / 4000).sum() < 43.8
     rows = numbers.flatten(0, 1)
     for one, other in ((rows[:-1], rows[1:]), (rows[:, :-1], rows[:, 1:])):

@@ -40,7 +40,7 @@ SAMPLED = Decode(strategy="sample", num_samples=3, top_k=20, max_new_tokens=12)
 
 @pytest.fixture(scope="session")
 def bart(tmp_path_factory: pytest.TempPathFactory, taught_t5: Path) -> Path:
-    """The folder of a small BART, whose generation_config.json rules its answers."""
+    """Return the folder of a small BART, whose generation_config.json affects its answers."""
     folder = tmp_path_factory.mktemp("bart")
     tokenizer = AutoTokenizer.from_pretrained(taught_t5)
     tokenizer.save_pretrained(folder)
@@ -104,7 +104,7 @@ def test_logits_stand_at_the_labels_and_see_only_what_came_before(
     assert logits_MV.dtype == torch.float32
     assert len(logits_MV) == sum(lengths)
     assert len(set(lengths)) > 1
-    # Another last label changes no logits, and another first one all but the first.
+    # A changed last label changes no logits; a changed first label changes all but the first.
     ends = np.cumsum(lengths)
     for place, same in ((-1, lengths[0]), (0, 1)):
         target = pairs.targets[3].copy()
@@ -192,7 +192,7 @@ def test_a_kind_s_student_is_identified_by_content(kind: str, taught_t5: Path) -
         assert student_identity(student) == read_student(student).identity
 
 
-# A T5 is the same student either way
+# The same T5 as either kind of student
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ def two_ways(taught_t5: Path) -> list[ReadStudent]:
 
 @pytest.fixture(scope="module")
 def unseen(two_ways: list[ReadStudent]) -> Pairs:
-    """Two hundred examples that the student was not taught."""
+    """Return two hundred examples that the student was not trained on."""
     package: Any = two_ways[0]
     tokens = tokenize_examples(package.tokenizer, mini_examples("validation", 200))
     return Pairs(tokens.sources.rows(200, 1000), tokens.targets.rows(200, 1000))
@@ -251,12 +251,12 @@ def test_a_t5_answers_as_transformers_own(
     assert len({text for (text, *_) in texts[0]}) > 20
 
 
-# What transformers alone computes
+# What only transformers computes
 
 
 @pytest.fixture(scope="session")
 def marian(tmp_path_factory: pytest.TempPathFactory, bart: Path) -> Path:
-    """The folder of a model whose head is tied to the decoder's embeddings, not the encoder's."""
+    """Return the folder of a model whose head is tied to the decoder's own embeddings."""
     folder = shutil.copytree(bart, tmp_path_factory.mktemp("marian") / "student")
     num_tokens = len(AutoTokenizer.from_pretrained(bart))
     config = MarianConfig(

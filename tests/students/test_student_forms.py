@@ -1,4 +1,4 @@
-"""A T5 of every form computes and answers as in transformers, before and after it is saved."""
+"""A T5 of every form computes and answers as in transformers, also after it is saved."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LONGEST = 12
 
 @pytest.fixture(scope="module")
 def talkative(tmp_path_factory: pytest.TempPathFactory, examples: list[Example]) -> Path:
-    """A T5 whose answers depend on what it reads, unlike one with the usual first weights."""
+    """Return a T5 whose answers depend on its input, unlike one with usual initial weights."""
     from transformers import T5Config, T5ForConditionalGeneration
 
     folder = save_tiny_t5(tmp_path_factory.mktemp("talkative"), examples)
@@ -91,7 +91,7 @@ def test_a_sentencepiece_model_behaves_as_in_transformers(
     pytest.importorskip("sentencepiece")
     folder = shutil.copytree(talkative, tmp_path / "student")
     sentencepiece_model(folder)
-    if named:  # as mT5's is
+    if named:  # as in mT5's tokenizer_config.json
         edit_json(
             folder / "tokenizer_config.json",
             tokenizer_class="T5Tokenizer",
@@ -102,14 +102,14 @@ def test_a_sentencepiece_model_behaves_as_in_transformers(
 
 
 def assert_behaves_as_in_transformers(form: Path, examples: list[Example], tmp_path: Path) -> None:
-    """Logits are those of `from_pretrained`, and answers those of `generate`; after saving too."""
+    """Assert the logits of `from_pretrained` and the answers of `generate`, also after saving."""
     student: Any = read_student(at(form)).untrained()
     drawn = random.Random(0)
     source, target = (
         [drawn.randrange(student.architecture.vocab_size) for _ in range(n)] for n in (17, 9)
     )
     expected = hf_logits(form, source, target)
-    # Some of these random models have logits of a hundred and more.
+    # Some of these random models have logits of a hundred or more.
     near = 1e-4 * max(1.0, float(expected.abs().max()))
     torch.testing.assert_close(our_logits(student, source, target), expected, rtol=1e-4, atol=near)
     asked = examples[:3]
@@ -137,7 +137,7 @@ def test_without_a_start_token_t5_s_convention_holds(
     if told == "by convention":
         edit_json(folder / "generation_config.json", decoder_start_token_id=...)
     assert our_texts(folder, examples[:4]) == expected
-    # The trained student says it, so that transformers needs no convention.
+    # The trained student says it explicitly, so transformers needs no convention.
     trained = save_trained(folder, tmp_path / "trained")
     assert generation_of(trained).decoder_start_token_id == 0
     assert hf_model(trained).config.decoder_start_token_id == 0

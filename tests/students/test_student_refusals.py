@@ -1,4 +1,4 @@
-"""A student that would not behave as in transformers is one error in the driver with its reason."""
+"""A student that would behave unlike in transformers is refused in the driver, with the reason."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def tokenizer_json(change: Callable[[dict[str, Any]], Any]) -> Spoil:
 
 
 def words_alone(folder: Path) -> None:
-    """A tokenizer that fails on every word that it does not know."""
+    """Make the tokenizer fail on every word that it does not know."""
 
     def change(raw: dict[str, Any]) -> None:
         known = raw["model"]["vocab"]
@@ -62,7 +62,7 @@ def words_alone(folder: Path) -> None:
 
 
 def start_with(number: int) -> Spoil:
-    """A tokenizer that puts a token of this number before each text."""
+    """Return a change that makes the tokenizer put the token of this number before each text."""
 
     def change(raw: dict[str, Any]) -> None:
         template = [{"SpecialToken": {"id": "<x>", "type_id": 0}}]
@@ -96,7 +96,7 @@ def cast(dtype: torch.dtype) -> Spoil:
 
 
 def index(change: Callable[[dict[str, str]], Any]) -> Spoil:
-    """Shards whose index is changed."""
+    """Return a change that shards the weights and changes their index."""
 
     def spoil(folder: Path) -> None:
         sharded(folder)
@@ -157,7 +157,7 @@ def add_a_token(folder: Path) -> None:
 
 
 def without_special(name: str) -> Spoil:
-    """A tokenizer that does not know what its end or its padding is."""
+    """Return a change that removes a special token, such as the end or the padding."""
     return tokenizer_config(**{name: ...})
 
 
@@ -187,7 +187,10 @@ def pickled(folder: Path) -> None:
 
 
 def no_vocabulary(folder: Path) -> None:
-    """transformers would make a tokenizer of 104 tokens that knows no word."""
+    """Remove the vocabulary.
+
+    transformers would make a tokenizer of 104 tokens that knows no word.
+    """
     (folder / "tokenizer.json").unlink()
     edit_json(folder / "tokenizer_config.json", tokenizer_class="T5Tokenizer")
 

@@ -1,4 +1,4 @@
-"""A student is known by its content, and what can't be one is refused with the way out."""
+"""A student is identified by its content, and an invalid one is refused with a remedy."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_built_in_is_known_by_its_version() -> None:
     assert identity == {"builtin": "mini", "version": "1"}
 
 
-# What is no student
+# Invalid students
 
 
 def remove_config(folder: Path) -> None:
@@ -120,7 +120,7 @@ def test_a_damaged_tokenizer_does_not_load(folder: Path) -> None:
         load_tokenizer(at(folder))
 
 
-# What is loaded
+# Loading
 
 
 def test_num_parameters_is_about_the_true_count(folder: Path) -> None:
@@ -139,7 +139,7 @@ def test_the_built_in_loads_without_files() -> None:
 
 
 class FakeHub:
-    """`snapshot_download` into a folder, or as it is without a network."""
+    """A `snapshot_download` that returns a folder, or fails as without a network."""
 
     def __init__(self, folder: Path | None) -> None:
         self.folder = folder

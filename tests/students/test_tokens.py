@@ -1,4 +1,4 @@
-"""Rows are what HF's own tokenizer gives, whole or cut."""
+"""Rows are those of HF's own tokenizer, whole or truncated."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tune_distill.spec.profile import Student
 from tune_distill.students.mini_tokenizer import mini_tokenizer
 from tune_distill.students.tokens import TokenTable
 
-# Its first text spells out a special token, its last one has no word that the tokenizer knows.
+# The first text spells out a special token; the last has no word that the tokenizer knows.
 ODD = [
     pair("a", "He said </s> twice <pad>.", "He spoke.", "entailment", ("Said is spoke.", "No.")),
     pair("b", "Zürich 😀", "x", "neutral", ("ß",)),
@@ -30,7 +30,7 @@ def target(example: Example) -> str:
 
 
 def table(*lengths: int) -> TokenTable:
-    """Rows of these lengths, counting up: [0, 1, ...], each from where the last one ended."""
+    """Return rows of these lengths; their tokens count up from 0, on from row to row."""
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return TokenTable(np.arange(offsets[-1], dtype=np.int32), offsets.astype(np.int64))
 

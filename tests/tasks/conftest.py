@@ -1,4 +1,4 @@
-"""One thread, torch's state as it was, a hub that answers, and small students."""
+"""One thread, torch's state restored, a hub that answers, and small students."""
 
 from tests.science import (  # noqa: F401
     examples,

@@ -1,4 +1,4 @@
-"""Seeded data files of every format, whole and spoilt, for the fuzz of data folders."""
+"""Seeded data files of every format, intact and damaged, for the fuzz of data folders."""
 
 from __future__ import annotations
 
@@ -45,8 +45,10 @@ TEXTS = [
 
 @dataclass
 class Made:
-    """A file of a split: its bytes and suffix. `must_read` says that refusing it is a fault;
-    `label_names` are what the file says of its numbers."""
+    """A file of a split: its bytes and suffix.
+
+    `must_read` says that refusing it is a fault; `label_names` are its names of numbered labels.
+    """
 
     suffix: str
     content: bytes
@@ -56,7 +58,7 @@ class Made:
 
 
 def made(seed: int) -> Made:
-    """The file of this seed; the format and what is wrong with it follow from the number."""
+    """Return the file of this seed, which determines the format and the faults."""
     rng = random.Random(f"data {seed}")
     rows = _rows(rng)
     return (_csv, _jsonl, _parquet)[seed % 3](rng, rows)
@@ -72,7 +74,7 @@ def _rows(rng: random.Random) -> list[Row]:
         if rng.random() < 0.2:
             row[columns[4]] = None
         rows.append(row)
-    # At least one row is usable, whatever the others are.
+    # Make at least one row usable.
     rows[0][columns[2]] = "neutral"
     rows[0][columns[0]] = "a man runs"
     if rng.random() < 0.4:
@@ -201,7 +203,7 @@ def _surrogate(_: random.Random, text: str, __: pd.DataFrame) -> str:
 
 
 def _spoilt_bytes(rng: random.Random, made: Made, content: bytes) -> Made:
-    """Now and then a byte is another one."""
+    """Change a byte of some files."""
     if rng.random() < 0.2:
         made.must_read = False
         made.what.append("byte")
@@ -212,7 +214,7 @@ def _spoilt_bytes(rng: random.Random, made: Made, content: bytes) -> Made:
 
 
 def text_types(*types: pa.DataType) -> list[pa.DataType]:
-    """Those of the types that this version of pyarrow makes of texts: older ones lack some."""
+    """Return those of the types to which this version of pyarrow can cast texts."""
     found = []
     for kind in types:
         with suppress(pa.ArrowNotImplementedError):
@@ -269,7 +271,7 @@ def _parquet(rng: random.Random, rows: list[Row]) -> Made:
     stream = io.BytesIO()
     if rng.random() < 0.3:
         table.to_pandas().to_parquet(stream, index=True)
-        # pandas keeps its own metadata alone.
+        # pandas keeps only its own metadata.
         made.label_names = LABELS
     else:
         pq.write_table(table, stream, use_dictionary=rng.random() < 0.5, row_group_size=3)
@@ -283,7 +285,7 @@ def _parquet(rng: random.Random, rows: list[Row]) -> Made:
 
 
 def write(made: Made, folder: Path, split: str) -> Path:
-    """The file under the name of the split."""
+    """Write the file under the name of the split, and return its path."""
     path = folder / f"{split}{made.suffix}"
     path.write_bytes(made.content)
     return path

@@ -1,4 +1,4 @@
-"""A hub on loopback with one student and one data set, as far as their clients ask for them."""
+"""A hub on loopback with one student and one data set, as far as its clients need it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Hub(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def log_message(self, *_: Any) -> None:
-        """Nothing is logged."""
+        """Log nothing."""
 
 
 def _repository(name: str, files: dict[str, bytes]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Tasks of every kind: two labels, choices of each row's own, free answers, and code of its own."""
+"""Tasks of every kind: two labels, choices in each row, free answers, and code of their own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ QUESTIONS: dict[str, Any] = {
 
 
 def made_task(**changes: Any) -> DescribedTask:
-    """The task of QUESTIONS, whose answers are free, with these fields changed."""
+    """Return the task of QUESTIONS, which has free answers, with these fields changed."""
     return DescribedTask(TaskDescription.model_validate(QUESTIONS | changes))
 
 
@@ -43,10 +43,10 @@ CHOICES = made_task(
 
 @dataclass(frozen=True)
 class Sums(DescribedTask):
-    """A task with code of its own: a number is right however it is written."""
+    """A task with its own code: a number is right in any notation."""
 
     def identity(self) -> TaskIdentity:
-        # Raised when the code reads answers in another way.
+        # Increase the number when the code reads answers differently.
         return replace(super().identity(), reading="sums 1")
 
     def parse(self, text: str, example: Example) -> ParsedOutput:
@@ -62,7 +62,7 @@ SUMS = Sums(made_task(name="sums").description)
 
 
 def examples_of(task: Task) -> list[Example]:
-    """Six examples of the task, each label or choice among their answers."""
+    """Return six examples of the task, which have each label or choice as an answer."""
     if task.corpus is not None:
         return task.corpus("train")[:6]
     told = task.description
@@ -81,7 +81,7 @@ def examples_of(task: Task) -> list[Example]:
 
 
 def write_rows(folder: Path, task: Task, examples: list[Example], layout: int = 0) -> str:
-    """A data source with the examples in both splits, in one of the task's layouts."""
+    """Write a data source with the examples in both splits, in one of the task's layouts."""
     columns = task.description.columns[layout]
     rows = []
     for example in examples:
@@ -97,7 +97,7 @@ def write_rows(folder: Path, task: Task, examples: list[Example], layout: int = 
 
 
 def write_task(folder: Path, task: Task) -> str:
-    """A file with the task's description."""
+    """Write a file with the task's description, and return its path."""
     path = folder / f"{task.description.name}.yaml"
     path.write_text(dump_task(task.description), encoding="utf-8")
     return str(path)

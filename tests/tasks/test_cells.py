@@ -1,4 +1,4 @@
-"""What single cells of a data file say."""
+"""The meaning of single cells of a data file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_such_a_number_is_never_the_place_of_a_label(cell: object) -> None:
 
 
 def test_numbered_names_that_are_numbers_are_refused() -> None:
-    """The file's 0 would mean "1", and its 1 would too."""
+    """The file's 0 would mean "1", and so would its 1."""
     with pytest.raises(DataError, match="labels that are numbers must be stored as text"):
         label_names(GRADES, GRADES, "train.parquet")
     assert label_names(["0", "1"], ["0", "1"], "train.parquet") == ["0", "1"]

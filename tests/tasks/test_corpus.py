@@ -1,4 +1,4 @@
-"""Every pool and fraction is a balanced prefix of one order that only the texts decide."""
+"""Every pool and fraction is a balanced prefix of one order, which depends only on the texts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def data(**fields: object) -> Data:
 
 
 def used(corpus: Corpus, **fields: object) -> list[Example]:
-    """The training examples that a trial with these fields sees."""
+    """Return the training examples of a trial with these fields."""
     return corpus.train[: corpus.num_train(data(**fields))]
 
 
@@ -103,7 +103,7 @@ def test_half_of_a_pool_is_the_pool_of_half_the_size(corpus: Corpus) -> None:
     half = corpus.identity(data(num_train=100, train_fraction=0.5))
     small = corpus.identity(data(num_train=50))
     assert half.train_digest == small.train_digest
-    # The simulator, though, is fitted on the whole pool.
+    # The simulator is fitted on the whole pool.
     assert half.pool_digest != small.pool_digest
     assert half.pool_digest == corpus.identity(data(num_train=100)).train_digest
 

@@ -1,4 +1,4 @@
-"""A folder's data are its regular files of one format a split, and what was read is told."""
+"""A folder's data are its regular files of one format per split, and what was read is reported."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tune_distill.tasks.corpus import Corpus
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder of twelve training and six validation examples."""
+    """Return a folder of twelve training and six validation examples."""
     write_csv(tmp_path / "train.csv", mini_examples("train", 12))
     write_csv(tmp_path / "validation.csv", mini_examples("validation", 6))
     return tmp_path
@@ -35,7 +35,7 @@ def told(folder: Path) -> str:
 @pytest.mark.parametrize(
     "name",
     [
-        "._train.csv",  # what a Mac's archive brings
+        "._train.csv",  # from a Mac's archive
         ".train.csv",
         ".~lock.train.csv#",
         "~$train.csv",
@@ -65,7 +65,7 @@ def test_a_named_pipe_is_refused_at_once(folder: Path) -> None:
 
 def test_a_socket_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "train.csv").unlink()
-    # The path of a socket must be short.
+    # A socket's path must be short.
     monkeypatch.chdir(folder)
     with socket.socket(socket.AF_UNIX) as one:
         one.bind("train.csv")
@@ -121,7 +121,7 @@ def test_a_file_that_may_not_be_read_is_named(
 ) -> None:
     opened = Path.open
 
-    # Not by its mode: root may read every file.
+    # Modes do not stop root from reading a file.
     def refuse(path: Path, *arguments: Any, **more: Any) -> Any:
         if path.name == "train.csv":
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))

@@ -1,4 +1,4 @@
-"""What pandas, pyarrow and datasets write by default is read right; a fault has its place."""
+"""Defaults of pandas, pyarrow and datasets are read correctly, and a fault is located."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ROWS = [
 
 
 def read(folder: Path, name: str, content: bytes | str | None = None) -> list[Example]:
-    """The training examples of this file, beside good validation ones."""
+    """Return the training examples of this file, read beside good validation examples."""
     if content is not None:
         data = content.encode() if isinstance(content, str) else content
         (folder / name).write_bytes(data)
@@ -53,7 +53,7 @@ def contents(examples: list[Example]) -> list[tuple[str, str, str, list[str]]]:
 
 
 def refused(folder: Path, name: str, content: bytes | str | None = None) -> str:
-    """Why it is refused, from the file's name on."""
+    """Return the reason why the file is refused, from its name on."""
     with pytest.raises(DataError) as caught:
         read(folder, name, content)
     assert str(caught.value).startswith(f"{folder}/{name}")
@@ -191,7 +191,7 @@ def test_an_array_of_json_is_refused_with_the_remedy(tmp_path: Path) -> None:
 
 
 def written(path: Path, **cells: Any) -> Path:
-    """The file with one row, which has these cells."""
+    """Write a file with one row that has these cells, and return its path."""
     frame = pd.DataFrame([LINE | cells])
     if path.suffix == ".csv":
         frame.to_csv(path, index=False)
@@ -229,7 +229,7 @@ def test_texts_of_any_type_are_read(tmp_path: Path, kind: pa.DataType) -> None:
 
 
 def test_an_index_outside_of_a_dictionary_is_refused() -> None:
-    # Checked by nobody else: pyarrow reads such a file, and a row would have another's text.
+    # pyarrow reads such a file without a check, and a row would get another row's text.
     broken = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), pa.array(["a", "b"]), safe=False)
     with pytest.raises(ValueError, match="must be below 2, got 2; copy the file again"):
         list(cells_of(pa.table({"text": broken}), ["text"]))

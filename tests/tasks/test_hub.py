@@ -14,13 +14,13 @@ from tune_distill.tasks.hub import cache_if_unreachable
 
 @pytest.fixture(autouse=True)
 def online(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both clients start online, and are as they were afterwards."""
+    """Start with both clients online, and restore them afterwards."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
 
 
 def answer_with(monkeypatch: pytest.MonkeyPatch, error: Exception | None) -> list[Any]:
-    """The hub raises `error`; the list takes what it is asked for."""
+    """Make the hub raise `error`; the returned list collects the requests."""
     asked: list[Any] = []
 
     def repo_info(self: object, name: str, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""A process that met no hub once still reaches it later; here a server on loopback is the hub."""
+"""A process that could not reach a hub once still reaches it later, here a server on loopback."""
 
 from __future__ import annotations
 

@@ -25,9 +25,9 @@ from tune_distill.tasks.mini.corpus import (
     vocabulary,
 )
 
-# Other examples under the same version would be taken for those of stored runs.
+# Change the version with the examples, or stored runs would be reused for other examples.
 DIGESTS = {1: "6e29c47d788fbc18df27d53db7ce3df0a0ee10602494d70278d5389a1a6a8073"}
-# The tokens of the student `mini` are numbered by these words.
+# These words number the tokens of the student `mini`.
 WORDS_DIGEST = "b751ca573aa0ac6b4222e395f7f8ef46f67d03cb4abecae6cb27099bea07457a"
 
 DIGEST_SCRIPT = """
@@ -124,7 +124,7 @@ def test_templates_are_filled_and_words_agree(
 
 
 def test_pronouns_agree_with_the_subject(train: list[Example]) -> None:
-    # "it" is left out: "it is not stated that" and "doing it" speak of no subject.
+    # "it" is left out, because "it is not stated that" and "doing it" do not refer to a subject.
     others = {
         "the man ": ("she", "her", "they", "their", "its"),
         "the woman ": ("he", "his", "they", "their", "its"),
@@ -156,7 +156,7 @@ def test_lexicon_activities_exclude_some_other_activity() -> None:
 
 
 def _accuracy(train: list[Example], validation: list[Example], field: str) -> float:
-    """Validation accuracy of a bag-of-n-grams classifier that reads one text of an example."""
+    """Return the validation accuracy of a bag-of-n-grams classifier on one text of each example."""
 
     def texts(examples: list[Example]) -> list[str]:
         if field == "explanation":

@@ -1,4 +1,4 @@
-"""A task is found by its name or its file; what can't be found or used is explained."""
+"""A task is found by its name or its file; an error explains why another cannot be used."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tune_distill.tasks.sources import read_source
 
 
 def test_keys_do_not_name_esnli_however_it_is_called() -> None:
-    # The keys of all stored runs: whoever changes the shipped task strands them.
+    # The keys of all stored runs depend on this, so a change of the shipped task orphans the runs.
     for name in ("esnli", "mini-nli"):
         assert task_of(name).identity() == keys.ESNLI
 
@@ -107,7 +107,7 @@ def test_a_built_in_corpus_is_for_tasks_with_the_same_texts_and_labels() -> None
 
 
 def rows(tmp_path: Path, **changes: Any) -> tuple[list[Example], dict[str, int]]:
-    """What is read of one row of the two-label task, and why rows were dropped."""
+    """Return the examples read from one row of the two-label task, and why rows were dropped."""
     row = Example("", ("is it?",), "yes", ("it is",))
     source = write_rows(tmp_path, TWO_LABELS, [row])
     (tmp_path / "train.jsonl").write_text(

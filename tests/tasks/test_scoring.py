@@ -26,13 +26,13 @@ LOSS, OTHER_LOSS = ExampleLoss(3.0, 2), ExampleLoss(2.0, 8)
 
 
 def simulator() -> Simulator:
-    """Guesses neutral of a text that holds "may", and entailment of any other."""
+    """Return a simulator: texts with "may" are neutral, all others entailment."""
     weights = np.array([[0.0, 2.0]])
     return Simulator(("entailment", "neutral"), {"may": 0}, weights, np.array([1.0, 0.0]))
 
 
 def scored(text: str) -> Mapping[str, Any]:
-    """The row of one answer to EXAMPLE."""
+    """Return the row of one answer to EXAMPLE."""
     (row,) = score_answers(NLI, [EXAMPLE], [[text]], [LOSS], simulator())
     return row
 
@@ -93,12 +93,12 @@ def test_every_example_needs_its_predictions_and_its_loss():
 @pytest.mark.parametrize(
     ("text", "faithful"),
     [
-        ("neutral explanation: he may sit", True),  # wrong, and faithful all the same
+        ("neutral explanation: he may sit", True),  # wrong, but faithful
         ("entailment explanation: he may sit", False),
         ("entailment explanation: he sits", True),
         ("contradiction explanation: he sits", False),
-        ("he explanation: he sits", False),  # no label
-        ("entailment explanation:", False),  # the guess from nothing agrees by chance
+        ("he explanation: he sits", False),  # it has no label
+        ("entailment explanation:", False),  # the guess from an empty text agrees by chance
         ("entailment explanation: ...", False),
         ("entailment he sits", False),
     ],
@@ -110,7 +110,7 @@ def test_faithful_means_that_the_explanation_alone_gives_the_students_label(text
 def test_an_unparsable_output_is_wrong():
     odd = scored("It is entailment explanation: a man")
     assert (odd["predicted_label"], odd["correct"], odd["explanation"]) == (None, False, "a man")
-    # Two of two words are in the first reference's five: the explanation is scored all the same.
+    # The explanation is scored anyway: both of its words are among the first reference's five.
     assert odd["rouge1"] == pytest.approx(4 / 7)
 
 
@@ -129,7 +129,7 @@ def test_the_summary_is_the_mean_over_rows():
             "rouge2": 0.1,
             "rougeL": 0.05,
             "faithfulness": 0.5,
-            "grounding": 0.2,  # of three rows: the second has none
+            "grounding": 0.2,  # the mean of three rows, because the second has none
         }
     )
 

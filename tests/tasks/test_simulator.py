@@ -31,7 +31,7 @@ EXPLANATIONS = [
 ]
 LABELS = ["contradiction"] * 2 + ["neutral"] * 2 + ["entailment"] * 2
 
-# Texts of known, unknown and repeated words, in any case.
+# Known, unknown and repeated words in any case.
 WORDS = "a A man dog can't be and run The may is asleep, zebra É _x1 ."
 TEXTS = st.lists(st.sampled_from(WORDS.split())).map(" ".join)
 
@@ -44,13 +44,13 @@ def sklearn_pipeline(explanations: list[str], labels: list[str]) -> Pipeline:
 
 
 def hand_made() -> Simulator:
-    """Says "no" of "not", "yes" of "is a" and of nothing known at all."""
+    """Return a simulator: "not" means "no"; "is a" and texts without known n-grams mean "yes"."""
     weights = np.array([[2.0, 0.0], [0.0, 3.0]])
     return Simulator(("no", "yes"), {"not": 0, "is a": 1}, weights, np.array([0.0, 0.5]))
 
 
 def damaged(simulator: Simulator, **changes: object) -> bytes:
-    """Its file with a changed description."""
+    """Return the simulator's file with a changed description."""
     content = simulator.to_bytes("pool")
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     description = json.loads(header["__metadata__"]["simulator"])["content"] | changes
@@ -65,7 +65,7 @@ def test_ngrams_are_words_and_pairs_of_neighbours():
 
 
 def test_it_guesses_by_the_ngrams_a_text_holds():
-    # Logits (no, yes): (2, 0.5), (2, 3.5), (0, 0.5), and (2, 0.5) again: twice counts once.
+    # Logits (no, yes): (2, 0.5), (2, 3.5), (0, 0.5), and (2, 0.5): repeated n-grams count once.
     texts = ["not so", "it is a man, not", "is so a", "NOT not"]
     assert hand_made().predict(texts) == ["no", "yes", "yes", "no"]
 
@@ -94,7 +94,7 @@ def test_it_is_scikit_learns_own_pipeline(num_labels):
         assert simulator.predict(texts) == list(pipeline.predict(texts))
 
     check()
-    # Else the equality above could be that of two constants.
+    # Otherwise two constants could be equal above.
     assert len(set(simulator.predict(EXPLANATIONS))) == num_labels
 
 
@@ -140,7 +140,7 @@ def test_a_changed_byte_is_refused_or_harmless(data):
     try:
         simulator = Simulator.from_bytes(bytes(content), "pool")
     except DamagedError:
-        pass  # most positions, not all
+        pass  # most positions, but not all
     else:
         assert simulator.to_bytes("pool") == hand_made().to_bytes("pool")
 
@@ -214,7 +214,7 @@ print("threadpoolctl" in sys.modules, "sklearn" in sys.modules)
 
 
 def test_preparing_a_study_walks_through_no_libraries(tmp_path):
-    """Ray and others are imported in other threads meanwhile, and both would wait for ever."""
+    """Other threads import Ray and others meanwhile, so both sides could deadlock."""
     ended = subprocess.run(
         [sys.executable, "-c", PREPARING, str(tmp_path)], capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Every layout and format of e-SNLI gives the same examples; what can't be used is explained."""
+"""Every layout and format of e-SNLI gives the same examples; unusable data are explained."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ BAD_LABELS = "label must be one of entailment, neutral, contradiction or 0, 1, 2
 
 
 def hub_row(example: Example) -> dict[str, Any]:
-    """The example as the hub has it: the label a number, missing explanations null."""
+    """Return the example as on the hub: the label is a number, missing explanations are null."""
     texts = [*example.explanations, None, None][:3]
     first = (*example.inputs, LABELS.index(example.label))
     return dict(zip(HUB_COLUMNS, (*first, *texts), strict=True))
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """The rows in the format of the path's suffix; null is an empty cell of a CSV."""
+    """Write the rows in the format of the path's suffix; null is an empty cell of a CSV."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(list(rows)), path)
@@ -56,7 +56,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def folder_of(folder: Path, train: Sequence[dict[str, Any]], suffix: str = "csv") -> str:
-    """A source with these training rows and one good validation row."""
+    """Write a source with these training rows and one good validation row."""
     write_rows(folder / f"train.{suffix}", train)
     write_rows(folder / f"validation.{suffix}", [hub_row(PLAIN)])
     return str(folder)
@@ -68,7 +68,7 @@ def contents(examples: Sequence[Example]) -> list[Example]:
 
 @pytest.fixture(scope="module")
 def authors(tmp_path_factory: pytest.TempPathFactory) -> RawCorpus:
-    """The examples from the authors' columns in CSV."""
+    """Return the examples read from the authors' columns in CSV."""
     folder = tmp_path_factory.mktemp("authors")
     write_csv(folder / "esnli_train.csv", EXAMPLES)
     write_csv(folder / "esnli_dev.csv", EXAMPLES[:2])
@@ -232,7 +232,7 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 class FakeHub:
-    """`datasets.load_dataset` from memory, or as it is without a network."""
+    """A `datasets.load_dataset` from memory, or one that fails as without a network."""
 
     def __init__(self, rows: list[dict[str, Any]] | None) -> None:
         self.rows = rows

@@ -1,4 +1,4 @@
-"""Each data file is read as pandas reads it under the documented rules, or refused by name."""
+"""Each data file is read as by pandas under the documented rules, or refused with its name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_file_is_read_as_pandas_reads_it_or_refused(tmp_path: Path, seed: int)
     (tmp_path / "validation.csv").write_bytes(GOOD)
     corpus = read_or_refusal(tmp_path)
     if isinstance(corpus, str):
-        # Where the fault is in a row, the row is named; where it is in the file, the file is.
+        # A fault in a row names the row; a fault in the file names only the file.
         assert re.match(rf"{path}( (line|row) \d+)?: |{tmp_path}: the train split has no", corpus)
         assert len(corpus) < 1000
         assert not one.must_read, (one.what, corpus)
@@ -55,7 +55,7 @@ def test_the_fuzz_both_reads_and_refuses() -> None:
 
 
 def oracle(path: Path, one: Made) -> list[Content]:
-    """The usable rows by pandas' reading of the file and the rules of docs/studies.md."""
+    """Return the usable rows as pandas reads the file, by the rules of docs/studies.md."""
     frame = as_pandas(path)
     columns = AUTHORS if set(AUTHORS[:3]) <= set(frame.columns) else HUB
     found = []

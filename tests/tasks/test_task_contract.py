@@ -1,4 +1,4 @@
-"""What every task promises: the shipped ones, and one of each kind that a user may describe."""
+"""The contract of tasks, for the shipped ones and one of each kind that a user may describe."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_the_built_in_corpus_is_the_tasks_own_and_always_the_same(task: Task) ->
 def test_a_task_travels_to_workers_and_into_results(task: Task, tmp_path: Path) -> None:
     sent = pickle.loads(pickle.dumps(task))
     assert sent.identity() == task.identity()
-    # Beside the tables lies the description; code does not travel with them.
+    # Only the description is stored beside the tables, without code.
     written = task_of(write_task(tmp_path, task))
     for other in (sent, written):
         assert other.description == task.description

@@ -1,4 +1,4 @@
-"""Words are found in every script, and in ASCII where rouge-score and scikit-learn find them."""
+"""Words are found in every script, and in ASCII as by rouge-score and scikit-learn."""
 
 from __future__ import annotations
 

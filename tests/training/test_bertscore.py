@@ -29,13 +29,13 @@ REFERENCES = [
     ["dog are the", "the . man"],
     ["the dog is not running outside , the dog is not sleeping outside ."],
 ]
-# What the package bert-score 0.3.13 gives for them on the model below: score(EXPLANATIONS,
-# REFERENCES, model_type=model, num_layers=2), with model_max_length set in the tokeniser.
+# Scores by the package bert-score 0.3.13 on the model below: score(EXPLANATIONS, REFERENCES,
+# model_type=model, num_layers=2), with model_max_length set in the tokeniser.
 FROM_BERT_SCORE = [0.93263, 0.915191, 0.984918, 0.968025, 0.562117]
 
 
 def save_tiny_bert(path: Path) -> str:
-    """A BERT of two layers with weights from a formula, the same with any random generator."""
+    """Save a two-layer BERT whose weights come from a formula instead of a random generator."""
     config = BertConfig(
         vocab_size=len(VOCABULARY),
         hidden_size=16,
@@ -46,7 +46,7 @@ def save_tiny_bert(path: Path) -> str:
     )
     model = BertModel(config)
     with torch.no_grad():
-        # Biases and layer norms start as constants anyway.
+        # Biases and layer norms start as constants.
         for seed, matrix in enumerate(p for p in model.parameters() if p.dim() == 2):
             steps = torch.arange(matrix.numel(), dtype=torch.float64)
             matrix.copy_(torch.sin((1.7 + seed) * steps**1.3).view_as(matrix))
@@ -66,7 +66,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
 
 @pytest.fixture
 def own_model(model: Encoder, tmp_path: Path) -> Path:
-    """A copy that a test may damage."""
+    """Return a copy that a test may damage."""
     return Path(shutil.copytree(model.source, tmp_path / "bert"))
 
 
@@ -108,7 +108,7 @@ def test_f1_by_hand():
         return module._Embedded(torch.tensor(rows), torch.tensor(counts))
 
     explanation = embedded([[1.0, 0.0], [0.6, 0.8]], [True, True])
-    # The special token, first, is the best match of the explanation's first, but has no recall.
+    # The special token, first, best matches the explanation's first token, but has no recall.
     reference = embedded([[1.0, 0.0], [0.0, 1.0]], [False, True])
     # Precision (1 + 0.8) / 2, recall 0.8.
     assert module._f1(explanation, reference) == pytest.approx(2 * 0.9 * 0.8 / 1.7)
@@ -180,7 +180,7 @@ def layers(number: int):
     ],
 )
 def test_an_encoder_that_is_not_whole_is_refused(own_model: Path, spoil, told: str) -> None:
-    # Missing weights are drawn at random: scores would differ from one command to the next.
+    # Missing weights would be random, so that scores would differ from one command to the next.
     spoil(own_model)
     with pytest.raises(MetricError, match=told):
         bertscore(["a dog"], [["the dog"]], read_encoder(str(own_model)))

@@ -1,4 +1,4 @@
-"""What is loaded is what was saved, to the last bit; a file that is no checkpoint is told so."""
+"""A checkpoint restores what was saved, to the last bit; other files are recognised."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def fresh(tiny_t5: Path, pairs: Pairs) -> Callable[[], Training]:
 
 @pytest.fixture
 def saved(fresh: Callable[[], Training], tmp_path: Path) -> tuple[Training, Path]:
-    """A training after four of its nine steps, and its checkpoint."""
+    """Return a training after four of its nine steps, and its checkpoint."""
     training, path = fresh(), tmp_path / "checkpoint.safetensors"
     next(training.run())
     save_checkpoint(path, training.model, training.optimizer, training.position, RUN)
@@ -140,7 +140,7 @@ def test_tied_weights_are_stored_once(saved: tuple[Training, Path]) -> None:
         names = [name for name in file.keys() if name.startswith("model.")]  # noqa: SIM118
     assert "model.shared.weight" in names
     assert not any("embed_tokens" in name or "lm_head" in name for name in names)
-    # Weights and two moments in float32, and little else.
+    # The file holds weights and two moments in float32, and little else.
     size = 3 * 4 * sum(parameter.numel() for parameter in training.model.parameters())
     assert size < path.stat().st_size < size + 40_000
 
@@ -189,7 +189,7 @@ def damage_one_bit(path: Path) -> None:
 
 
 def damage_swap(path: Path) -> None:
-    """Two tensors of one shape have changed places."""
+    """Swap two tensors of one shape."""
     tensors = load_file(path)
     first, second = (f"model.decoder.block.{block}.layer.0.layer_norm.weight" for block in (0, 1))
     _rewrite(path, {first: tensors[second] + 1, second: tensors[first]})
@@ -253,7 +253,7 @@ def test_no_flipped_bit_goes_unnoticed(
     saved: tuple[Training, Path], fresh: Callable[[], Training], data: st.DataObject
 ) -> None:
     whole = saved[1].read_bytes()
-    # Most of a file is tensors; the header is where a flip might be read as something else.
+    # Most of a file is tensors, but a flip in the header may be misread as something else.
     header = 8 + int.from_bytes(whole[:8], "little")
     position = data.draw(st.integers(0, header) | st.integers(0, len(whole) - 1))
     changed = bytearray(whole)
@@ -270,7 +270,7 @@ def test_no_flipped_bit_goes_unnoticed(
     [
         {"d_model": 16},
         {"num_layers": 1},
-        # Every tensor of this one fits but a narrow one, which would be stretched.
+        # Every tensor fits except a narrow one, which would be broadcast.
         {"num_heads": 1, "d_kv": 32},
     ],
 )

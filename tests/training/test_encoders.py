@@ -1,4 +1,4 @@
-"""BERTScore's encoder is what its files hold, wherever they lie, and is read once."""
+"""BERTScore's encoder is identified by its files' content, wherever they are, and read once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def key_with(encoder: str) -> str:
-    """The evaluation key of a trial that is scored with this encoder."""
+    """Return the evaluation key of a trial that is scored with this encoder."""
     raw = {"student": {"source": "mini"}, "data": {"source": "mini-nli", "num_train": 20}}
     profile = Profile.model_validate({**raw, "metrics": {"bertscore_model": encoder}})
     return trial_of(profile, Inputs()).evaluation_key
@@ -63,7 +63,7 @@ def test_workers_score_with_the_bytes_that_were_digested(
     monkeypatch.chdir(tmp_path)
     inputs, metrics = Inputs(), Metrics(bertscore_model="bert")
     digest = inputs.encoder_identity(metrics)
-    # A worker runs in another folder, on a machine that may have no such files.
+    # A worker runs in another folder, on a machine that may lack these files.
     worker = pickle.loads(pickle.dumps(inputs.for_workers()))
     change_weights(folder)
     monkeypatch.chdir("/")
@@ -74,7 +74,7 @@ def test_workers_score_with_the_bytes_that_were_digested(
 
 
 def test_weights_travel_outside_of_the_pickle(folder: Path) -> None:
-    """In the pickle each worker of a node would hold its own copy."""
+    """Inside the pickle, each worker of a node would hold its own copy."""
     buffers: list[pickle.PickleBuffer] = []
     encoder = read_encoder(str(folder))
     pickled = pickle.dumps(encoder, protocol=5, buffer_callback=buffers.append)

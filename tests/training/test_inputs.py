@@ -1,4 +1,4 @@
-"""Inputs are made once, kept by content, and repaired where the store has lost them."""
+"""Inputs are made once, kept by content, and made again if the store has lost them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TASK = Task()
 
 @pytest.fixture
 def source(tmp_path: Path, examples: list[Example]) -> str:
-    """A folder of forty training and twelve validation examples."""
+    """Return a folder of forty training and twelve validation examples."""
     write_csv(tmp_path / "data" / "train.csv", examples)
     write_csv(tmp_path / "data" / "validation.csv", mini_examples("validation", 12))
     return str(tmp_path / "data")
@@ -190,7 +190,7 @@ def test_what_is_trained_is_what_was_identified(
     assert trained.keys() == expected.keys()
     assert all(np.array_equal(trained[name], expected[name]) for name in expected)
     assert reads.calls == 1  # a large one takes seconds
-    # Another command reads the new files, which are another student's.
+    # Another command reads the new files, which are a different student.
     (folder / "tokenizer.json").write_bytes(
         inputs.untrained[one.student].spelling.files["tokenizer.json"]
     )

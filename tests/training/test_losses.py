@@ -1,4 +1,4 @@
-"""Losses are HF's; those of an example do not depend on the others beside it."""
+"""Losses are HF's; an example's loss does not depend on other examples."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def pairs(tiny_t5: Path, examples: list[Example]) -> Pairs:
 
 
 def hf_batch(pairs: Pairs, indices: range) -> dict[str, torch.Tensor]:
-    """The examples as HF's collators pad them: labels with -100."""
+    """Return the examples padded like HF's collators do, with -100 in labels."""
     sources = [torch.from_numpy(pairs.sources[index]).long() for index in indices]
     targets = [torch.from_numpy(pairs.targets[index]).long() for index in indices]
     padded = torch.nn.utils.rnn.pad_sequence
@@ -99,7 +99,7 @@ def test_the_losses_of_examples_are_hf_s_of_each_alone(
     assert [loss.per_token for loss in losses] == pytest.approx(alone, rel=1e-5)
     assert [loss.num_tokens for loss in losses] == [len(row) for row in pairs.targets]
     assert len({len(row) for row in pairs.targets}) > 5
-    # The whole set's loss is that of every token alike, from the very same numbers.
+    # The loss of the whole set is the mean over all tokens, from the same numbers.
     total = sum(loss * len(row) for loss, row in zip(alone, pairs.targets, strict=True))
     mean = total / sum(len(row) for row in pairs.targets)
     assert mean_loss(losses) == pytest.approx(mean, rel=1e-5)

@@ -1,4 +1,4 @@
-"""Stored answers belong to examples: order, ids, folder and format of the data do not matter."""
+"""Stored answers belong to examples: the data's order, ids, folder and format do not matter."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from tune_distill.training.inputs import Inputs
 from tune_distill.training.trial import run_trial
 
 TRAIN = mini_examples("train", 24)
-# The first two are there twice.
+# The first two are repeated.
 VALIDATION = [*mini_examples("validation", 8), *mini_examples("validation", 2)]
 
 
 def write_jsonl(path: Path, examples: Sequence[Example]) -> None:
-    """The examples in the hub's columns, without ids."""
+    """Write the examples in the hub's columns, without ids."""
     names = ("explanation_1", "explanation_2", "explanation_3")
     rows = [
         {"premise": e.inputs[0], "hypothesis": e.inputs[1], "label": e.label}
@@ -37,7 +37,7 @@ def write_jsonl(path: Path, examples: Sequence[Example]) -> None:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """A folder, and the same rows in another order, in another format, under other ids."""
+    """Return a folder, and one of the same rows in another order and format, with other ids."""
     first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
     write_csv(first / "train.csv", TRAIN)
     write_csv(first / "validation.csv", VALIDATION)
@@ -47,7 +47,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
 
 
 def run(source: str, store: LocalStore) -> tuple[Trial, Inputs, bool]:
-    """A small trial on the source; the last says whether it was trained."""
+    """Run a small trial on the source; the last value says whether it was trained."""
     profile = Profile.model_validate(
         {
             "student": {"source": "mini"},
@@ -63,7 +63,7 @@ def run(source: str, store: LocalStore) -> tuple[Trial, Inputs, bool]:
 
 
 def tables(source: str, store: LocalStore, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The predictions and examples of a study of one trial."""
+    """Return the predictions and examples of a study of one trial."""
     trial, inputs, _ = run(source, store)
     write_study_tables(folder, "one", [complete_record(trial, store, False)], store, inputs)
     return (
@@ -101,7 +101,7 @@ def test_each_answer_stands_beside_its_own_example(
     for row in examples.itertuples():
         example = mine[row.example_id]
         assert (row.premise, row.hypothesis) == example.inputs
-    # The loss is that of the example's own target: equal examples have equal losses.
+    # The loss is that of the example's own target, so equal examples have equal losses.
     losses = answers.merge(examples, on="example_id").groupby(["premise", "hypothesis"])
     assert losses["eval_loss"].nunique().eq(1).all()
     assert answers["eval_loss"].nunique() == len(VALIDATION) - 2

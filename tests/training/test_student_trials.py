@@ -1,4 +1,4 @@
-"""Students of odd forms are trained, stored and answered with as in transformers."""
+"""Students of unusual forms are trained, stored and decoded as in transformers."""
 
 from __future__ import annotations
 

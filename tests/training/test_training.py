@@ -1,4 +1,4 @@
-"""Losses and schedule are HF's; a training is deterministic, and says where it diverged."""
+"""Losses and schedule are HF's; a training is deterministic, and reports where it diverged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tune_distill.training.losses import batch_losses
 
 Make = Callable[..., Training]
 
-# Twenty examples in batches of four, twice: ten steps.
+# Two epochs of twenty examples in batches of four are ten steps.
 SMALL = {"batch_size": 4, "num_epochs": 2, "learning_rate": 1e-3, "label_smoothing": 0.1}
 
 
@@ -51,7 +51,10 @@ def part(pairs: Pairs, start: int, end: int) -> Pairs:
 
 @pytest.fixture
 def make(tiny_t5: Path, pairs: Pairs) -> Make:
-    """A training of a fresh student on the first twenty examples, by default SMALL."""
+    """Return a function that makes a training of a fresh student on the first twenty examples.
+
+    Its settings are SMALL by default.
+    """
 
     def training(seed: int = 0, **settings: Any) -> Training:
         torch.manual_seed(seed)
@@ -145,7 +148,7 @@ def test_weights_decay_and_norms_do_not(make: Make) -> None:
         parameter.grad = torch.zeros_like(parameter)
     training.optimizer.step()
     for name, value in training.model.named_parameters():
-        # AdamW without a gradient only decays: by learning rate times weight decay.
+        # Without gradients AdamW only decays weights, by learning rate times weight decay.
         free = name.endswith(("layer_norm.weight", "relative_attention_bias.weight"))
         factor = 1.0 if free else 1 - 0.1 * 0.5
         torch.testing.assert_close(value.detach(), before[name] * factor, msg=name)
@@ -200,11 +203,11 @@ def test_the_built_in_student_learns_as_it_always_did(smoothing: float) -> None:
     training = Training(load_student(Student(source="mini")), train, train, settings, 0)
     next(training.run())
     losses = [row.train_loss for row in training.position.history]
-    # Processors differ in the sixth digit; another recipe would differ in the second.
+    # Processors differ in the sixth digit, while another recipe differs in the second.
     assert losses == pytest.approx(GOLDEN[smoothing], rel=1e-4)
 
 
-# What it reports
+# Reports
 
 
 def test_rows_stand_at_logging_and_evaluation_steps(make: Make) -> None:
@@ -212,7 +215,7 @@ def test_rows_stand_at_logging_and_evaluation_steps(make: Make) -> None:
     yielded = [(row.step, row) for row in training.run()]
     history = training.position.history
     assert [row.step for row in history] == [3, 4, 6, 8, 9, 10]
-    # The last step is evaluated though it is no multiple of four.
+    # The last step is evaluated although it is not a multiple of four.
     assert [row.step for row in history if row.eval_loss is not None] == [4, 8, 10]
     assert yielded == [(row.step, row) for row in history if row.eval_loss is not None]
     assert [row.epoch for row in history] == pytest.approx([0.6, 0.8, 1.2, 1.6, 1.8, 2.0])
@@ -263,7 +266,7 @@ def test_time_that_the_caller_takes_is_not_training_time(
     assert [row.elapsed_s for row in training.position.history] == [5.0, 10.0]
 
 
-# Where it diverges
+# Divergence
 
 
 def poison(training: Training) -> None:
@@ -290,7 +293,7 @@ def test_a_student_that_overflows_by_itself_is_told_apart_from_a_training_that_d
     poison(overflowing)
     with pytest.raises(NonFiniteLossError, match="at step 1; the student itself overflows"):
         list(overflowing.run())
-    # A first update may ruin it: what is evaluated after step 1 was changed by the training.
+    # The first update may ruin it, because the evaluation after step 1 sees changed weights.
     training = make(eval_steps=1)
     training.optimizer.register_step_post_hook(lambda *_: poison(training))
     with pytest.raises(NonFiniteLossError, match="at step 1; try a lower learning rate"):
@@ -298,7 +301,7 @@ def test_a_student_that_overflows_by_itself_is_told_apart_from_a_training_that_d
 
 
 def test_weights_ruined_by_the_last_step_are_noticed(make: Make) -> None:
-    # The last step's loss is still finite, and no later one would tell.
+    # The last step's loss is still finite, and no later step would show the damage.
     training = make(eval_steps=100)
     rates = []
 

@@ -1,4 +1,4 @@
-"""A trial trains once, goes on where it stopped, and stores numbers that can be recomputed."""
+"""A trial trains once, resumes where it stopped, and stores numbers that can be recomputed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TRAIN = {
 
 
 class World:
-    """One data source and student, with trials of it; stores come and go."""
+    """One data source and one student, with trials of it in any store."""
 
     def __init__(self, folder: Path, student: Path, examples: list[Example]) -> None:
         write_csv(folder / "train.csv", examples)
@@ -52,7 +52,7 @@ class World:
         self.validation = mini_examples("validation", 12)
         self.inputs = Inputs()
         self.inputs.prepare([self.profile()], LocalStore(folder / "store"))
-        # As a worker has them.
+        # Workers have the inputs in this form.
         self.inputs = self.inputs.for_workers()
 
     def profile(self, **sections: dict[str, Any]) -> Profile:
@@ -82,7 +82,7 @@ def world(
 
 @pytest.fixture(scope="module")
 def finished(world: World, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """A store with the plain trial, run without interruption. Tests add to it, and only that."""
+    """Return a store with the plain trial, run without interruption; tests may only add to it."""
     store = LocalStore(tmp_path_factory.mktemp("finished"))
     with torch.random.fork_rng(devices=[]):
         world.run(world.trial(), store)
@@ -121,7 +121,7 @@ def test_the_records_say_what_was_done(world: World, finished: Store) -> None:
     assert run is not None
     assert evaluation is not None
     assert (run.num_train, run.num_steps, evaluation.num_validation) == (40, NUM_STEPS, 12)
-    # To the last bit, though the evaluation reads the student from the store.
+    # They are equal to the last bit, although the evaluation reads the student from the store.
     assert run.eval_loss == evaluation.eval_loss == run.history[-1].eval_loss
     assert run.final_train_loss == run.history[-1].train_loss
     assert run.examples_per_s == pytest.approx(80 / run.training_time_s)
@@ -171,7 +171,7 @@ def test_a_bf16_trial_is_another_run_in_the_same_precision_throughout(
     assert exact is not None
     assert run.eval_loss != exact.eval_loss
     assert run.eval_loss == pytest.approx(exact.eval_loss, rel=0.02)
-    # What reads the student from the store computes as what trained it, to the last bit.
+    # The student read from the store computes as the trained one, to the last bit.
     path = store.predictions_path(trial.evaluation_key)
     answers = pd.read_parquet(path)
     store.discard_evaluation(trial.evaluation_key)
@@ -192,18 +192,18 @@ def test_another_decoding_reuses_the_run(world: World, finished: Store) -> None:
     assert list(frame["sample"]) == [0, 1, 2] * 12
     assert frame["example_id"].value_counts().eq(3).all()
     assert frame.groupby("example_id")["eval_loss"].nunique().eq(1).all()
-    # The loss is of the targets, and knows nothing of how answers are made.
+    # The loss is that of the targets, and does not depend on decoding.
     plain = pd.read_parquet(finished.predictions_path(world.trial().evaluation_key))
     columns = ["example_id", "eval_loss", "num_target_tokens"]
     once = frame[frame["sample"] == 0].reset_index(drop=True)
     pd.testing.assert_frame_equal(once[columns], plain[columns], check_exact=True)
 
 
-# Going on
+# Resuming
 
 
 def abandon(world: World, trial: Trial, store: Store, after: int = 1) -> None:
-    """The trial is driven to its `after`-th progress, and left."""
+    """Run the trial until its `after`-th progress, and abandon it."""
     steps = run_trial(trial, world.inputs, store)
     for _ in range(after):
         next(steps)
@@ -244,7 +244,7 @@ def flip_one_bit(path: Path) -> None:
 
 
 def spoil_random_state(path: Path) -> None:
-    """Damage that shows only once the weights have been restored."""
+    """Damage the random state, which shows only after the weights are restored."""
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata()
     tensors = load_file(path) | {"rng.cpu": torch.zeros(1, dtype=torch.uint8)}
@@ -252,7 +252,7 @@ def spoil_random_state(path: Path) -> None:
 
 
 def another_runs(path: Path) -> None:
-    """The checkpoint of another run, which fits this one's model."""
+    """Replace the checkpoint by that of another run, which fits this run's model."""
     with safe_open(path, framework="pt") as file:
         record = json.loads(file.metadata()["record"])
     sealed = seal("checkpoint", {"run": "f" * 64}, record["content"])
@@ -288,7 +288,7 @@ def test_a_diverged_trial_leaves_no_run(world: World, store: Store) -> None:
     assert store.evaluation(trial.evaluation_key) is None
 
 
-# What the numbers mean
+# The meaning of the numbers
 
 
 def test_the_evaluation_loss_is_that_of_the_examples_at_hand(world: World, finished: Store) -> None:
@@ -361,7 +361,7 @@ def test_the_metrics_are_those_of_the_stored_predictions(world: World, finished:
 
 
 def test_a_metric_without_a_value_is_none(world: World, finished: Store) -> None:
-    # One token is at most a label: there is no explanation to ground.
+    # One token can only be a label, so there is no explanation to ground.
     trial = world.trial(decode={"max_new_tokens": 1})
     metrics = world.run(trial, finished)[-1].metrics
     assert metrics is not None
@@ -446,9 +446,9 @@ def test_a_training_that_goes_on_forgets_losses_on_other_examples(
     undisturbed = world.run(fewer, LocalStore(store.root / "other"))
     losses = [row.eval_loss for row in progress[-1].history if row.step >= NUM_STEPS // 2]
     assert losses == [r.eval_loss for r in undisturbed[-1].history if r.step >= NUM_STEPS // 2]
-    # Steps 2 and 3 were before the interruption; only the second was evaluated, on twelve.
+    # Steps 2 and 3 preceded the interruption; only step 3 was evaluated, on twelve examples.
     assert [row.eval_loss for row in progress[-1].history[:2]] == [None, None]
-    # Nothing to report of a checkpoint whose losses are another study's.
+    # A checkpoint with losses on other examples has nothing to report.
     assert progress[0].step == 6
 
 

@@ -1,4 +1,4 @@
-"""What else a verdict's reader is told: the study's own shape, and what limits the comparisons."""
+"""Further remarks on a verdict: findings for its kind of study, and limits of the comparisons."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tune_distill.spec.metrics import METRICS
 
 
 def findings(verdict: Verdict) -> list[str]:
-    """What the study's own shape adds, a sentence each."""
+    """Return what the analyses for the kind of study add, a sentence each."""
     found = []
     if verdict.scaling is not None:
         found += [law_text(verdict), *_efficiency(verdict)]
@@ -39,7 +39,7 @@ def findings(verdict: Verdict) -> list[str]:
 
 
 def notes(verdict: Verdict) -> list[str]:
-    """What a reader must know of how the comparisons were made, a sentence each."""
+    """Return what a reader must know about how the comparisons were made, a sentence each."""
     found = [verdict.results.baseline_note] if verdict.results.baseline_note else []
     if verdict.num_seeds == 1 and verdict.primary:
         found.append(
@@ -57,7 +57,7 @@ def notes(verdict: Verdict) -> list[str]:
 
 
 def _smaller(verdict: Verdict) -> list[str]:
-    """Settings that are compared on less than was measured."""
+    """Return notes on settings that are compared on less than was measured."""
     found = []
     for one in verdict.primary:
         ours, name = one.estimate, named(verdict, one.setting)
@@ -77,8 +77,8 @@ def _smaller(verdict: Verdict) -> list[str]:
 
 
 def _mixed_machines(complete: pd.DataFrame) -> list[str]:
-    """On what the complete trials were trained, if it was not the same for all of them."""
-    # Tables of earlier versions do not say.
+    """Return a note if the complete trials were trained on different machines."""
+    # Tables of earlier versions lack these columns.
     if not {"device", "instruction_set"} <= set(complete.columns):
         return []
     counts = Counter(zip(complete["device"], complete["instruction_set"], strict=True))
@@ -95,7 +95,7 @@ def _mixed_machines(complete: pd.DataFrame) -> list[str]:
 
 
 def law_text(verdict: Verdict) -> str:
-    """The power law of a study of data size."""
+    """Return a sentence about the power law of a study of data size."""
     law, metric = verdict.scaling, METRICS[verdict.metric].label
     assert law is not None
     if law.law.scale == 0 or law.law.exponent == 0:
@@ -118,13 +118,13 @@ def law_text(verdict: Verdict) -> str:
 
 
 def exponent_text(law: Scaling) -> str:
-    """The interval of a law's exponent, open where it ends at the steepest that is tried."""
+    """Return the interval of a law's exponent, open if it ends at the largest that is tried."""
     low, high = law.exponent
     return f"[{low:.2f} or more]" if high > LARGEST_EXPONENT - 0.01 else f"[{low:.2f}, {high:.2f}]"
 
 
 def _efficiency(verdict: Verdict) -> list[str]:
-    """How much of a metric that grows the next smaller data size keeps."""
+    """Return how much of the metric the next smaller data size keeps, if higher is better."""
     results, baseline = verdict.results, verdict.results.baseline
     assert baseline is not None
     whole = verdict.found.level(verdict.metric, baseline)
@@ -145,7 +145,7 @@ def _efficiency(verdict: Verdict) -> list[str]:
 
 
 def _range_text(verdict: Verdict) -> str:
-    """From where to where the one number that varies is as good as its best value."""
+    """Return the range of the varied number that is as good as its best value."""
     span = verdict.good_range
     assert span is not None
     name = words(span.column)
@@ -172,7 +172,7 @@ def _range_text(verdict: Verdict) -> str:
 
 
 def _fate(verdict: Verdict, setting: int) -> str:
-    """Why a setting is outside the range of the good ones."""
+    """Return why a setting is outside the range of the good ones."""
     if setting in {left.setting for left in verdict.left_out}:
         return "was not compared"
     against = verdict.found.with_best if verdict.found.with_best else verdict.primary
@@ -181,7 +181,7 @@ def _fate(verdict: Verdict, setting: int) -> str:
 
 
 def _pruned_text(verdict: Verdict) -> str:
-    """How far behind pruned trials were when they were stopped."""
+    """Return how far behind pruned trials were when they were stopped."""
     behind = [one.behind for one in verdict.censored if one.behind is not None]
     ahead = ""
     if any(behind):

@@ -1,4 +1,4 @@
-"""A study's results folder, read back whole: the study, its trials, and scores an example."""
+"""Reads a study's results folder: the study, its trials, and the scores of each example."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ SettingValues = dict[str, Scalar]
 
 @dataclass(frozen=True)
 class StudyResults:
-    """What one study left.
+    """The results of one study.
 
-    `trials` is its table, one row a trial; `settings` are its settings in the table's order, and
+    `trials` is its table, one row per trial; `settings` are its settings in the table's order, and
     `trials["setting"]` says which of them a trial has. `baseline` is the position of the one that
-    the others are compared with, none where no trial is complete; `baseline_note` says so where
-    it is not the one that the study means.
+    the others are compared with, None if no trial is complete; `baseline_note` says so if it is not
+    the one that the study means.
     """
 
     folder: Path
@@ -64,7 +64,7 @@ class StudyResults:
 
     @cached_property
     def task(self) -> TaskDescription:
-        """What was asked. Earlier versions wrote no task file: they knew e-SNLI alone."""
+        """The task. Earlier versions wrote no task file, because e-SNLI was the only task."""
         path = self.folder / TASK_FILE
         return read_model(path, TaskDescription) if path.is_file() else shipped_task("esnli")
 
@@ -75,7 +75,7 @@ class StudyResults:
 
     @cached_property
     def scores(self) -> Scores:
-        """What the complete trials answered, as numbers."""
+        """The scores of the complete trials' answers."""
         path = self.folder / "predictions.parquet"
         return read_scores(path, list(self.complete["trial_id"]), self.task.labels or ())
 
@@ -96,26 +96,26 @@ class StudyResults:
         return rows
 
     def trials_of(self, setting: int) -> Mapping[int, int]:
-        """Each seed of a setting's complete trials, and where it is in `scores`."""
+        """Return each seed of a setting's complete trials -> the trial's row in `scores`."""
         return self._rows.get(setting, {})
 
     @cached_property
     def run_keys(self) -> list[str]:
-        """The run of each complete trial, numbered as `scores` numbers them."""
+        """The run key of each complete trial, numbered as `scores` numbers them."""
         keys: list[str] = self.complete["run_key"].tolist()
         return keys
 
     def measured(self) -> list[int]:
-        """Settings with a complete trial."""
+        """Return the settings with a complete trial."""
         return sorted({int(setting) for setting in self.complete["setting"]})
 
     def text(self, setting: int) -> str:
-        """The setting as a reader writes it."""
+        """Return the setting as a reader writes it."""
         return setting_name(self.settings[setting])
 
 
 def read_results(folder: Path) -> StudyResults:
-    """The results of the study in `folder`, wherever it was copied from.
+    """Return the results of the study in `folder`, which may be a copy.
 
     Raises:
         StoreError: a table or study.yaml is missing or not one of ours.
@@ -160,29 +160,29 @@ def _require_states(folder: Path, trials: pd.DataFrame) -> None:
 
 
 def setting_name(values: SettingValues) -> str:
-    """`0.1`; with several parameters `max source length 32, max target length 16`."""
+    """Return `0.1`; with several parameters `max source length 32, max target length 16`."""
     if len(values) == 1:
         return setting_text(next(iter(values.values())))
     return setting_phrase(values)
 
 
 def short_name(values: SettingValues) -> str:
-    """`0.1`; with several parameters `128, 64`, beside a heading that names them."""
+    """Return `0.1`; with several parameters `128, 64`, for use beside a heading that names them."""
     return ", ".join(setting_text(value) for value in values.values())
 
 
 def setting_phrase(values: SettingValues) -> str:
-    """`label smoothing 0.1`: the setting with its parameters, as a sentence needs it."""
+    """Return the setting with its parameters, for use in a sentence: `label smoothing 0.1`."""
     return ", ".join(f"{words(column)} {setting_text(value)}" for column, value in values.items())
 
 
 def words(column: str) -> str:
-    """A column's name in words."""
+    """Return a column's name in words."""
     return column.replace("_", " ")
 
 
 def _profile(study: Study, path: Path) -> Profile:
-    """The profile that a resolved study writes down in full."""
+    """Return the profile that a resolved study contains in full."""
     raw: dict[str, dict[str, Scalar]] = {}
     for field, value in study.overrides.items():
         section, name = field.split(".")
@@ -197,7 +197,7 @@ def _profile(study: Study, path: Path) -> Profile:
 def _settings(
     trials: pd.DataFrame, columns: Sequence[str]
 ) -> tuple[list[SettingValues], list[int]]:
-    """The settings in order, and each trial's number among them."""
+    """Return the settings in order, and each trial's number among them."""
     known: dict[tuple[Scalar, ...], int] = {}
     rows = trials[list(columns)].itertuples(index=False)
     points = [tuple(_scalar(value) for value in row) for row in rows]
@@ -206,7 +206,7 @@ def _settings(
 
 
 def _scalar(value: Any) -> Scalar:
-    """A cell as the study file has it: NaN stands for null, numpy's numbers for Python's."""
+    """Return a cell as in the study file: null for NaN, and Python's numbers for numpy's."""
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return None
     plain: Scalar = value.item() if isinstance(value, np.generic) else value
@@ -216,7 +216,7 @@ def _scalar(value: Any) -> Scalar:
 def _baseline(
     study: Study, profile: Profile, trials: pd.DataFrame, settings: list[SettingValues]
 ) -> tuple[int | None, str]:
-    """The setting that others are compared with, and what a reader must know of the choice."""
+    """Return the setting that others are compared with, and a note on the choice for readers."""
     measured = sorted(set(trials.loc[trials["state"] == "complete", "setting"]))
     if not measured:
         return None, ""
@@ -234,7 +234,7 @@ def _baseline(
 
 
 def _nearest(meant: SettingValues, settings: list[SettingValues], measured: Sequence[int]) -> int:
-    """The measured setting nearest to the one meant; the first where nearness means nothing."""
+    """Return the measured setting nearest to the one meant, the first if nearness means nothing."""
     if len(meant) != 1:
         return measured[0]
     [(column, value)] = meant.items()

@@ -1,4 +1,4 @@
-"""What the trials of a study answered, as arrays: one number an example, metric and trial."""
+"""The scores of a study's trials, as arrays: one number per example, metric and trial."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tune_distill.spec.metrics import JUDGED, METRICS
 Real = NDArray[np.float64]
 
 UNPARSED = "unparsed"
-"""What stands for an answer that gives no label."""
+"""The name for an answer that gives no label."""
 
-# Of each metric: the column of the predictions table it is the mean of, and of which its weight.
+# For each metric: the column of predictions that it is the mean of, and the column of weights.
 _SOURCES = {name: column for name in JUDGED if (column := METRICS[name].answer_column)}
 _WEIGHTS = {name: column for name in JUDGED if (column := METRICS[name].weight_column)}
 
@@ -31,12 +31,12 @@ _WEIGHTS = {name: column for name in JUDGED if (column := METRICS[name].weight_c
 class Scores:
     """Numbers of T trials on E examples.
 
-    `values[metric]` (T, E) averages over a trial's examples to the trial's metric; NaN where the
-    trial has no such example. A mean of ratios, such as the loss a token, is made a plain mean by
-    linearising it about the trial's own value (Taylor; Cochran 1977, ch. 6). A metric that no
-    trial has is not there. `answers` (T, L, L + 1) counts gold label by answer, the unparsed ones
-    last; `labels` are the task's L labels, none where its answers are free. `num_samples` (T) is
-    each trial's largest number of answers to one example.
+    The mean of `values[metric]` (T, E) over a trial's examples is the trial's metric; NaN if the
+    trial has no such example. A mean of ratios, such as the loss per token, is made a plain mean by
+    linearising it about the trial's own value (Taylor; Cochran 1977, ch. 6). A metric that no trial
+    has is left out. `answers` (T, L, L + 1) counts gold label by answer, the unparsed ones last;
+    `labels` are the task's L labels, empty if its answers are free. `num_samples` (T) is each
+    trial's largest number of answers to one example.
     """
 
     trial_ids: list[str]
@@ -48,7 +48,7 @@ class Scores:
 
 
 def read_scores(path: Path, trial_ids: Sequence[str], labels: Sequence[str]) -> Scores:
-    """The scores of these trials in a predictions table, one part of it in memory at a time.
+    """Return these trials' scores in a predictions table; only a part of it is in memory at a time.
 
     Raises:
         StoreError: the table is missing, is not one of ours, or lacks one of the trials.
@@ -73,13 +73,13 @@ def _read(
     example_ids = _example_ids(file)
     shape = (len(trial_ids), len(example_ids))
     totals = {metric: np.zeros(shape) for metric in metrics}
-    # Metrics without a weight or a null of their own share how many answers there are.
+    # Metrics without weights and nulls share the numbers of answers, under ''.
     counts = {metric: np.zeros(shape) for metric in ("", *_WEIGHTS, *_with_nulls(file, metrics))}
     answers = np.zeros((len(trial_ids), len(labels), len(labels) + 1), np.int64)
     trials = {trial_id: number for number, trial_id in enumerate(trial_ids)}
     examples = {example_id: number for number, example_id in enumerate(example_ids)}
     for part, numbers in _parts(file, metrics, trials):
-        # Only as large as the part's own trials, of which there may be thousands or one.
+        # Sums have rows only for the part's own trials, which may be thousands or one.
         here, rows = np.unique(numbers, return_inverse=True)
         cells = rows * shape[1] + _positions(part.column("example_id"), examples)
         own = (len(here), shape[1])
@@ -96,14 +96,14 @@ def _read(
     for metric in metrics:
         count = counts.get(metric, counts[""])
         if count.any():
-            # Popped: at a hundred settings each of these is tens of megabytes.
+            # Popped, because with a hundred settings each of these takes tens of megabytes.
             values[metric] = _linearised(totals.pop(metric), count, counts[""] > 0)
     num_samples = counts[""].max(axis=1, initial=0).astype(np.int64)
     return Scores(trial_ids, example_ids, values, answers, num_samples, labels)
 
 
 def _with_nulls(file: pq.ParquetFile, metrics: Iterable[str]) -> list[str]:
-    """The metrics that some answers may have no value of."""
+    """Return the metrics for which some answers may have no value."""
     sources = {_SOURCES[metric]: metric for metric in metrics if not METRICS[metric].counts_present}
     groups = [file.metadata.row_group(number) for number in range(file.num_row_groups)]
     chunks = [group.column(number) for group in groups for number in range(group.num_columns)]
@@ -118,7 +118,7 @@ def _with_nulls(file: pq.ParquetFile, metrics: Iterable[str]) -> list[str]:
 
 
 def _example_ids(file: pq.ParquetFile) -> list[str]:
-    """Every example of the table, in order of first appearance."""
+    """Return every example of the table, in order of first appearance."""
     seen: dict[str, None] = {}
     for number in range(file.num_row_groups):
         column = file.read_row_group(number, columns=["example_id"]).column("example_id")
@@ -129,7 +129,7 @@ def _example_ids(file: pq.ParquetFile) -> list[str]:
 def _parts(
     file: pq.ParquetFile, metrics: Sequence[str], trials: dict[str, int]
 ) -> Iterator[tuple[pa.Table, NDArray[np.intp]]]:
-    """The rows of these trials and the number of each one's; a trial may come in several parts."""
+    """Yield these trials' rows and each row's trial number; a trial may come in several parts."""
     wanted = {_SOURCES[metric] for metric in metrics} | {
         _WEIGHTS[metric] for metric in metrics if metric in _WEIGHTS
     }
@@ -148,9 +148,9 @@ def _parts(
 
 
 def _positions(column: pa.ChunkedArray, known: dict[str, int]) -> NDArray[np.intp]:
-    """The number of each text, -1 where it has none."""
+    """Return the number of each text, -1 if it has none."""
     encoded = column.combine_chunks().dictionary_encode()
-    # The last stands for a null, which is at -1.
+    # The last entry stands for a null, whose index is -1.
     texts = [*encoded.dictionary.to_pylist(), None]
     numbers = np.array([known.get(text, -1) for text in texts], np.intp)
     indices = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
@@ -158,13 +158,13 @@ def _positions(column: pa.ChunkedArray, known: dict[str, int]) -> NDArray[np.int
 
 
 def _sums(cells: NDArray[np.intp], values: Real | None, shape: tuple[int, int]) -> Real:
-    """How many rows there are in each cell of a matrix, or what their values add up to."""
+    """Return how many rows each cell of a matrix has, or the sum of their values."""
     sums = np.bincount(cells, values, minlength=math.prod(shape))
     return np.asarray(sums.reshape(shape), np.float64)
 
 
 def _summed(part: pa.Table, metric: str) -> tuple[Real, Real]:
-    """What each answer adds to the metric, and how much it counts."""
+    """Return each answer's value of the metric, and its weight."""
     column = part.column(_SOURCES[metric])
     present = pc.is_valid(column)
     if METRICS[metric].counts_present:
@@ -186,7 +186,7 @@ def _answers(
     num_trials: int,
     labels: tuple[str, ...],
 ) -> NDArray[np.int64]:
-    """Counts (T, L, L + 1) of each trial's gold labels by answer."""
+    """Return the counts (T, L, L + 1) of each trial's gold labels by answer."""
     gold = pc.index_in(part.column("gold_label"), pa.array(labels))
     if gold.null_count:
         others = sorted(set(part.column("gold_label").to_pylist()) - set(labels), key=str)
@@ -202,7 +202,7 @@ def _answers(
 
 
 def _linearised(total_TE: Real, count_TE: Real, present_TE: NDArray[np.bool_]) -> Real:
-    """Values whose plain mean over a trial's examples is its sum of totals over sum of counts."""
+    """Return values whose mean over a trial's examples is its sum of totals / sum of counts."""
     num_examples_T = present_TE.sum(axis=1, keepdims=True)
     count_T = count_TE.sum(axis=1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -1,4 +1,4 @@
-"""A study's trials in a few lines: what the terminal shows when it ends."""
+"""A study's trials in a few lines, which the terminal shows when it ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHOWN = (
 
 @dataclass(frozen=True)
 class Counts:
-    """How a study, or several, ended. `trainings` were made now; `reused` trials needed none."""
+    """How one or more studies ended. `trainings` were made now; `reused` trials needed none."""
 
     complete: int = 0
     pruned: int = 0
@@ -47,7 +47,7 @@ class Counts:
         )
 
     def sentence(self) -> str:
-        """`13 trials: 13 complete, 0 pruned, 0 failed; 3 trainings, 10 reused`."""
+        """Return `13 trials: 13 complete, 0 pruned, 0 failed; 3 trainings, 10 reused`."""
         return (
             f"{self.trials} trials: {self.complete} complete, {self.pruned} pruned, "
             f"{self.failed} failed; {self.trainings} trainings, {self.reused} reused"
@@ -55,10 +55,10 @@ class Counts:
 
 
 def count(rows: Sequence[Mapping[str, Any]]) -> Counts:
-    """The counts of a study's trials rows."""
+    """Return the counts of the rows of a study's trials."""
     states = Counter(row["state"] for row in rows)
-    # Trials that were made now and share a run are one training. One that failed before its first
-    # step, or was interrupted before its turn, was none.
+    # Trials that were made now and share a run are one training. A trial that failed before its
+    # first step, or was interrupted before its turn, is not counted.
     trained = {row["run_key"] for row in rows if not row["reused"] and row["num_steps"]}
     return Counts(
         complete=states["complete"],
@@ -72,10 +72,10 @@ def count(rows: Sequence[Mapping[str, Any]]) -> Counts:
 def summary_table(
     varied: Sequence[str], rows: Sequence[Mapping[str, Any]], width: int = 80
 ) -> Table:
-    """A table of the trials, one line each, with the metrics that a reader looks for first.
+    """Return a table of the trials, one line each, with the metrics that readers look for first.
 
-    Where `width` asks for it, headings wrap at their words and columns move together: two varied
-    columns and the seed fit a terminal of 80.
+    If the table is wider than `width`, headings wrap between words and columns move together. Two
+    varied columns and the seed fit a terminal of 80.
     """
     several_seeds = len({row["seed"] for row in rows}) > 1
     names = [*varied, "seed"] if several_seeds else list(varied)
@@ -107,7 +107,7 @@ def summary_table(
     )
     for heading in columns:
         justify: JustifyMethod = "right" if heading in measured else "left"
-        # Text, because a plain string's brackets and emoji codes would be taken for markup.
+        # Text, because brackets and emoji codes in a plain string would be taken for markup.
         table.add_column(Text(shown[heading]), justify=justify, no_wrap=True)
     for cells in zip(*columns.values(), strict=True):
         table.add_row(*map(Text, cells))
@@ -115,7 +115,7 @@ def summary_table(
 
 
 def _wrapped(heading: str, cells: Sequence[str]) -> str:
-    """The heading on several lines, as narrow as its longest word and the cells below it."""
+    """Return the heading on several lines, as narrow as its longest word and the cells below it."""
     return textwrap.fill(heading, max(map(len, [*heading.split(), *cells])))
 
 
@@ -125,8 +125,7 @@ def _table_width(shown: Mapping[str, str], columns: Mapping[str, list[str]], gap
 
 
 def footnotes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a reader of the table needs beside it: the star, what faithfulness could reach, and why
-    metrics are absent."""
+    """Return notes on the table: the star, faithfulness' ceiling, and why metrics are absent."""
     notes = []
     if any(row["reused"] for row in rows):
         notes.append("* no training: its run was in the store")
@@ -150,13 +149,13 @@ def footnotes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def failures(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A line for each failed trial and its reason."""
+    """Return a line for each failed trial, with its reason."""
     failed = [row for row in rows if row["state"] == "failed"]
     return [printable_line(f"failed: {row['trial_id']}: {row['error']}") for row in failed]
 
 
 def setting_text(value: Any) -> str:
-    """A setting's value as a reader writes it: four digits are enough."""
+    """Return a setting's value as a reader writes it; four digits are enough."""
     if value is None:
         return "none"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

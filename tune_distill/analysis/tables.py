@@ -1,4 +1,4 @@
-"""Result tables are read back as DataFrames."""
+"""Reads result tables as DataFrames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABLES: tuple[Table, ...] = ("trials", "history", "predictions", "examples")
 
 
 def load(study: str, *, results: str | Path = "results", table: Table = "trials") -> pd.DataFrame:
-    """A table of a study, as results/README.md documents it.
+    """Return a table of a study, as results/README.md documents it.
 
     `load("smoothing")` gives the trials; `table` may also be "history", "predictions" or
     "examples".
@@ -49,7 +49,7 @@ def load(study: str, *, results: str | Path = "results", table: Table = "trials"
 
 
 def load_all(*, results: str | Path = "results", table: Table = "trials") -> pd.DataFrame:
-    """A table of every study in `results`, one below the other, with the column `study`.
+    """Return a table of every study in `results`, one below the other, with the column `study`.
 
     A parameter that a study does not vary is missing (NaN) in its rows.
 

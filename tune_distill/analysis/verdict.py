@@ -1,4 +1,4 @@
-"""What a study says: is there a difference, how large, and what to do."""
+"""What a study says: whether there is a difference, how large it is, and what to do."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from tune_distill.spec.metrics import METRICS
 Outcome = Literal["better", "worse", "no difference detected", "cannot tell"]
 
 _CHEAPER = 0.8
-"""A share of the baseline's cost that is worth telling of."""
+"""The largest share of the baseline's cost that is worth mentioning."""
 
 _TOLERATED = 0.05
-"""A loss of quality that the interval must rule out, before a cheaper setting is worth telling of:
-five points, or 5 % of a loss."""
+"""The loss of quality that the interval must rule out, before a cheaper setting is mentioned: five
+points, or 5 % of a loss."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +45,12 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the statistics say of a study.
+    """What the statistics say about a study.
 
     `outcome`: some setting is detectably better than the baseline; none is, but some are worse;
-    nothing differs detectably; or there was nothing to compare. `recommended` is a setting, none
-    only where no trial is complete. `cheaper` is one that costs clearly less than the recommended
-    baseline and is not much worse, if it is worse.
+    nothing differs detectably; or there was nothing to compare. `recommended` is a setting, None
+    only if no trial is complete. `cheaper` is one that costs clearly less than the recommended
+    baseline and is at most slightly worse.
     """
 
     results: StudyResults
@@ -66,7 +66,7 @@ class Verdict:
 
     @property
     def primary(self) -> list[Comparison]:
-        """The comparisons with the baseline in the study's metric: what the verdict rests on."""
+        """The comparisons with the baseline in the study's metric, on which the verdict rests."""
         return self.found.of(self.metric)
 
     @property
@@ -75,48 +75,48 @@ class Verdict:
 
     @property
     def num_seeds(self) -> int:
-        """Seeds with a complete trial."""
+        """The number of seeds with a complete trial."""
         return len(set(self.results.complete["seed"]))
 
     @property
     def num_examples(self) -> int:
-        """Validation examples that a complete trial answered."""
+        """The number of validation examples that complete trials answered."""
         return len(self.results.scores.example_ids) if len(self.results.complete) else 0
 
     @property
     def num_samples(self) -> int:
-        """The most answers that a trial gave to an example."""
+        """The largest number of answers that a trial gave to an example."""
         return int(self.results.scores.num_samples.max()) if len(self.results.complete) else 0
 
     @property
     def smallest_detectable(self) -> float | None:
-        """The difference that would have been found in every one of the comparisons."""
+        """The difference that each of the comparisons would have detected."""
         return max((one.smallest_detectable for one in self.primary), default=None)
 
     @property
     def open_question(self) -> Comparison | None:
-        """The most promising of the differences that were not detected."""
+        """The largest gain that was not detected."""
         undecided = [one for one in self.primary if not one.detectable and one.gain != 0]
         return max(undecided, key=lambda one: one.gain, default=None)
 
     @property
     def of_best(self) -> Comparison | None:
-        """The best setting's comparison with the baseline, where it is not the baseline."""
+        """The best setting's comparison with the baseline, None if it is the baseline."""
         return next((one for one in self.primary if one.setting == self.best), None)
 
     @cached_property
     def costs(self) -> dict[int, float]:
-        """Seconds a trial of each measured setting."""
+        """Seconds per trial of each measured setting."""
         return setting_costs(self.results)
 
     @property
     def decodes_only(self) -> bool:
-        """Whether the settings share their students, and cost no training of their own."""
+        """Whether the settings share their students, so that they cost no training of their own."""
         return decodes_only(self.results)
 
     @property
     def has_tradeoff(self) -> bool:
-        """Whether quality is to be weighed against cost; a data size's law says more."""
+        """Whether to weigh quality against cost; for data sizes, the scaling law says more."""
         if not self.primary or self.scaling is not None:
             return False
         return len(self.costs) > 1 and costs_vary(self.results)
@@ -127,7 +127,7 @@ class Verdict:
 
     @cached_property
     def scaling(self) -> Scaling | None:
-        """The law of the study's metric and data size, where the study varies the data."""
+        """The law of the study's metric and data size, None unless only the data size varies."""
         varied = self.results.study.varied_fields()
         if not varied <= {"data.train_fraction", "data.num_train"}:
             return None
@@ -147,7 +147,7 @@ class Verdict:
 
 
 def judge(results: StudyResults) -> Verdict:
-    """The verdict on a study."""
+    """Return the verdict on a study."""
     found = compare(results)
     primary = found.of(results.study.metric.name)
     outcome = _outcome(primary)
@@ -166,12 +166,15 @@ def _outcome(primary: list[Comparison]) -> Outcome:
 def _recommended(
     results: StudyResults, found: Comparisons, primary: list[Comparison]
 ) -> tuple[int | None, Comparison | None]:
-    """The baseline unless something is detectably better; of the equally good, the cheapest."""
+    """Return the setting to use, and a cheaper one if that is the baseline.
+
+    It is the baseline unless a setting is detectably better; of equally good ones, the cheapest.
+    """
     costs = setting_costs(results) if costs_vary(results) else {}
     better = {one.setting: one for one in primary if one.better}
     if better:
         as_good = [setting for setting in equally_good(results, found) if setting in better]
-        # The best may owe its place to noise, and a better-measured one be the detectable one.
+        # The best mean may be due to noise, while a better-measured setting is detectably better.
         candidates = as_good or sorted(better, key=lambda setting: -better[setting].gain)
         if not costs:
             return candidates[0], None
@@ -180,7 +183,7 @@ def _recommended(
     if results.baseline is None or not costs:
         return results.baseline, None
     limit = costs[results.baseline] * _CHEAPER
-    # In no metric: what keeps the label may lose the explanation.
+    # Worse in any metric: a setting that keeps the label may lose the explanation.
     worse = {one.setting for one in found.with_baseline if one.worse}
     savers = [
         one
@@ -191,7 +194,7 @@ def _recommended(
 
 
 def _nearly_as_good(found: Comparisons, one: Comparison) -> bool:
-    """Whether the interval rules out that the setting is much worse than the baseline."""
+    """Return whether the interval rules out that the setting is much worse than the baseline."""
     level = found.level(one.metric, one.reference)
     assert level is not None
     unit = level.value if METRICS[one.metric].lower_is_better else 1.0
@@ -200,7 +203,7 @@ def _nearly_as_good(found: Comparisons, one: Comparison) -> bool:
 
 
 def _left_out(results: StudyResults, found: Comparisons) -> list[LeftOut]:
-    """Every setting that took no part in the comparisons, so that none is lost silently."""
+    """Return every setting that was not compared, so that none is lost silently."""
     measured = set(results.measured())
     left = [
         LeftOut(setting, _state_reason(results, setting))

@@ -1,4 +1,4 @@
-"""A verdict for machines: what summary.json and `tune_distill.verdict` hold."""
+"""A verdict in plain values, for summary.json and `tune_distill.verdict`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Summary = dict[str, Any]
 
 
 def summary_of(verdict: Verdict) -> Summary:
-    """The verdict in plain values, as results/README.md documents them."""
+    """Return the verdict in plain values, as results/README.md documents them."""
     results, found = verdict.results, verdict.found
     return {
         "study": results.name,
@@ -87,7 +87,7 @@ def _comparison(results: StudyResults, one: Comparison) -> Summary:
 
 
 def _measured(verdict: Verdict, setting: int) -> Summary:
-    """How one setting's trials ended, its means with their intervals, and its cost."""
+    """Return how one setting's trials ended, its means with their intervals, and its cost."""
     results = verdict.results
     states = results.trials.loc[results.trials["setting"] == setting, "state"]
     levels: Mapping[str, Estimate | None] = {

@@ -12,11 +12,11 @@ from tune_distill.spec.metrics import METRICS
 from tune_distill.spec.profile import Profile
 
 _WORTH = 50
-"""So many times the examples, or so many seeds, are the most that anybody will settle it with."""
+"""The most seeds, or times the examples, that are suggested to settle an open question."""
 
 
 def verdict_sentence(verdict: Verdict) -> str:
-    """Is there a difference, and how large."""
+    """Return whether there is a difference, and how large it is."""
     if verdict.outcome == "cannot tell":
         return f"Cannot tell: {_why_not(verdict)}."
     metric, baseline = METRICS[verdict.metric].label, baseline_name(verdict)
@@ -50,7 +50,7 @@ def verdict_sentence(verdict: Verdict) -> str:
 
 
 def evidence_sentence(verdict: Verdict) -> str:
-    """What the verdict rests on: the best setting's difference, and how much was measured."""
+    """Return what the verdict rests on: the best setting's difference and the amount measured."""
     size = size_text(verdict)
     if verdict.best is None or verdict.outcome == "cannot tell":
         return f"{size}; {_states(verdict)}."
@@ -68,7 +68,7 @@ def evidence_sentence(verdict: Verdict) -> str:
 
 
 def recommendation(verdict: Verdict) -> str:
-    """What to do."""
+    """Return what to do."""
     chosen = verdict.recommended
     if chosen is None:
         return "None: no trial is complete. See the reasons in the table, and run it again."
@@ -90,7 +90,7 @@ def recommendation(verdict: Verdict) -> str:
 
 
 def three_lines(verdict: Verdict) -> list[str]:
-    """The verdict as a terminal shows it."""
+    """Return the verdict as a terminal shows it."""
     return [
         f"verdict: {verdict_sentence(verdict)}",
         f"measured: {evidence_sentence(verdict)}",
@@ -99,7 +99,7 @@ def three_lines(verdict: Verdict) -> list[str]:
 
 
 def settle_text(verdict: Verdict) -> str:
-    """What would show the largest undetected gain, if it is real; empty where there is none."""
+    """Return what would show the largest undetected gain, if it is real; empty if there is none."""
     one = verdict.open_question
     if one is None or one.gain <= 0 or verdict.outcome == "better":
         return ""
@@ -116,26 +116,26 @@ def settle_text(verdict: Verdict) -> str:
 
 
 def size_text(verdict: Verdict) -> str:
-    """`3 seeds x 200 examples`, and answers an example where a trial gave several."""
+    """Return `3 seeds x 200 examples`, and the answers per example if a trial gave several."""
     size = f"{counted(verdict.num_seeds, 'seed')} x {counted(verdict.num_examples, 'example')}"
     samples = verdict.num_samples
     return f"{size}, up to {samples} answers each" if samples > 1 else size
 
 
 def baseline_name(verdict: Verdict) -> str:
-    """`label smoothing 0.1`."""
+    """Return the baseline's name: `label smoothing 0.1`."""
     assert verdict.results.baseline is not None
     return named(verdict, verdict.results.baseline)
 
 
 def difference_text(comparison: Comparison) -> str:
-    """`+0.040 [-0.010, +0.090]`."""
+    """Return the difference with its interval: `+0.040 [-0.010, +0.090]`."""
     ours = comparison.estimate
     return f"{ours.value:+.3f} [{ours.low:+.3f}, {ours.high:+.3f}]"
 
 
 def p_text(comparison: Comparison) -> str:
-    """`adjusted p 0.012`; below a thousandth only that."""
+    """Return `adjusted p 0.012`, or `adjusted p < 0.001`."""
     if comparison.p_adjusted < 0.001:
         return "adjusted p < 0.001"
     return f"adjusted p {comparison.p_adjusted:.2g}"
@@ -146,7 +146,7 @@ def number_text(value: float) -> str:
 
 
 def profile_text(profile: Profile) -> str:
-    """Which student on which data."""
+    """Return which student learns from which data."""
     return f"{profile.student.source} on {profile.data.source}"
 
 
@@ -158,7 +158,7 @@ _LEADS = {
 
 
 def _scaling_lead(verdict: Verdict) -> str:
-    """What a study of data size was asked first: is it worth doubling the data?"""
+    """Return whether it is worth doubling the data; empty unless the data size varies."""
     law = verdict.scaling
     if law is None:
         return ""
@@ -173,7 +173,7 @@ def _scaling_lead(verdict: Verdict) -> str:
 
 
 def _could_find(verdict: Verdict) -> str:
-    """What difference the study would have detected."""
+    """Return what difference the study would have detected."""
     found = [one.smallest_detectable for one in verdict.primary]
     if not METRICS[verdict.metric].lower_is_better:
         found = [difference for difference in found if difference < 1]
@@ -217,13 +217,13 @@ def _states(verdict: Verdict) -> str:
 
 
 def named(verdict: Verdict, setting: int | None) -> str:
-    """`label smoothing 0.1`."""
+    """Return the setting's name: `label smoothing 0.1`."""
     assert setting is not None
     return setting_phrase(verdict.results.settings[setting])
 
 
 def listed(verdict: Verdict, settings: Sequence[int]) -> str:
-    """Settings by their short names, after the names of what they are values of."""
+    """Return the settings' short names, after the names of their columns if there are several."""
     columns = [words(column) for column in verdict.results.columns]
     comma = "; " if len(columns) > 1 else ", "
     names = comma.join(short_name(verdict.results.settings[setting]) for setting in settings)
@@ -235,5 +235,5 @@ def _are(count: int) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
+    """Return `1 seed`, `3 seeds`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -16,13 +16,13 @@ _NUM_EXAMPLES = 3
 
 
 def example_blocks(verdict: Verdict) -> Iterator[Block]:
-    """Answers of the best setting: right, wrong, and right or wrong but unfaithful."""
+    """Yield examples of the best setting's answers: right, wrong and unfaithful ones."""
     if verdict.best is None:
         return
     results = verdict.results
     [(seed, row), *_] = sorted(results.trials_of(verdict.best).items())
     answers = _answers(verdict, results.complete["trial_id"][row])
-    # Null, neither true nor false, where the simulator could judge nothing.
+    # `faithful` is null if the simulator could judge nothing.
     unfaithful = answers["faithful"].eq(False)
     kinds = {
         "Right": answers[answers["correct"] & ~unfaithful],
@@ -47,7 +47,7 @@ def example_blocks(verdict: Verdict) -> Iterator[Block]:
 
 
 def _answers(verdict: Verdict, trial_id: str) -> pd.DataFrame:
-    """One trial's first answer to each example, with the texts where they are known."""
+    """Return a trial's first answer to each example, with the input texts if they are known."""
     folder, inputs = verdict.results.folder, verdict.results.task.inputs
     table = pq.read_table(folder / "predictions.parquet", filters=[("trial_id", "=", trial_id)])
     answers: pd.DataFrame = table.to_pandas()

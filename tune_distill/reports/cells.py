@@ -10,19 +10,19 @@ from tune_distill.reports.page import Cell
 
 
 def numeric(verdict: Verdict, column: str) -> bool:
-    """Whether all settings have a number there, so that it stands on the right."""
+    """Return whether the column has a number in all settings, so that it is aligned right."""
     return all(isinstance(point[column], int | float) for point in verdict.results.settings)
 
 
 def value_cell(value: object) -> Cell:
-    """A setting's value."""
+    """Return the cell of a setting's value."""
     if isinstance(value, int | float):
         return Cell(setting_text(value), value)
     return Cell("none" if value is None else str(value))
 
 
 def real_cell(value: float | None, form: str) -> Cell:
-    """A number in this form, which sorts as itself; empty where it is missing."""
+    """Return the cell of a number in this format, sorted by its value; empty if it is missing."""
     if value is None or pd.isna(value):
         return Cell("")
     return Cell(format(value, form), float(value))

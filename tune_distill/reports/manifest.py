@@ -1,4 +1,4 @@
-"""Which files a report consists of and what it was made from: a damaged one is made again."""
+"""The files of a report and what it was made from, so that a damaged report is made again."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class _Manifest(BaseModel):
 
 
 def write_manifest(folder: Path, made_from: str, names: Iterable[str]) -> None:
-    """Write size and digest of these files of the folder, and the digest of what they tell of."""
+    """Write the size and digest of these files, and the digest of what the report is made from."""
     files = {name: _described(folder / name) for name in sorted(names)}
     manifest = _Manifest(made_from=made_from, files=files)
     write_text(folder / MANIFEST_FILE, json.dumps(manifest.model_dump(), indent=2) + "\n")
 
 
 def is_whole(folder: Path, made_from: str, required: Iterable[str]) -> bool:
-    """Whether the folder has a report that was made from this, and each of its files is intact."""
+    """Return whether the folder has a report made from this, with all of its files intact."""
     try:
         content = read_file(folder, MANIFEST_FILE, _MOST_BYTES)
         manifest = _Manifest.model_validate_json(content)
@@ -48,7 +48,7 @@ def is_whole(folder: Path, made_from: str, required: Iterable[str]) -> bool:
             and all(_is_intact(folder, name, file) for name, file in manifest.files.items())
         )
     except (OSError, ValidationError, StoreError):
-        # Missing, cut, no file, or it cannot be read: the report is made again.
+        # The manifest is missing, truncated, not a file or unreadable: the report is made again.
         return False
 
 
@@ -56,7 +56,7 @@ def _is_intact(folder: Path, name: str, file: _File) -> bool:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         return False
-    # Sizes first: most damage shows there, and what is no file is not read.
+    # Compare sizes first, because they show most damage. Only regular files are read.
     target = folder / path
     if target.is_symlink() or not target.is_file():
         return False

@@ -18,12 +18,12 @@ from tune_distill.reports.page import (
 )
 from tune_distill.spec.printable import printable
 
-# GitHub's own: they have an icon and a colour there, and read as a quotation elsewhere.
+# GitHub's alerts have an icon and a colour there, and look like a quotation elsewhere.
 _ALERTS = {"clear": "TIP", "open": "NOTE", "warning": "WARNING"}
 
 
 def render_markdown(page: Page) -> str:
-    """The page's blocks in GitHub's Markdown; figures are pictures in `figures/` beside it."""
+    """Return the page in GitHub's Markdown; figures are pictures in `figures/` beside it."""
     links = " · ".join(f"[{_escaped(text)}]({_target(target)})" for text, target in page.links)
     parts = [f"# {_line(page.title)}", _escaped(page.subtitle), links]
     parts += [_markdown(block) for block in page.blocks]
@@ -89,20 +89,20 @@ def _(block: ExampleBlock) -> str:
 
 
 def _escaped(text: str) -> str:
-    """The text, so that no mark of Markdown or HTML in it has a meaning."""
+    """Return the text with all Markdown and HTML markup escaped."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     text = re.sub(r"([\\`*\[\]|~$])", r"\\\1", text)
-    # Within words underscores are letters: label_smoothing.
+    # Underscores within words need no escape: label_smoothing.
     text = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", text)
     text = re.sub(r"(?m)^(\s*)([#+=-])", r"\1\\\2", text)
     return re.sub(r"(?m)^(\s*\d+)([.)]\s)", r"\1\\\2", text)
 
 
 def _line(text: str) -> str:
-    """The same on one line, for places where another line would end the block."""
+    """Return the escaped text on one line, for places where a line end would end the block."""
     return _escaped(" ".join(text.split()))
 
 
 def _target(target: str) -> str:
-    """A link's target: spaces and brackets would end it."""
+    """Return a link's target with spaces and brackets encoded, because they would end it."""
     return re.sub(r"[\s()<>]", lambda found: f"%{ord(found.group()):02X}", target)

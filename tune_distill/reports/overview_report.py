@@ -1,4 +1,4 @@
-"""The report over all studies: what matters most, and what each study found."""
+"""The report over all studies: the largest effects, and what each study found."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Summary = Mapping[str, Any]
 def overview_page(
     results: str, summaries: Sequence[Summary], unread: Mapping[str, str], figure: Figure | None
 ) -> Page:
-    """The report over the studies in `results`; `unread` maps folders to why they are not in it."""
+    """Return the report on the studies in `results`; `unread` maps other folders to the reasons."""
     counts = {
         state: sum(summary["trials"][state] for summary in summaries)
         for state in ("complete", "pruned", "failed")
@@ -63,7 +63,7 @@ def overview_page(
 
 
 def key_findings(summaries: Sequence[Summary]) -> list[str]:
-    """What to remember: which parameter matters most, and a line for each study."""
+    """Return the key findings: the studies by their largest effect, and a line for each study."""
     found = []
     compared = [summary for summary in summaries if effects(summary)]
     ranked = sorted(compared, key=largest_effect, reverse=True)

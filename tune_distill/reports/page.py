@@ -1,4 +1,4 @@
-"""Reports as blocks of content, and two renderings: one self-contained HTML file, and Markdown."""
+"""Reports as blocks of content, and their rendering as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tune_distill.spec.printable import printable
 
 @dataclass(frozen=True)
 class Heading:
-    """A section begins; headings of level 2 and 3 are the table of contents."""
+    """A section's heading; levels 2 and 3 are in the table of contents."""
 
     text: str
     level: Literal[2, 3] = 2
@@ -34,7 +34,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Callout:
-    """What a reader must not miss, a line each; the first stands out.
+    """What a reader must not miss, in lines; the first line stands out.
 
     `clear`: the numbers give an answer. `open`: they do not. `warning`: something went wrong.
     """
@@ -45,7 +45,7 @@ class Callout:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table; numbers stand on the right and sort by value."""
+    """A column of a table; numbers are aligned right and sorted by value."""
 
     name: str
     numeric: bool = False
@@ -53,7 +53,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """What a cell shows, and the number that it sorts by where the text is not one."""
+    """A cell's text, and the number that it is sorted by if the text is not a number."""
 
     text: str
     value: float | None = None
@@ -61,7 +61,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class TableBlock:
-    """A table whose rows a reader can sort by any column; each row has a cell per column."""
+    """A table that a reader can sort by any column; each row has a cell per column."""
 
     caption: str
     columns: tuple[Column, ...]
@@ -77,14 +77,14 @@ class ChartBlock:
 
 @dataclass(frozen=True)
 class CodeBlock:
-    """Commands or a file, as they are."""
+    """Commands or a file, verbatim."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class ExampleBlock:
-    """One example: what was asked and answered, as pairs of a name and a text."""
+    """One example: its input and answers as pairs of a name and a text."""
 
     title: str
     fields: tuple[tuple[str, str], ...]
@@ -98,7 +98,7 @@ Block: TypeAlias = (
 
 @dataclass(frozen=True)
 class Page:
-    """A report. `links` are pairs of a text and a target, a file beside the page."""
+    """A report. `links` are pairs of a text and a target, which is a file beside the page."""
 
     title: str
     subtitle: str
@@ -107,7 +107,7 @@ class Page:
 
 
 def render_page(page: Page) -> str:
-    """One HTML file that needs nothing else: no network, no file beside it."""
+    """Return one HTML file that needs neither a network nor other files."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -127,12 +127,12 @@ def render_page(page: Page) -> str:
 
 
 def _shown(value: Any) -> Any:
-    """A text of the user's without control characters; what is marked as HTML stays as it is."""
+    """Escape control characters in plain strings; markup stays as it is."""
     return printable(value) if type(value) is str else value
 
 
 def _with_anchors(blocks: Sequence[Block]) -> list[tuple[str, str, Block]]:
-    """Each block's kind, the anchor that no other block has, and the block."""
+    """Return each block's kind, its unique anchor, and the block."""
     made: list[tuple[str, str, Block]] = []
     taken: set[str] = set()
     for block in blocks:
@@ -148,7 +148,7 @@ def _with_anchors(blocks: Sequence[Block]) -> list[tuple[str, str, Block]]:
 
 
 def _script_json(value: Any) -> str:
-    """JSON for a script element: no text in it can end the element, or a line of the script."""
-    # All that is not ASCII is escaped by json already.
+    """Return JSON for a script element, in which no text ends the element or a line."""
+    # json.dumps escapes everything that is not ASCII.
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,4 +1,4 @@
-"""Where a report's numbers come from: what the trials cost, and how to make them again."""
+"""The origin of a report's numbers: the cost of trials, and how to reproduce them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def cost_blocks(verdict: Verdict) -> Iterator[Block]:
 
 def reproduction_blocks(verdict: Verdict) -> Iterator[Block]:
     results = verdict.results
-    # As from the folder that holds the results, wherever they are copied to.
+    # Commands start in the folder that contains the results, wherever they are copied to.
     name, parent = results.folder.name, results.folder.parent.name
     path = shlex.quote(f"{parent}/{name}")
     yield Heading("How to reproduce each number")

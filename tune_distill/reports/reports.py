@@ -1,4 +1,4 @@
-"""Reports are made beside their tables; one that would not change is not made again."""
+"""Writing reports beside their tables, unless they are up to date."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tune_distill.spec.keys import canonical_json
 from tune_distill.spec.yaml_files import STUDY_ORDER
 
 REPORT_VERSION = 3
-"""Raise it when statistics, figures or report change: reports are then made again."""
+"""Raise it when statistics, figures or the report change, so that reports are made again."""
 
 _MADE = ("report.html", "report.md", "summary.json")
-"""Files of every report; figures lie beside them."""
+"""Files of every report; figures are beside them."""
 
 _FILES = (
     "study.yaml",
@@ -48,7 +48,7 @@ _CHUNK = 1 << 20
 def report_study(folder: Path) -> Summary:
     """Bring the study's summary.json, report.html, report.md and figures up to date.
 
-    Returns the summary. What killed writers have left in the folder is removed.
+    Returns the summary. Leftovers of killed writers in the folder are removed.
 
     Raises:
         StoreError: the folder does not hold a study's results.
@@ -73,11 +73,11 @@ def report_study(folder: Path) -> Summary:
 
 
 def verdict(study: str, *, results: str | Path = "results") -> Summary:
-    """What the statistics say of a study, as results/README.md documents summary.json.
+    """Return what the statistics say of a study, as results/README.md documents summary.json.
 
     `verdict("smoothing")["recommendation"]` is a sentence, and
-    `pd.DataFrame(verdict("smoothing")["comparisons"])` a table of paired differences. Read from
-    summary.json where that is of these very tables, and computed from them otherwise.
+    `pd.DataFrame(verdict("smoothing")["comparisons"])` is a table of paired differences. They are
+    read from summary.json if it was made from these tables, and computed from the tables otherwise.
 
     Raises:
         StoreError: there are no such results.
@@ -90,10 +90,10 @@ def verdict(study: str, *, results: str | Path = "results") -> Summary:
 
 
 def report_results(results: Path) -> tuple[list[Summary], dict[str, str]]:
-    """Bring every study's report and the one over all of them up to date.
+    """Bring all studies' reports and the report over all of them up to date.
 
-    Returns the summaries, with the names of their folders, and why other folders could not be read.
-    Without studies, nothing is written.
+    Returns the summaries, with the names of their folders, and the reasons why other folders could
+    not be read. Nothing is written if there are no folders with results.
     """
     summaries: list[Summary] = []
     unread: dict[str, str] = {}
@@ -101,7 +101,7 @@ def report_results(results: Path) -> tuple[list[Summary], dict[str, str]]:
         folder = path.parent
         try:
             require_no_link(folder)
-            # A folder that was copied beside the first holds a study of the same name.
+            # A copied folder holds a study of the same name, so use the folder's name.
             summaries.append(report_study(folder) | {"study": folder.name})
         except TuneDistillError as error:
             unread[folder.name] = str(error)
@@ -116,7 +116,7 @@ def _report_overview(
     """Bring the report over all of these studies up to date."""
     require_no_link(results / "figures")
     _remove_leftovers(results)
-    # The same words wherever the folder lies.
+    # The reasons must not depend on the folder's location.
     reasons = {
         name: why.replace(f"{results}{os.sep}", "").replace(str(results), results.name)
         for name, why in unread.items()
@@ -139,17 +139,17 @@ def _report_overview(
 
 
 def _rank(path: Path) -> tuple[int, str]:
-    """The order of studies: the shipped ones as `all` runs them, then the others."""
+    """Return the sort key of studies: shipped ones in the order of `all`, then the others."""
     name = path.parent.name
     return (STUDY_ORDER.index(name) if name in STUDY_ORDER else len(STUDY_ORDER), name)
 
 
 def _digest(folder: Path) -> str:
-    """SHA-256 of everything that the report depends on."""
-    # The commands that a report shows name its folder.
+    """Return the SHA-256 of everything that the report depends on."""
+    # The commands in a report contain the folder's name.
     named = canonical_json([REPORT_VERSION, folder.name])
     found = hashlib.sha256(named.encode())
-    # How a run was come by says nothing of its numbers.
+    # Whether a run was reused or retried does not change its numbers.
     trials = load(folder.name, results=folder.parent)
     trials = trials.drop(columns=["reused", "num_retries"], errors="ignore")
     found.update(trials.to_json(orient="split", double_precision=15).encode())
@@ -164,7 +164,7 @@ def _digest(folder: Path) -> str:
 
 
 def _up_to_date(folder: Path, made_from: str) -> Summary | None:
-    """The summary on disk, if the whole report is there, intact, and made from this."""
+    """Return the summary on disk if the whole report exists, is intact and was made from this."""
     if not is_whole(folder, made_from, _MADE):
         return None
     summary: Summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
@@ -172,7 +172,7 @@ def _up_to_date(folder: Path, made_from: str) -> Summary | None:
 
 
 def _finish(folder: Path, made_from: str) -> None:
-    """Write the manifest of a report whose files are all there."""
+    """Write the manifest of a report after all of its files."""
     pictures = [f"figures/{path.name}" for path in _pictures(folder / "figures")]
     write_manifest(folder, made_from, [*_MADE, *pictures])
 

@@ -1,4 +1,4 @@
-"""A study's report, as blocks of content: question, verdict, numbers, pictures, examples, cost."""
+"""A study's report as blocks: question, verdict, numbers, figures, examples and cost."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _OPEN = ("no difference detected", "cannot tell")
 
 
 def study_page(verdict: Verdict, figures: Sequence[Figure]) -> Page:
-    """The report of one study."""
+    """Return the report of one study."""
     results = verdict.results
     blocks: list[Block] = [
         Callout(
@@ -191,7 +191,7 @@ def _p_text(value: float) -> str:
 
 
 def _unfinished(verdict: Verdict) -> Iterator[Block]:
-    """Failed and pruned trials, and why."""
+    """Yield the failed and pruned trials, and the reasons."""
     trials = verdict.results.trials
     others = trials[trials["state"] != "complete"]
     if others.empty:

@@ -5,11 +5,11 @@ the other text by cosine similarity; precision averages over the explanation, re
 reference. As in the authors' package bert-score, the special tokens around a text can be matched
 but do not count in an average.
 
-Not the package itself, because bert-score 0.3.13 fails under transformers 5 on an empty text and on
-every tokeniser without a maximum length, such as DeBERTa's. Deviations from its defaults: the last
-layer instead of one tuned per model; padding is never matched, so that no score depends on which
-texts share a batch; no space is put before a text for RoBERTa's tokeniser. As in its defaults there
-are no inverse document frequencies and no rescaling.
+The package itself is not used, because bert-score 0.3.13 fails under transformers 5 on an empty
+text and on every tokeniser without a maximum length, such as DeBERTa's. Deviations from its
+defaults: the last layer instead of one tuned per model; padding is never matched, so that no score
+depends on which texts share a batch; no space is put before a text for RoBERTa's tokeniser. As in
+its defaults, there are no inverse document frequencies and no rescaling.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ _MOST = {
     "num_attention_heads": 2**12,
     "vocab_size": 2**24,
 }
-"""Largest sizes of an encoder that is built."""
+"""The largest sizes that an encoder may have."""
 
 CHUNK_SIZE = 1024
-"""Explanations whose embeddings are held at once: about 0.4 GB at 1,024 dimensions."""
+"""Explanations whose embeddings are in memory at once: about 0.4 GB at 1,024 dimensions."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Embedded:
-    """One text. Shapes: T tokens with the special ones around them, D the embedding's size."""
+    """One embedded text. Shapes: T tokens including special ones, D embedding dimensions."""
 
     unit_TD: Tensor
     """float32, rows of length 1."""
@@ -59,7 +59,7 @@ class _Embedded:
 def bertscore(
     explanations: Sequence[str], references: Sequence[Sequence[str]], files: Encoder
 ) -> list[float]:
-    """The BERTScore F1 of each explanation with its best reference; 0.0 if it is empty.
+    """Return the BERTScore F1 of each explanation with its best reference; 0.0 if it is empty.
 
     Raises:
         MetricError: the encoder or its tokeniser cannot be loaded.
@@ -79,10 +79,10 @@ def bertscore(
 
 
 def load_encoder(files: Encoder) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
-    """The tokeniser and the encoder in evaluation mode, on the accelerator if there is one.
+    """Return the tokeniser and the encoder in evaluation mode, on the accelerator if there is one.
 
     Raises:
-        MetricError: a file is damaged or missing, or this is no encoder.
+        MetricError: a file is damaged or missing, or the model is not an encoder.
     """
     try:
         with files.folder() as folder:
@@ -96,10 +96,10 @@ def load_encoder(files: Encoder) -> tuple[PreTrainedTokenizerBase, PreTrainedMod
                 output_loading_info=True,
             )
         _require_whole(encoder, told)
-    except Exception as error:  # damaged files raise whatever their parser raises
+    except Exception as error:  # parsers of damaged files raise errors of many kinds
         reason = " ".join(str(error).split())[:300]
         raise unusable(files.source, f"{type(error).__name__}: {reason}") from error
-    # Where the files of a tokeniser are missing, transformers makes one that knows no word.
+    # If the files of a tokeniser are missing, transformers makes one without words.
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise unusable(files.source, "no tokeniser beside the model")
     if encoder.config.is_encoder_decoder or not hasattr(encoder.config, "max_position_embeddings"):
@@ -108,7 +108,7 @@ def load_encoder(files: Encoder) -> tuple[PreTrainedTokenizerBase, PreTrainedMod
 
 
 def _require_sane(config: Any) -> None:
-    """Raise ValueError before a model of absurd size is built."""
+    """Raise ValueError if the size of the encoder is absurd, before it is built."""
     for name, most in _MOST.items():
         size = getattr(config, name, 1)
         if not isinstance(size, int) or not 0 < size <= most:
@@ -116,7 +116,7 @@ def _require_sane(config: Any) -> None:
 
 
 def _require_whole(encoder: PreTrainedModel, told: Mapping[str, Any]) -> None:
-    """Raise ValueError if weights are missing, which would be drawn at random, or not finite."""
+    """Raise ValueError if weights are missing, and would be random, or are not finite."""
     # The pooler's layer is not used.
     missing = sorted(name for name in told["missing_keys"] if not name.startswith("pooler."))
     if missing or told["mismatched_keys"]:
@@ -132,7 +132,7 @@ def _require_whole(encoder: PreTrainedModel, told: Mapping[str, Any]) -> None:
 def _embed(
     texts: set[str], tokenizer: PreTrainedTokenizerBase, encoder: PreTrainedModel
 ) -> dict[str, _Embedded]:
-    """Every text embedded once; batches hold texts of similar length."""
+    """Embed each text once, in batches of similar length."""
     # RoBERTa's first two positions stand for padding; a tokeniser's own limit may be unset (1e30).
     longest = min(tokenizer.model_max_length, encoder.config.max_position_embeddings - 2)
     by_length = sorted(texts, key=lambda text: (len(text), text))
@@ -157,7 +157,7 @@ def _embed(
 
 
 def _f1(explanation: _Embedded, reference: _Embedded) -> float:
-    """Zero where a text has no token of its own, or where precision and recall cancel out."""
+    """Return F1; 0.0 if a text has only special tokens, or if precision and recall cancel out."""
     if not (explanation.counts_T.any() and reference.counts_T.any()):
         return 0.0
     cosine_ER = explanation.unit_TD @ reference.unit_TD.T

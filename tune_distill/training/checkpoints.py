@@ -1,8 +1,8 @@
 """A training's whole state in one safetensors file: weights, optimizer, random state, position.
 
-One file, so that a rename makes it appear whole; safetensors, so that reading one from a shared
-place runs no code. Its metadata holds a sealed record: the run that it belongs to, and the digest
-of all tensors.
+It is one file, so that a rename makes it appear whole. It is safetensors, so that reading one from
+a shared place runs no code. Its metadata has a sealed record: the run that it belongs to, and the
+digest of all tensors.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DamagedCheckpointError(DamagedError):
 
 @dataclass(frozen=True)
 class Position:
-    """How far a training has come, and on which examples `history`'s evaluations were made."""
+    """A training's progress; `validation_digest` is of the examples that it was evaluated on."""
 
     __pydantic_config__ = _STRICT
 
@@ -47,7 +47,7 @@ class Position:
 
 @dataclass(frozen=True)
 class _State:
-    """What the record of a checkpoint says; `tensors` is their digest."""
+    """The record of a checkpoint; `tensors` is the digest of its tensors."""
 
     __pydantic_config__ = _STRICT
 
@@ -63,7 +63,7 @@ def save_checkpoint(
     position: Position,
     run_key: str,
 ) -> None:
-    """Write everything that `load_checkpoint` needs to go on to identical weights."""
+    """Write everything from which a training can resume and end with identical weights."""
     # Tied weights are one parameter under one name here; safetensors refuses to store them twice.
     tensors = {f"model.{name}": value.detach() for name, value in model.named_parameters()}
     for index, state in optimizer.state_dict()["state"].items():
@@ -72,7 +72,7 @@ def save_checkpoint(
     if torch.cuda.is_available():
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
     tensors = {name: value.cpu().contiguous() for name, value in tensors.items()}
-    # Sums depend on how many threads share them: a training ends on as many as it began.
+    # Sums depend on the number of threads, so a training keeps the number that it began with.
     state = _State(position, torch.get_num_threads(), _digest(tensors))
     record = seal("checkpoint", {"run": run_key}, asdict(state))
     with plain_os_errors():
@@ -80,9 +80,9 @@ def save_checkpoint(
 
 
 def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 (hex) of the tensors' names, types, shapes and bytes; all are on the CPU.
+    """Return the SHA-256 (hex) of the names, types, shapes and bytes of tensors on the CPU.
 
-    Each tensor is hashed by itself, on as many threads as the training has.
+    Each tensor is hashed separately, on as many threads as the training has.
     """
     names = sorted(tensors)
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
@@ -91,7 +91,7 @@ def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def _tensor_digest(value: torch.Tensor) -> list[Any]:
-    # Flat first: a scalar cannot be viewed as bytes.
+    # Flatten first, because a scalar cannot be viewed as bytes.
     content = value.reshape(-1).view(torch.uint8).numpy().data
     return [str(value.dtype), list(value.shape), hashlib.sha256(content).hexdigest()]
 
@@ -102,7 +102,7 @@ def load_checkpoint(
     """Restore model, optimizer, random state and threads as they were when `path` was saved.
 
     Raises:
-        DamagedCheckpointError: the file is not what was saved, or of another run.
+        DamagedCheckpointError: the file is not what was saved, or belongs to another run.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -134,7 +134,7 @@ def _restore(
 ) -> None:
     parameters = {f"model.{name}": value for name, value in model.named_parameters()}
     shapes = {name: value.shape for name, value in tensors.items() if name.startswith("model.")}
-    # copy_ alone would stretch one column over many, and pass over a layer too many.
+    # copy_ alone would broadcast one column over many, and ignore superfluous layers.
     if shapes != {name: value.shape for name, value in parameters.items()}:
         raise ValueError("its weights are those of another model")
     with torch.no_grad():

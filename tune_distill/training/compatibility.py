@@ -1,4 +1,4 @@
-"""Whether a student suits its task and its profile, before anything is trained."""
+"""Checks that a student suits its task and its profile, before anything is trained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tune_distill.spec.shown import shown
 from tune_distill.students.port import ReadStudent, Untrained
 from tune_distill.tasks.task import Task
 
-# Examples whose targets are encoded and decoded to see what the tokenizer keeps.
+# The number of examples searched for one of each label, to encode and decode their targets.
 _TRIED = 200
 
 

@@ -1,7 +1,7 @@
-"""BERTScore's encoder: read once, identified by its content, and carried to where it is needed.
+"""BERTScore's encoder, which is read once, identified by its content and sent to the workers.
 
 The driver reads the files. Workers load the bytes that were digested, so they need neither the
-folder nor the hub, and a folder that changes meanwhile changes no score.
+folder nor the hub, and a later change of the folder changes no score.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ENCODER_FILES = (
     "bpe.codes",
     "*.model",
 )
-"""What is loaded of an encoder's folder: the same files give the same identity."""
+"""The files of an encoder's folder that are loaded, and that identify the encoder."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Encoder:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """A temporary folder with these files."""
+        """Yield a temporary folder with these files."""
         with tempfile.TemporaryDirectory(prefix="tune-distill-") as folder:
             for name, content in self.contents.items():
                 content.tofile(Path(folder) / name)
@@ -58,12 +58,12 @@ class Encoder:
 
 
 def read_encoder(source: str) -> Encoder:
-    """The encoder in a folder or on the hub.
+    """Return the encoder in a folder or on the hub.
 
     Raises:
-        MetricError: there is none, or a file of it cannot be read.
+        MetricError: there is no encoder, or one of its files cannot be read.
     """
-    # Not Path.expanduser, which raises for the home of a user who does not exist.
+    # Path.expanduser raises for a user who does not exist, so os.path.expanduser is used.
     folder = Path(os.path.expanduser(source))
     if not folder.is_dir():
         if source.startswith((".", "/", "~")) or folder.exists():
@@ -80,7 +80,7 @@ def read_encoder(source: str) -> Encoder:
 
 
 def unusable(source: str, reason: str) -> MetricError:
-    """The error of an encoder that cannot be used."""
+    """Return the error for an encoder that cannot be used."""
     return MetricError(
         "metrics.bertscore_model: must be the directory or hub id of an encoder such as BERT, "
         f"got {source!r} ({reason}); name another model, or leave the metric out"
@@ -88,10 +88,10 @@ def unusable(source: str, reason: str) -> MetricError:
 
 
 def _downloaded(source: str) -> Path:
-    """The folder of the hub's cache, after a download if anything is missing there."""
+    """Return the folder in the hub's cache, after a download if a file is missing there."""
     try:
         with cache_if_unreachable(source, "model", None):
             return Path(snapshot_download(source, allow_patterns=list(ENCODER_FILES)))
-    except Exception as error:  # the hub client raises a dozen kinds, from sockets to its own
+    except Exception as error:  # the hub client raises many kinds, its own and those of sockets
         reason = " ".join(str(error).split())[:300]
         raise unusable(source, f"{type(error).__name__}: {reason}") from error

@@ -1,4 +1,4 @@
-"""What the trials of a study read, prepared once: corpora, tokens, students and simulators."""
+"""The inputs of a study's trials, prepared once: corpora, tokens, students and simulators."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Tokens:
     validation: TokenPairs
 
     def holds(self, num_train: int, num_validation: int) -> bool:
-        """Whether so many examples are tokenised already."""
+        """Return whether this many examples are tokenised already."""
         return (
             len(self.train.sources) >= num_train and len(self.validation.sources) >= num_validation
         )
@@ -43,10 +43,10 @@ class Tokens:
 
 @dataclass
 class Inputs:
-    """Tasks, corpora, students, tokens and simulators by name; fills itself on demand.
+    """Tasks, corpora, students, tokens and simulators by name, made on demand.
 
-    A student is read once, when it is identified: what is trained is what was identified, however
-    its files change meanwhile. `tell` takes a line for each data source that was read.
+    A student is read once, when it is identified, so a later change of its files does not change
+    what is trained. `tell` takes a line about each data source that was read.
     """
 
     tasks: dict[TaskChoice, Task] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class Inputs:
     tell: Callable[[str], None] | None = None
 
     def student_identity(self, student: Student) -> Mapping[str, str]:
-        """What the student is, by content.
+        """Return the identity of the student, by content.
 
         Raises:
             StudentError: the student is not supported, or cannot be found.
@@ -76,33 +76,33 @@ class Inputs:
         return self.packages[student]
 
     def task(self, choice: TaskChoice) -> Task:
-        """The task that the section names, read once.
+        """Return the task that the section names, read once.
 
         Raises:
-            StudyFileError: there is none, or its file has faults.
+            StudyFileError: there is no such task, or its file has faults.
         """
         if choice not in self.tasks:
             self.tasks[choice] = task_of(choice.source)
         return self.tasks[choice]
 
     def description(self, task: TaskChoice) -> TaskDescription:
-        """What is data of the task."""
+        """Return the description of the task."""
         return self.task(task).description
 
     def data_identity(self, task: TaskChoice, data: Data) -> DataIdentity:
-        """What the data section names for the task, by content."""
+        """Return the identity of the task's data section, by content."""
         return self.corpus(task, data).identity(data)
 
     def encoder_identity(self, metrics: Metrics) -> str | None:
-        """The digest of BERTScore's encoder, if the section names one."""
+        """Return the digest of BERTScore's encoder, or None if the section names none."""
         encoder = self.encoder(metrics)
         return None if encoder is None else encoder.digest
 
     def encoder(self, metrics: Metrics) -> Encoder | None:
-        """BERTScore's encoder, read once, if the section names one.
+        """Return BERTScore's encoder, read once, or None if the section names none.
 
         Raises:
-            MetricError: it cannot be found or read.
+            MetricError: the encoder cannot be found or read.
         """
         source = metrics.bertscore_model
         if source is None:
@@ -112,7 +112,7 @@ class Inputs:
         return self.encoders[source]
 
     def corpus(self, task: TaskChoice, data: Data) -> Corpus:
-        """The data section's source, read once for the task."""
+        """Return the corpus of the data section's source, read once for the task."""
         name = task, data.source
         if name not in self.corpora:
             asked = self.task(task)
@@ -127,15 +127,15 @@ class Inputs:
         """Read and make what trials of these profiles need.
 
         Raises:
-            StudentError: a student that is not supported, cannot be found, or cannot write the
-                task's answers or read texts as long as the profile's.
-            DataError: a training pool on which no simulator can be fitted.
-            MetricError: an encoder for BERTScore that cannot be loaded.
+            StudentError: a student is not supported, cannot be found, cannot write the task's
+                answers or cannot read texts as long as the profile's.
+            DataError: no simulator can be fitted on a training pool.
+            MetricError: an encoder for BERTScore cannot be loaded.
         """
         needed: dict[tuple[Student, TaskChoice, str], list[Data]] = {}
         profiles = list(profiles)
         for encoder in {self.encoder(profile.metrics) for profile in profiles} - {None}:
-            # An encoder that fails had better fail now than after hours of training.
+            # Try the encoder now, so that it does not fail after hours of training.
             function(METRICS["bertscore"].computed_by)(["a"], [["a"]], encoder)
         for profile in profiles:
             name = profile.student, profile.task, profile.data.source
@@ -160,26 +160,28 @@ class Inputs:
             )
 
     def for_workers(self) -> Inputs:
-        """The same without the training texts, which workers know as tokens and digests, and
-        without what only the driver needs of students."""
+        """Return what workers need of these inputs.
+
+        Workers use tokens and digests, so they need no training texts and no student packages.
+        """
         corpora = {name: replace(corpus, train=[]) for name, corpus in self.corpora.items()}
         return replace(self, corpora=corpora, packages={}, tell=None)
 
     def validation(self, task: TaskChoice, data: Data) -> list[Example]:
-        """The validation examples of the data section."""
+        """Return the validation examples of the data section."""
         corpus = self.corpus(task, data)
         return corpus.validation[: corpus.num_validation(data)]
 
     def simulator(self, task: TaskChoice, data: Data) -> Simulator | None:
-        """The simulator of the training pool, which `prepare` has made; None without labels."""
+        """Return the training pool's simulator, which `prepare` has made; None without labels."""
         if not self.description(task).labels:
             return None
         return self.simulators[self.data_identity(task, data).pool_digest]
 
     def ceiling(self, task: TaskChoice, data: Data) -> float | None:
-        """Accuracy of the simulator on gold validation explanations: faithfulness' ceiling.
+        """Return the simulator's accuracy on gold validation explanations: faithfulness' ceiling.
 
-        None if the simulator knows no word or the task no labels: there is no faithfulness then.
+        None if the simulator knows no words or the task has no labels: faithfulness is absent then.
         """
         simulator = self.simulator(task, data)
         if simulator is None or simulator.is_blind:
@@ -215,13 +217,13 @@ class Inputs:
 
 
 def _tokenized(student: ReadStudent, task: Task, examples: Sequence[Example]) -> TokenPairs:
-    """The sources and the targets of the task's examples."""
+    """Return the tokens of the sources and the targets of the task's examples."""
     sources = student.encode(list(map(task.source_text, examples)))
     return TokenPairs(sources, student.encode(list(map(task.target_text, examples))))
 
 
 def _stored_simulator(name: str, store: Store) -> Simulator | None:
-    """The simulator, or None. A damaged file is reported, set aside, and not found."""
+    """Return the stored simulator, or None; report a damaged file and set it aside."""
     content = store.simulator(name)
     if content is None:
         return None

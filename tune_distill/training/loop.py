@@ -1,4 +1,4 @@
-"""A student is fine-tuned on token pairs, deterministically, and can go on from a checkpoint."""
+"""Deterministic fine-tuning of a student on token pairs, which can resume from a checkpoint."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tune_distill.training.losses import batch_losses, example_losses, loss_term
 
 
 def learning_rate_at(step: int, total: int, settings: Train) -> float:
-    """The learning rate of optimizer step `step` (from 0): linear warm-up, then linear to 0.
+    """Return the learning rate of optimizer step `step` (from 0): linear warm-up, then linear to 0.
 
     Source: transformers' get_linear_schedule_with_warmup.
     """
@@ -33,7 +33,7 @@ def learning_rate_at(step: int, total: int, settings: Train) -> float:
 
 
 class Training:
-    """One fine-tuning, from its first step or from a checkpoint, to its last."""
+    """One fine-tuning, from its first step or from a checkpoint to its last step."""
 
     def __init__(
         self,
@@ -48,23 +48,23 @@ class Training:
         self.optimizer = _optimizer(model, settings)
         self.total_steps = num_steps(len(train.sources), settings)
         self.position = Position(0, 0.0, ())
-        # Of the latest evaluation.
+        # The losses of the latest evaluation.
         self.validation_losses: list[ExampleLoss] = []
         self._train, self._validation = train, validation
         self._settings, self._seed = settings, seed
         self._terms = loss_terms(settings)
-        # Losses since the last history row, left on the device: reading one waits for the GPU.
+        # Losses since the last history row, kept on the device: reading one waits for the GPU.
         self._window: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._started = 0.0
 
     def run(self) -> Iterator[HistoryRow]:
-        """Trains to the end, yielding the history row of each evaluation.
+        """Train to the end and yield the history row of each evaluation.
 
-        `position` is up to date at each yield, and a checkpoint taken there resumes exactly.
+        `position` is up to date at each yield, and a checkpoint saved then resumes exactly.
 
         Raises:
             NonFiniteLossError: the loss of a step, or the evaluation loss after it, is NaN or
-                infinite; the step is named.
+                infinite; the error names the step.
         """
         self._started = time.perf_counter() - self.position.elapsed_s
         self.model.train()
@@ -104,7 +104,7 @@ class Training:
         self._window.append((loss.detach(), unsmoothed))
 
     def _history_row(self, rate: float) -> HistoryRow | None:
-        """The row of this step, where one is due; it is in `position` then."""
+        """Return this step's row after adding it to `position`, or None if no row is due."""
         step, settings = self.position.step, self._settings
         last = step == self.total_steps
         evaluates = last or step % settings.eval_steps == 0
@@ -145,7 +145,7 @@ class Training:
 
 
 def _optimizer(model: torch.nn.Module, settings: Train) -> torch.optim.AdamW:
-    """Fused AdamW that leaves norms and biases, position biases too, undecayed.
+    """Return a fused AdamW without weight decay of norms and biases, position biases included.
 
     Source: the parameter groups of transformers' Trainer.
     """

@@ -1,4 +1,4 @@
-"""What training minimises, and how well a student predicts the tokens of given targets.
+"""The loss that training minimises, and a student's loss on the targets of given examples.
 
 Shape suffixes: M labels (the tokens of all targets in a batch), V vocabulary, B targets.
 """
@@ -25,7 +25,7 @@ _EVAL_BATCH_SIZE = 64
 
 
 class LossTerm(Protocol):
-    """One addend of what training minimises."""
+    """One term of the loss that training minimises."""
 
     def __call__(
         self, logits_MV: torch.Tensor, labels_M: torch.Tensor
@@ -54,14 +54,14 @@ class CrossEntropy:
 
 
 def loss_terms(settings: Train) -> tuple[LossTerm, ...]:
-    """The terms that these settings ask for."""
+    """Return the terms that these settings ask for."""
     return (CrossEntropy(settings.label_smoothing, settings.ce_weight),)
 
 
 def batch_losses(
     model: Model, pairs: Pairs, indices: Sequence[int], terms: Sequence[LossTerm]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sums of the terms for the chosen pairs: to minimise, and to compare; see `LossTerm`."""
+    """Return the chosen pairs' sums of the terms, to minimise and to compare: see `LossTerm`."""
     logits_MV = model.label_logits(pairs, indices)
     labels_M = _labels(pairs, indices, model.device)
     losses, compared = zip(*(term(logits_MV, labels_M) for term in terms), strict=True)
@@ -71,7 +71,7 @@ def batch_losses(
 @exact_products()
 @torch.no_grad()
 def example_losses(model: Model, pairs: Pairs) -> list[ExampleLoss]:
-    """The loss of each pair, in the order of the pairs, without smoothing or dropout."""
+    """Return the loss of each pair, in the order of the pairs, without smoothing or dropout."""
     was_training = model.training
     model.eval()
     totals_B = torch.zeros(len(pairs.sources), dtype=torch.float64)
@@ -90,18 +90,18 @@ def example_losses(model: Model, pairs: Pairs) -> list[ExampleLoss]:
 
 
 def mean_loss(losses: Sequence[ExampleLoss]) -> float:
-    """Cross-entropy a target token over all of the examples: each token weighs alike."""
+    """Return the mean cross-entropy per target token of all examples; each token weighs alike."""
     return fsum(loss.total for loss in losses) / sum(loss.num_tokens for loss in losses)
 
 
 def _labels(pairs: Pairs, indices: Sequence[int], device: torch.device) -> torch.Tensor:
-    """The labels of the chosen pairs, int64 (M,), target after target."""
+    """Return the labels of the chosen pairs, int64 (M,), target after target."""
     labels_M = np.concatenate([pairs.targets[index] for index in indices]).astype(np.int64)
     return torch.from_numpy(labels_M).to(device)
 
 
 class _CrossEntropy(torch.autograd.Function):
-    """torch's cross_entropy with and without smoothing, normalised once for both."""
+    """torch's cross_entropy with and without smoothing, with one log-softmax for both."""
 
     @staticmethod
     def forward(
@@ -121,8 +121,8 @@ class _CrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         logs_MV, labels_M = ctx.saved_tensors
         (num_labels, num_tokens), smoothing = logs_MV.shape, ctx.label_smoothing
-        # In place: for a large vocabulary this is the step's largest tensor, and no other code
-        # reads it.
+        # In place, because for a large vocabulary this is the step's largest tensor, and no other
+        # code reads it.
         for_logits_MV = logs_MV.exp_()
         if smoothing:
             for_logits_MV.sub_(smoothing / num_tokens)

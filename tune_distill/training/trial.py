@@ -1,6 +1,6 @@
-"""One trial from its inputs to its records: train unless it was trained, decode unless decoded.
+"""Runs one trial: trains unless the run is stored, decodes unless the evaluation is stored.
 
-Knows nothing of Ray: a trial is an iterator of progress, which whoever drives it may abandon.
+This module does not use Ray: a trial is an iterator of progress, which its caller may abandon.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from tune_distill.training.losses import example_losses, mean_loss
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a trial stands: in training after an evaluation, or done with its metrics.
+    """The progress of a trial: in training after an evaluation, or done with its metrics.
 
-    `resumed_step` is the step of the checkpoint this attempt started from, 0 without one;
+    `resumed_step` is the step of the checkpoint that this attempt started from, 0 without one;
     `final_eval_loss` comes with the metrics.
     """
 
@@ -64,10 +64,10 @@ class Progress:
 
 
 def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
-    """Yields progress after each evaluation of the training, and last with the metrics.
+    """Yield progress after each evaluation of the training, and at last with the metrics.
 
-    The run and the evaluation are in the store before the last yield. An iterator that is
-    abandoned leaves a checkpoint, from which the same trial goes on.
+    The run and the evaluation are in the store before the last yield. An abandoned iterator leaves
+    a checkpoint, from which the same trial resumes.
 
     Raises:
         NonFiniteLossError: the training diverged.
@@ -108,7 +108,7 @@ def run_trial(trial: Trial, inputs: Inputs, store: Store) -> Iterator[Progress]:
 def _train(
     trial: Trial, inputs: Inputs, store: Store
 ) -> Generator[Progress, None, tuple[int, list[ExampleLoss]]]:
-    """Trains the run; returns the step that it went on from, and its last validation losses."""
+    """Train the run; return the step from which it resumed and its last validation losses."""
     profile = trial.profile
     data, tokens = inputs.data_identity(profile.task, profile.data), _tokens(inputs, profile)
     store.begin_run(trial.run_key, trial.run_identity)
@@ -157,7 +157,7 @@ def _train(
 def _training(
     trial: Trial, student: Untrained, train: Pairs, validation: Pairs, store: Store
 ) -> Training:
-    """The training, standing where its checkpoint left it, or at its start."""
+    """Return the training, at the position of its checkpoint or at its start."""
     digest = trial.evaluation_identity["validation"]["digest"]
 
     def fresh() -> Training:
@@ -185,7 +185,7 @@ def _training(
 
 
 def _stored_student(trial: Trial, inputs: Inputs, store: Store) -> Model | None:
-    """The run's student, or None. A damaged one is reported, and its run set aside."""
+    """Return the run's student, or None; report a damaged one and set its run aside."""
     try:
         with store.student(trial.run_key) as folder:
             model = inputs.untrained[trial.profile.student].load(folder)
@@ -198,7 +198,7 @@ def _stored_student(trial: Trial, inputs: Inputs, store: Store) -> Model | None:
 def _evaluate(
     trial: Trial, model: Model, inputs: Inputs, store: Store, losses: list[ExampleLoss] | None
 ) -> EvaluationRecord:
-    """The evaluation, stored; `losses` are those of its examples, if they are known."""
+    """Make and store the evaluation; `losses` are those of its examples, if they are known."""
     profile = trial.profile
     data = inputs.data_identity(profile.task, profile.data)
     pairs = _pairs(_tokens(inputs, profile).validation, data.num_validation, profile)
@@ -232,7 +232,7 @@ def _evaluate(
 def _bertscore(
     rows: list[Row], examples: list[Example], encoder: Encoder | None
 ) -> dict[str, float | None]:
-    """The mean BERTScore of the explanations, if the profile names an encoder."""
+    """Return the mean BERTScore of the explanations, None if the profile names no encoder."""
     if encoder is None:
         return {"bertscore": None}
     ids = content_ids(examples)
@@ -265,6 +265,6 @@ def _checkpoint_writer(training: Training, run_key: str) -> Callable[[Path], Non
 
 
 def _on_device(model: Model, profile: Profile) -> Model:
-    """The model where and as the profile's trials compute."""
+    """Return the model on the device and in the precision of the profile's trials."""
     model.precision = profile.train.precision
     return model.cuda() if torch.cuda.is_available() else model

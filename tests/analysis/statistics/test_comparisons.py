@@ -28,14 +28,14 @@ def compared(tmp_path, what, seed=0):
 
 
 def correct(results, setting, seed):
-    """Which examples a trial answers rightly, by the predictions table."""
+    """Return which examples a trial answers rightly, from the predictions table."""
     rows = load(results.folder.name, results=results.folder.parent, table="predictions")
     rows = rows[rows["trial_id"] == f"label_smoothing={setting},seed={seed}"]
     return rows.sort_values("example_id")["correct"].to_numpy()
 
 
 def change(folder, name, changed):
-    """Replaces a column of the predictions, by a function of the table."""
+    """Replace a column of the predictions by a function of the table."""
     path = folder / "predictions.parquet"
     table = pq.read_table(path)
     number = table.column_names.index(name)
@@ -131,7 +131,7 @@ def test_several_seeds_have_an_exact_test_each_beside_students(tmp_path):
 
 
 def means_by_seed(results, metric="label_accuracy"):
-    """Means (S, R) of the trials."""
+    """Return the means (S, R) of the trials."""
     return results.complete.pivot_table(metric, "setting", "seed").to_numpy()
 
 
@@ -156,13 +156,13 @@ def test_seed_noise_is_pooled_over_the_settings(tmp_path):
         assert of_seeds > of_examples
         assert one.estimate.parts.seed == pytest.approx(3 * of_seeds)
         assert one.estimate.standard_error**2 == pytest.approx(of_examples + of_seeds)
-        # Satterthwaite's: 79 of the examples, 4 of all the study's seeds.
+        # Satterthwaite's degrees of freedom: 79 from the examples, 4 from all the study's seeds.
         spread = of_examples**2 / 79 + (2 * fit.mse_resid / 3) ** 2 / 4
         assert one.estimate.df == pytest.approx((of_examples + of_seeds) ** 2 / spread)
 
 
 def of_seeds(one):
-    """The variance of a seed's mean difference that a comparison was given."""
+    """Return the variance of a seed's mean difference that a comparison used."""
     return one.estimate.parts.seed + one.estimate.parts.noise / one.estimate.num_examples
 
 
@@ -185,8 +185,8 @@ def test_settings_that_share_their_runs_have_their_own_noise_where_it_is_larger(
         assert one.estimate.parts.seed == pytest.approx(seed)
         apart += own > 2 * pooled.variance
         together += own < pooled.variance
-    # The baseline moves alone, so what is compared with it differs more from seed to seed than the
-    # pool says, and the best less from those that move with it.
+    # The baseline moves alone, so differences from it vary more between seeds than pooled, and the
+    # best's differences from settings that move with it vary less.
     assert found.best == 3
     assert (apart, together) == (6, 4)
 
@@ -236,7 +236,7 @@ def test_one_shared_seed_is_not_tested_as_if_seeds_had_no_noise(tmp_path):
     one = found.of("label_accuracy")[0]
     assert one.estimate.num_seeds == 1
     assert len(one.mcnemar) == 1
-    # The other settings' seeds have shown their noise, which McNemar's test knows nothing of.
+    # The other settings' seeds show seed noise, which McNemar's test ignores.
     assert one.estimate.parts.seed is not None
     assert one.test == "paired t"
     assert one.p_value == one.estimate.p_value
@@ -280,7 +280,7 @@ def test_ties_keep_the_baseline(tmp_path):
     assert found.best == 1
     for one in found.of("label_accuracy"):
         assert (one.estimate.value, one.p_value, one.detectable) == (0, 1, False)
-        # None of 30 examples differed: up to an eighth might, and that shows in the interval.
+        # None of 30 examples differed; up to an eighth may differ, as the interval shows.
         assert one.estimate.high == pytest.approx(stats.binomtest(0, 30).proportion_ci(0.95).high)
         assert one.smallest_detectable == pytest.approx(one.estimate.high)
 
@@ -348,7 +348,7 @@ def test_decoding_judged_by_the_loss_has_nothing_to_compare(tmp_path):
         metric={"name": "eval_loss", "mode": "min"},
         overrides={"decode.strategy": "beam"},
     )
-    # One of the settings lacks a seed: what they share are the same students still.
+    # One of the settings lacks a seed, but the settings still share their students.
     states = {(1, 0): "failed"}
     results, found = compared(tmp_path, Plant(study=study, num_examples=30, states=states))
     assert found.of("eval_loss") == []

@@ -24,7 +24,7 @@ def two_way(rng, num_seeds, num_examples, seed_sd, example_sd, noise_sd, mean=0.
 
 
 def answer_sheets(seed, num_examples):
-    """Right and wrong answers of two students to the same examples."""
+    """Return right and wrong answers of two students to the same examples."""
     rng = np.random.default_rng(seed)
     hard = rng.random(num_examples)
     return tuple(
@@ -77,8 +77,8 @@ def test_one_seed_has_the_interval_of_scipys_bootstrap(seed):
         n_resamples=40_000,
         rng=np.random.default_rng(100 + seed),
     ).confidence_interval
-    # The Monte-Carlo error of a 2.5 % quantile: sqrt(q (1 - q) / B) over the density there. Half
-    # an answer is what a resample's mean is a multiple of.
+    # The Monte-Carlo error of a 2.5 % quantile is sqrt(q (1 - q) / B) over the density there.
+    # Resamples' means are multiples of one answer, so half an answer is added.
     tail = 0.025
     density = stats.norm.pdf(stats.norm.ppf(tail)) / found.standard_error
     tolerance = 4 * np.sqrt(tail * (1 - tail) / 40_000) / density + 0.5 / num_examples
@@ -90,8 +90,8 @@ def test_one_seed_has_the_interval_of_scipys_bootstrap(seed):
 def test_one_seed_of_a_share_has_wilsons_interval(right, num_examples):
     answers = np.arange(num_examples) < right
     found = estimate(answers[None].astype(float), None, SHARE)
-    # Student's quantile instead of the normal one, and the unbiased variance, which stands for one
-    # example less.
+    # Wilson's interval with Student's quantile, and with the unbiased variance, which is that of
+    # one example less.
     alpha = 2 * stats.norm.sf(stats.t.isf(0.025, num_examples - 1))
     expected = proportion_confint(
         answers.mean() * (num_examples - 1), num_examples - 1, alpha, method="wilson"
@@ -101,7 +101,7 @@ def test_one_seed_of_a_share_has_wilsons_interval(right, num_examples):
 
 @pytest.mark.parametrize(("num_examples", "least"), [(50, 0.945), (100, 0.945), (500, 0.945)])
 def test_intervals_of_shares_near_one_hold_the_truth(num_examples, least):
-    """Student's intervals, cut at 1, do less often."""
+    """Student's intervals, cut at 1, contain the truth less often."""
     found = [
         estimate((np.arange(num_examples) < right)[None].astype(float), None, SHARE)
         for right in range(num_examples + 1)
@@ -159,7 +159,7 @@ def test_the_parts_add_up_to_the_standard_error():
     residual = (rest**2).sum() / (4 * 79)
     expected = (between_seeds + between_examples - residual) / (5 * 80)
     assert found.standard_error**2 == pytest.approx(expected, rel=1e-9)
-    # More seeds and more examples each make it smaller.
+    # More seeds and more examples each reduce the variance.
     assert found.parts.variance(10, 80) < found.parts.variance(5, 80)
     assert found.parts.variance(5, 160) < found.parts.variance(5, 80)
 
@@ -181,7 +181,7 @@ def test_few_seeds_have_students_interval():
 
 
 def test_answers_that_balance_each_other_are_not_surer_than_noise():
-    # Each example is 1 for one seed and 0 for the other: means over seeds do not vary at all.
+    # Each example is 1 for one seed and 0 for the other, so means over seeds do not vary.
     values = np.array([[1.0, 0.0] * 20, [0.0, 1.0] * 20])
     found = estimate(values, own_seed_noise(values))
     residual = 2 * 40 * 0.25 / 39
@@ -193,7 +193,7 @@ def test_one_seed_uses_the_noise_that_other_settings_show():
     rng = np.random.default_rng(7)
     values = two_way(rng, 1, 200, 0, 0, 0.3)
     alone = estimate(values, None)
-    # Other seeds' means vary by far more than the examples explain.
+    # Means of the other seeds vary by far more than the examples explain.
     noise = own_seed_noise(two_way(rng, 9, 200, 0.1, 0, 0.3))
     found = estimate(values, noise)
     assert found.standard_error == pytest.approx(np.sqrt(noise.variance), rel=1e-9)
@@ -203,7 +203,7 @@ def test_one_seed_uses_the_noise_that_other_settings_show():
 
 
 def test_few_seeds_cannot_rule_seed_noise_out():
-    # By chance both seeds have one mean; the examples' own noise says that it is chance.
+    # Both seeds have the same mean, which the noise of the examples shows to be chance.
     rng = np.random.default_rng(8)
     values = two_way(rng, 2, 100, 0, 0.1, 0.5)
     values -= values.mean(axis=1, keepdims=True) - 0.05
@@ -224,7 +224,7 @@ def test_no_variance_has_the_interval_of_no_event(num_seeds, num_examples):
     margin = stats.binomtest(0, num_examples).proportion_ci(0.95).high
     assert (found.low, found.high) == (pytest.approx(-margin), pytest.approx(margin))
     assert found.p_value == 1
-    # Of a loss nothing is known: its values have no bound.
+    # A loss has no bounds, so nothing is known of its interval.
     found = estimate(values + 0.5, None)
     assert (found.low, found.value, found.high) == (0.5, 0.5, 0.5)
 
@@ -255,5 +255,5 @@ def test_intervals_cover_planted_means(num_seeds, seed_sd):
         values = two_way(rng, num_seeds, 120, seed_sd, 0.2, 0.4)
         found = estimate(values, own_seed_noise(values))
         covered.append(found.low <= 0.3 <= found.high)
-    # Few seeds are answered with caution; 0.93 is 95 % less two standard errors of 500 studies.
+    # Intervals of few seeds are wide; 0.93 is 95 % less two standard errors of 500 studies.
     assert np.mean(covered) >= 0.93

@@ -39,7 +39,7 @@ THREE_SEEDS = replace(
 @pytest.mark.parametrize("num_comparisons", [1, 2, 5])
 def test_one_comparison_has_the_power_of_the_t_test(num_comparisons):
     found = smallest_detectable(ONE_SEED, num_comparisons)
-    # The oracle: a paired t-test of 200 differences with this effect, at the level of Holm's first.
+    # The oracle is a paired t-test of 200 differences with this effect, at Holm's first level.
     power = TTestPower().power(found / 0.5, nobs=200, alpha=ALPHA / num_comparisons)
     assert power == pytest.approx(POWER, abs=0.005)
 
@@ -85,7 +85,7 @@ def test_seeds_needed_counts_the_degrees_of_freedom_they_bring():
         gap = t.isf(ALPHA / 2 / 2) + t.ppf(POWER)
         return gap**2 * variance(noisy, count, 200) <= 0.08**2
 
-    # Three seeds had two degrees of freedom, so more have one less than there are of them.
+    # Three seeds had two degrees of freedom, so `count` seeds have `count - 1`.
     assert few == next(count for count in range(3, 1000) if shows(count))
 
 

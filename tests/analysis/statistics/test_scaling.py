@@ -26,7 +26,7 @@ THREE = np.array([200.0, 1000, 2000])
 
 
 def noise(count, sd=0.01, shared=0.4):
-    """The covariance of settings that answer the same examples."""
+    """Return the covariance of settings that answer the same examples."""
     return sd**2 * ((1 - shared) * np.eye(count) + shared)
 
 
@@ -54,7 +54,7 @@ def test_exact_means_give_back_their_law(exponent, sizes):
 @pytest.mark.parametrize("sizes", [SIZES, THREE])
 def test_exact_means_give_back_their_floor(exponent, floor, sizes):
     planted = PowerLaw(0.1, exponent, floor, sizes.max())
-    # So little noise that a law without a floor is out of the question.
+    # With so little noise, a law without a floor is rejected.
     law, p_value = fit_power_law(sizes, planted.shortfall(sizes), noise(len(sizes), sd=1e-4))
     assert (law.scale, law.exponent, law.floor) == pytest.approx((0.1, exponent, floor), rel=1e-3)
     assert p_value is None if len(sizes) == 3 else p_value > 0.99
@@ -77,7 +77,7 @@ def test_without_a_floor_it_is_the_generalised_least_squares_of_scipy(exponent, 
     values = PowerLaw(0.3, exponent, 0, 1600).shortfall(SIZES)
     values = values + draws(noise(5), np.random.default_rng(seed))[0]
     law, p_value = fit_power_law(SIZES, values, noise(5))
-    # Where the law is rejected, one with a floor is tried.
+    # If the law is rejected, one with a floor is tried.
     assume(law.floor == 0)
     (scale, found), _ = curve_fit(
         lambda size, scale, exponent: scale * (size / 1600) ** -exponent,
@@ -121,12 +121,12 @@ def test_a_metric_that_falls_with_data_is_a_flat_law():
     assert found.law.exponent == 0
     assert found.gain == 0
     assert found.fit_p_value < 0.05
-    # No law says what such a metric would do with more data.
+    # No law predicts such a metric for more data.
     assert found.conclusion == "cannot tell"
 
 
 def test_means_that_no_law_fits_conclude_nothing():
-    # They rise from end to end, but jump: little of that is noise.
+    # The means rise from end to end, but jump more than noise explains.
     found = _scaling("label_accuracy", SIZES, np.array([0.5, 0.7, 0.55, 0.8, 0.75]), noise(5))
     assert found.law.scale > 0
     assert found.fit_p_value < 0.05
@@ -164,7 +164,7 @@ def test_the_curve_runs_from_the_smallest_size_to_twice_the_largest():
     assert center == pytest.approx(1 - found.law.shortfall(sizes))
     assert (low <= center + 1e-9).all()
     assert (center <= high + 1e-9).all()
-    # Beyond the largest size nothing was measured.
+    # Nothing was measured beyond the largest size.
     assert high[-1] - low[-1] > (high - low)[20:40].max()
     assert center[-1] - (1 - found.law.shortfall(1600)) == pytest.approx(found.gain)
 
@@ -182,7 +182,7 @@ def test_a_loss_is_its_own_shortfall():
 
 
 def test_a_small_gain_of_a_loss_is_a_share_of_it():
-    """A loss of 100 that falls by half a nat has saturated, one of 1 has not."""
+    """A loss of 100 that falls by half a nat has saturated, but not a loss of 1."""
     for scale, conclusion in [(1.0, "more data helps"), (0.005, "has saturated")]:
         values = PowerLaw(scale, 1.0, 100 * (1 - scale), 1600).shortfall(SIZES)
         found = _scaling("eval_loss", SIZES, values, noise(5, sd=0.01))
@@ -205,7 +205,7 @@ def test_conclusions(interval, conclusion):
 
 
 def judged(what, count=5):
-    """Laws of so many studies."""
+    """Return the laws of `count` studies."""
     return [scaling(results, compare(results)) for results in simulated(what, range(count))]
 
 
@@ -217,7 +217,7 @@ def test_more_data_helps_where_it_was_planted():
     assert conclusions.count("more data helps") >= 4
     for law in found:
         assert law.exponent[0] <= 0.33 <= law.exponent[1]
-        # One law in twenty is rejected though it is true, and nothing is concluded from it.
+        # One true law in twenty is rejected, and nothing is concluded from it.
         assert (law.conclusion == "cannot tell") == (law.fit_p_value < 0.05)
 
 
@@ -235,7 +235,7 @@ def test_a_hundred_examples_cannot_tell():
 
 
 def test_seeds_widen_the_interval_by_students_t():
-    """As if the same variance were known from many seeds, the interval is narrower."""
+    """The interval is narrower if the same variance is known from many seeds."""
     what = Plant(study="data_size", accuracy=(0.6, 0.7, 0.75), num_examples=2000, seed_sd=0.03)
     [results] = simulated(what, [1])
     found = compare(results)
@@ -246,7 +246,7 @@ def test_seeds_widen_the_interval_by_students_t():
     assert {level.df < 10 for level in levels.values()} == {True}
     widths = [np.array(law.curve)[:, 3] - np.array(law.curve)[:, 2] for law in (wide, narrow)]
     assert (widths[0] > widths[1]).all()
-    # Where seeds are nearly all the noise, Student's t at 8 degrees of freedom is 18 % wider.
+    # If seeds are nearly all the noise, Student's t at 8 degrees of freedom is 18 % wider.
     assert 1.05 < np.mean(widths[0] / widths[1]) < 1.2
 
 
@@ -263,8 +263,8 @@ def test_intervals_cover_the_law_of_a_study(num_seeds, least):
     )
     truth = float(planted.shortfall(1.0) - planted.shortfall(2.0))
     laws = judged(what, 150)
-    # 95 % less two standard errors of 150 studies; but two seeds are not enough for that: over 500
-    # studies their intervals held the truth in 91 %, and ended below it in 9 %.
+    # 0.915 is 95 % less two standard errors of 150 studies. Two seeds do not reach 95 %: over 500
+    # studies, their intervals contained the truth in 91 %, and ended below it in 9 %.
     held = [law.gain_interval[0] <= truth <= law.gain_interval[1] for law in laws]
     assert np.mean(held) >= least
 
@@ -297,8 +297,8 @@ def test_intervals_cover_the_law(sizes, planted, sd):
         found = _scaling("label_accuracy", sizes, values, covariance)
         gains.append(found.gain_interval[0] <= truth <= found.gain_interval[1])
         exponents.append(found.exponent[0] <= planted.exponent <= found.exponent[1])
-    # 95 % less two standard errors of 150 studies. Where a law without a floor fits too, the
-    # intervals are wider than they would be if it were known that there is one, or none.
+    # 0.915 is 95 % less two standard errors of 150 studies. If a law without a floor fits too, the
+    # intervals are wider than if it were known whether there is a floor.
     assert np.mean(gains) >= 0.915
     assert np.mean(exponents) >= 0.915
 

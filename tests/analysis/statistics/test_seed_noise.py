@@ -9,7 +9,7 @@ from tune_distill.analysis.statistics.seed_noise import own_seed_noise, pooled_s
 
 
 def anova(means_SR, paired):
-    """Residual mean square and degrees of freedom by statsmodels."""
+    """Return residual mean square and degrees of freedom from statsmodels."""
     rows = [
         {"setting": str(setting), "seed": str(seed), "y": value}
         for (setting, seed), value in np.ndenumerate(means_SR)
@@ -59,7 +59,7 @@ def test_what_a_seed_adds_to_every_setting_is_no_noise_of_a_difference():
         np.full((2, 3), np.nan),
         np.array([[0.5]]),
         np.array([[0.5], [0.6]]),
-        # No seed of one is a seed of the other.
+        # The settings share no seed.
         np.array([[0.5, np.nan], [np.nan, 0.6]]),
     ],
 )

@@ -75,7 +75,7 @@ def test_the_front_has_the_cheapest_and_the_best_and_beats_the_rest(points):
 
 def test_the_front_by_hand():
     assert pareto_front([1, 2, 2, 3], [0.5, 0.7, 0.6, 0.7]) == [True, True, False, False]
-    # Two of the same beat none of them.
+    # Equal points do not beat each other.
     assert pareto_front([1, 1], [0.5, 0.5]) == [True, True]
     assert pareto_front([], []) == []
 
@@ -104,7 +104,7 @@ def test_a_trained_setting_costs_its_training_too(tmp_path):
     results, _ = found(tmp_path, what)
     assert not decodes_only(results)
     assert costs_vary(results)
-    # Six history rows of half a second; and a setting without a complete trial has no cost.
+    # Six history rows of half a second each; a setting without a complete trial has no cost.
     expected = {n: 3.0 + 0.5 + 0.25 * n for n in range(6) if n != 3}
     assert setting_costs(results) == pytest.approx(expected)
 
@@ -132,7 +132,7 @@ def test_of_losses_the_low_ones_are_on_the_front(tmp_path):
     study = study_of({"train.num_epochs": [1, 3, 6]}, metric={"name": "eval_loss", "mode": "min"})
     what = Plant(study=study, loss=(1.0, 1.3, 0.7), num_examples=200)
     results, comparisons = found(tmp_path, what)
-    # All cost the same but for noise, so that only the best is left.
+    # All cost the same except for noise, so that only the best remains.
     assert [one.on_front for one in tradeoffs(results, comparisons)] == [False, False, True]
     study = study_of({"decode.num_beams": [2, 4, 8]}, overrides={"decode.strategy": "beam"})
     what = Plant(study=study, accuracy=(0.6, 0.5, 0.9), num_examples=300)
@@ -141,7 +141,7 @@ def test_of_losses_the_low_ones_are_on_the_front(tmp_path):
 
 
 def on_front(tmp_path, accuracy):
-    """Which decodings are on the front; the last is the best. They cost 0.5 s, 0.75 s to 1.75 s."""
+    """Return which decodings are on the front. The last is the best; they cost 0.5 s to 1.75 s."""
     what = Plant(study="decoding", accuracy=accuracy, num_seeds=2, num_examples=600, seed_sd=0.001)
     results, comparisons = found(tmp_path, what)
     assert comparisons.best == 5
@@ -160,7 +160,7 @@ def test_a_little_cheaper_is_on_the_front_where_it_is_as_good(tmp_path):
 
 
 def test_what_is_as_cheap_as_a_baseline_that_is_best_and_worse_is_not_on_the_front(tmp_path):
-    # The baseline, third, costs 1 s; the one before it 0.75 s, too little to be the same.
+    # The baseline, third, costs 1 s; the one before it costs 0.75 s, which is not the same.
     what = Plant(study="temperature", accuracy=(0.3, 0.6, 0.8, 0.5), num_examples=400)
     results, comparisons = found(tmp_path, what)
     assert comparisons.best == results.baseline == 2
@@ -201,7 +201,7 @@ def test_a_setting_that_was_not_compared_is_not_in_the_range(tmp_path):
     results, comparisons = found(tmp_path, Plant(num_examples=40, states=states))
     span = good_range(results, comparisons)
     assert (span.low, span.high, span.above) == (0.0, 0.1, 2)
-    # Complete, but with no seed of the baseline's.
+    # The setting is complete, but shares no seed with the baseline.
     states = {(0, 1): "failed", (0, 2): "failed", (1, 0): "failed"}
     results, comparisons = found(tmp_path, Plant(num_examples=40, states=states))
     span = good_range(results, comparisons)
@@ -244,8 +244,8 @@ def test_a_pruned_trial_is_held_against_the_best_at_its_step(tmp_path):
     assert {(one.setting, one.seed) for one in entries} == set(PRUNED)
     best = SEARCH.loss[comparisons.best]
     for one in entries:
-        # Planted: a pruned trial reaches 1.5 times its loss at its only evaluation, step 20, where
-        # all others have the same share of theirs.
+        # A planted pruned trial has 1.5 times its loss at its only evaluation, step 20, and the
+        # others have the same multiple of theirs.
         assert one.step == 20
         assert one.eval_loss == pytest.approx(1.5 * SEARCH.loss[one.setting])
         assert one.behind == pytest.approx(1.5 * (SEARCH.loss[one.setting] - best))

@@ -12,7 +12,7 @@ from tune_distill.analysis.statistics.significance import holm, mcnemar
 
 
 def sheets(both, only_first, only_second, neither):
-    """Two paired answer sheets with these counts."""
+    """Return two paired answer sheets with these counts."""
     first = [True] * (both + only_first) + [False] * (only_second + neither)
     second = [True] * both + [False] * only_first + [True] * only_second + [False] * neither
     order = np.random.default_rng(0).permutation(len(first))
@@ -20,7 +20,7 @@ def sheets(both, only_first, only_second, neither):
 
 
 def test_mcnemar_by_hand():
-    # Five pairs differ, all one way: 2 * (1/2)^5.
+    # Five pairs differ, all in one direction: 2 * (1/2)^5.
     assert mcnemar(*sheets(3, 5, 0, 2)) == pytest.approx(0.0625, abs=1e-12)
     # One against four: both tails of 0 or 1 in 5.
     assert mcnemar(*sheets(0, 4, 1, 0)) == pytest.approx(2 * binom.cdf(1, 5, 0.5), abs=1e-12)
@@ -37,7 +37,8 @@ def test_mcnemar_agrees_with_statsmodels():
     for both, only_first, only_second, neither in tables:
         table = [[both, only_first], [only_second, neither]]
         if only_first + only_second == 0:
-            # There the oracle answers NaN or 1 by version; by definition nothing is rejected.
+            # The oracle returns NaN or 1, depending on its version; by definition nothing is
+            # rejected.
             expected = 1.0
         else:
             expected = oracle_mcnemar(table, exact=True).pvalue
@@ -46,7 +47,7 @@ def test_mcnemar_agrees_with_statsmodels():
 
 
 def oracle_holm(p_values):
-    # It collects garbage at every call, which takes a second in a large process.
+    # multipletests collects garbage at every call, which takes a second in a large process.
     with patch("gc.collect"):
         return multipletests(p_values, method="holm")[1]
 

@@ -1,4 +1,4 @@
-"""Figures of every kind, small, for the tests that draw them."""
+"""Small figures of every kind, for the tests that draw them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LONG = (
 
 
 def one(panel: Panel | Grid, **parts: object) -> Figure:
-    """A figure of one panel."""
+    """Return a figure of one panel."""
     given = {"name": "one", "title": "A title", "caption": "n = 3"} | parts
     return Figure(panels=(panel,), **given)
 
 
 def curves() -> Figure:
-    """Three settings: two faint seeds, a mean and a dashed line each."""
+    """Return three settings, each with two faint seeds, a mean and a dashed line."""
     steps = tuple(range(10, 200, 10))
     series = []
     for place, name in enumerate(("0.0", "0.1", "0.2")):
@@ -39,7 +39,7 @@ def curves() -> Figure:
 
 
 def forest(names: tuple[str, ...] = LONG) -> Figure:
-    """Differences with their intervals, a row for each setting."""
+    """Return differences with their intervals, a row for each setting."""
     middle = tuple(0.01 * place - 0.02 for place in range(len(names)))
     low, high = tuple(v - 0.03 for v in middle), tuple(v + 0.03 for v in middle)
     series = (
@@ -53,7 +53,7 @@ def forest(names: tuple[str, ...] = LONG) -> Figure:
 
 
 def crowd(count: int = 12) -> Figure:
-    """Points close to each other, each with its text, and two that are pruned."""
+    """Return points close to each other with texts, and two pruned ones."""
     x = tuple(10 ** (-5 + place / count) for place in range(count))
     y = tuple(0.5 + 0.01 * (place % 3) for place in range(count))
     texts = tuple(f"setting number {place}" for place in range(count))
@@ -68,7 +68,7 @@ def crowd(count: int = 12) -> Figure:
 
 
 def confusion() -> Figure:
-    """Three labels, four answers."""
+    """Return a grid of three labels and four answers."""
     labels = ("entailment", "neutral", "contradiction")
     values = ((0.8, 0.1, 0.05, 0.05), (0.2, 0.5, 0.2, 0.1), (0.0, 0.0, 1.0, math.nan))
     texts = tuple(tuple(f"{100 * value:.0f} %" for value in row) for row in values)
@@ -77,7 +77,7 @@ def confusion() -> Figure:
 
 
 def parallel(count: int = 30) -> Figure:
-    """A line per trial over three axes, coloured by the last."""
+    """Return a line per trial over three axes, coloured by the last."""
     axes = ("learning rate", "smoothing", "accuracy")
     series = tuple(
         Series(f"trial {n}", "line", axes, (n % 7 / 7, n % 5 / 5, n / count), shade=n / count)
@@ -92,7 +92,7 @@ def parallel(count: int = 30) -> Figure:
 
 
 def metrics(count: int = 8) -> Figure:
-    """Small panels: seeds beside each other, and a mean with its interval."""
+    """Return small panels: seeds beside each other, and a mean with its interval."""
     names = ("0.0", "0.1", "0.2")
     mean, low, high = (0.5, 0.6, 0.55), (0.4, 0.5, 0.45), (0.6, 0.7, 0.65)
     series = (
@@ -107,7 +107,7 @@ def metrics(count: int = 8) -> Figure:
 
 
 def many_names(count: int = 14) -> Figure:
-    """More names than a legend can hold."""
+    """Return a figure of more names than a legend can hold."""
     series = tuple(
         Series(f"setting {n}", "line", (0.0, 1.0, 2.0), (n, n + 1.0, n)) for n in range(count)
     )
@@ -115,7 +115,7 @@ def many_names(count: int = 14) -> Figure:
 
 
 def fit() -> Figure:
-    """A line with a band, over a small range of two log axes, and an empty panel."""
+    """Return a line with a band over a small range of two log axes, and an empty panel."""
     x, y = (2.1e-5, 2.3e-5, 2.6e-5), (0.00012, 0.00013, 0.00014)
     band = Series("", "band", x, y, tuple(v * 0.9 for v in y), tuple(v * 1.1 for v in y))
     panel = Panel(
@@ -125,13 +125,13 @@ def fit() -> Figure:
 
 
 def every_kind() -> list[Figure]:
-    """One of each, and the extremes."""
+    """Return a figure of each kind, and extreme ones."""
     hundred = tuple(f"setting {n:03d}" for n in range(100))
     ordinary = [curves(), forest(), crowd(), confusion(), parallel(), metrics(), many_names()]
     return [*ordinary, fit(), forest(hundred), across(hundred), across(LONG)]
 
 
 def across(names: tuple[str, ...]) -> Figure:
-    """Names below the panel."""
+    """Return a figure with names below the panel."""
     series = Series("", "points", names, tuple(float(place) for place in range(len(names))))
     return one(Panel("", Axis("", "category", names), Axis("y"), (series,)), name="across")

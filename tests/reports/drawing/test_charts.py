@@ -48,7 +48,7 @@ def rows(figure, panel=0):
 
 
 def names_of(axis):
-    """The lines of each name."""
+    """Return the lines of each name."""
     return json.loads(axis["labelExpr"].removesuffix("[datum.value]"))
 
 
@@ -199,7 +199,7 @@ def test_lines_of_several_names_have_markers():
     ]
     assert {row["name"] for row in marked} == {"0.0", "0.1", "0.2"}
     assert {row["x"] for row in marked if row["name"] == "0.1"} == set(range(20, 200, 20))
-    # One line beside points is told by being a line.
+    # A single line beside points is recognisable as a line.
     panel = made_figures.crowd().panels[0]
     fitted = Series("fit", "line", (1e-5, 1e-4), (0.4, 0.5))
     made = made_figures.one(replace(panel, series=(fitted, *panel.series)))
@@ -219,7 +219,7 @@ def test_texts_of_annotated_points_are_labels_that_keep_off_lines():
     kept_free = [row for row in label["data"]["values"] if not row["text"]]
     assert len(kept_free) == 14
     for row in kept_free:
-        # On the line as it is drawn, over a logarithmic axis.
+        # They are on the line as it is drawn, over a logarithmic axis.
         assert row["y"] == pytest.approx(0.4 + 0.1 * (math.log10(row["x"]) + 5))
 
 
@@ -342,7 +342,7 @@ def test_a_printed_figure_says_what_it_is():
     made = printed(replace(made_figures.crowd(), title="Cost", caption="n = 12"))
     assert (made["title"]["text"], made["title"]["subtitle"]) == (["Cost"], ["n = 12"])
     assert made["config"]["background"] == "#FFFFFF"
-    # vl_convert brings this font along.
+    # vl_convert includes this font.
     assert made["config"]["font"].startswith("Liberation Sans,")
 
 

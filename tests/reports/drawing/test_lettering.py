@@ -1,4 +1,4 @@
-"""Estimates of how wide texts are, beside what the renderer measures."""
+"""Estimated widths of texts, compared with the renderer's."""
 
 import pytest
 import vl_convert

@@ -1,4 +1,4 @@
-"""Colours: one meaning, one colour."""
+"""Each meaning has one colour."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""PNG and SVG files, as they are made and as they look."""
+"""PNG and SVG files: how they are made and how they look."""
 
 import re
 import subprocess
@@ -20,7 +20,7 @@ TEXT = "{http://www.w3.org/2000/svg}text"
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
-    """A folder with a picture of every kind, in the order of their names."""
+    """Return a folder with a picture of every kind, in the order of their names."""
     folder = tmp_path_factory.mktemp("drawn")
     figures = made_figures.every_kind()
     save([replace(one, name=f"{n:02d}_{one.name}") for n, one in enumerate(figures)], folder)
@@ -90,7 +90,7 @@ def test_labels_stand_beside_their_points_and_not_on_each_other(drawn):
         if (element.text or "").startswith("setting number") and element.get("opacity") != "0":
             [x, y] = re.findall(r"[-\d.]+", element.get("transform"))
             places.append((element.get("text-anchor"), float(x), float(y), element.text))
-    # Each label stands before a halo of itself.
+    # Each label has a halo of the same text behind it.
     assert len(places) == 2 * len(set(places))
     shown = {text for *_, text in places}
     assert len(shown) >= 9
@@ -132,7 +132,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_the_process_stays_as_it_is(tmp_path):
-    """The renderer takes 100 MB and threads that never end: it has a process of its own."""
+    """The renderer takes 100 MB and starts threads that never end, so it has its own process."""
     script = (
         "import os, sys, pathlib\n"
         "from tests.reports.drawing import made_figures\n"

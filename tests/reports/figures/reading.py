@@ -14,7 +14,7 @@ def panel(shown: Figure, title: str) -> Panel:
 
 
 def series(shown: Panel, name: str, kind: str) -> Series:
-    """The one series of this name and kind."""
+    """Return the only series of this name and kind."""
     [found] = [one for one in shown.series if (one.name, one.kind) == (name, kind)]
     return found
 
@@ -24,7 +24,7 @@ def points(one: Series) -> set[tuple[Value, Value]]:
 
 
 def intervals(one: Series) -> dict[Value, tuple[float, float, float]]:
-    """Of each position the middle and the ends."""
+    """Return the middle and the ends by position."""
     where, middle = (one.x, one.y) if one.along == "y" else (one.y, one.x)
     return {
         place: (float(value), low, high)

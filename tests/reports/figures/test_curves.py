@@ -16,7 +16,7 @@ TITLES = {
 
 
 def table(verdict, column):
-    """The history of the study with its settings, where it has this loss."""
+    """Return the study's history with its settings, without rows that lack this loss."""
     folder = verdict.results.folder
     trials = verdict.results.trials[["trial_id", "setting", "seed", "state"]]
     rows = pd.read_parquet(folder / "history.parquet").merge(trials, on="trial_id")

@@ -14,7 +14,7 @@ def summaries(studies):
 
 
 def made(study, *differences, family="baseline", metric="label_accuracy", detectable=True):
-    """A summary with these differences from its baseline."""
+    """Return a summary with these differences from its baseline."""
     return {
         "study": study,
         "num_seeds": 3,

@@ -30,7 +30,7 @@ def test_scaling_shows_the_law_and_what_it_was_fitted_to(studies):
     band = series(shown, "power law, 95 % interval", "band")
     assert np.array_equal([band.low, band.high], curve[:, 2:].T)
     assert [rule.value for rule in shown.rules] == [max(sizes)]
-    # The law is shown to twice the data, which is what it is asked.
+    # The law is shown up to twice the data, because that is the question.
     assert max(band.x) == pytest.approx(2 * max(sizes))
 
 

@@ -1,4 +1,4 @@
-"""Which figures a study has, and that they show the numbers of its tables."""
+"""The figures that a study has, and their numbers, which are those of its tables."""
 
 import dataclasses
 import itertools
@@ -93,7 +93,7 @@ def test_metrics_are_the_levels_and_every_trial(studies, name):
         "grounding": "grounding",
         "evaluation loss": "eval_loss",
     }
-    # What another figure shows over the same axis is not shown twice.
+    # A metric that another figure shows over the same axis is not shown twice.
     alone = {"data_scaling", "sensitivity"} & set(FIGURES[name])
     if alone:
         metrics = {title: metric for title, metric in metrics.items() if metric != verdict.metric}
@@ -104,9 +104,9 @@ def test_metrics_are_the_levels_and_every_trial(studies, name):
     numeric = len(column) == 1 and column != ["strategy"]
     for title, metric in metrics.items():
         one = panel(shown, title)
-        # `text` joins names of several columns otherwise than an axis, so positions are compared.
+        # `text` and an axis join names of several columns differently, so compare positions.
         seeds = series(one, "one seed", "points")
-        # Names stand in rows.
+        # Names are in rows.
         places, values = (seeds.x, seeds.y) if numeric else (seeds.y, seeds.x)
         assert len(places) == len(complete)
         assert list(values) == list(complete[metric])
@@ -121,7 +121,7 @@ def test_metrics_are_the_levels_and_every_trial(studies, name):
         ]
         by_position = pd.Series(values).groupby(pd.Series(places), sort=False).mean()
         assert list(by_position.index) == list(means.x if numeric else means.y)
-        # The mean over seeds is that of the seeds' own points: all answered the same examples.
+        # All seeds answered the same examples, so the mean over seeds is the mean of their points.
         if metric != "grounding":
             np.testing.assert_allclose(
                 by_position.to_numpy(), means.y if numeric else means.x, rtol=1e-9

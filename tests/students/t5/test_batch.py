@@ -1,4 +1,4 @@
-"""Batches hold what their rows hold, and know where it stands."""
+"""Batches hold the tokens of their rows, and know their places."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from tune_distill.students.t5.batch import collate
 from tune_distill.students.t5.layout import Layout
 from tune_distill.students.tokens import Pairs
 
-# Seven tokens in the longest source, four in the longest target; the second source spells "<pad>".
+# Of the first two pairs, the longest source has seven tokens and the longest target four; the
+# second source contains the pad token.
 PAIRS = Pairs(
     [np.array(ids, np.int32) for ids in ([5, 6, 1], [7, 0, 8, 0, 9, 0, 1], [5] * 20)],
     [np.array(ids, np.int32) for ids in ([4, 3, 2, 1], [6, 1], [5] * 30)],

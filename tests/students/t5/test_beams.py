@@ -1,4 +1,4 @@
-"""Beam search finds the answers of HF's `generate`, to the token."""
+"""Beam search finds the answers of HF's `generate`, token by token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tune_distill.students.t5.incremental import Answers, IncrementalDecoder
 
 
 def ending(model: T5ForConditionalGeneration, eos: object = EOS) -> T5ForConditionalGeneration:
-    """The model ends with the given tokens."""
+    """Make the model end with the given tokens, and return it."""
     model.config.eos_token_id = eos
     model.generation_config.eos_token_id = eos
     return model
@@ -27,7 +27,7 @@ def found(model: T5ForConditionalGeneration, num_beams: int, longest: int) -> li
 
 
 def unpadded(answers: list[list[int]]) -> list[list[int]]:
-    """HF pads to its longest answer, we to the longest that there may be."""
+    """Return the answers without padding, which HF and we add up to different lengths."""
     return [[token for token in answer if token] for answer in answers]
 
 
@@ -43,7 +43,7 @@ def test_answers_are_those_of_hf(seed: int, num_beams: int, longest: int) -> Non
 def test_answers_end_at_many_lengths_and_some_examples_leave_early(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What the comparison with HF covers."""
+    """These answers are those of the comparison with HF."""
     staying: list[int] = []
     keep = Answers.keep
 

@@ -1,4 +1,4 @@
-"""Answers are HF's own, one source at a time; batches and a model's defaults change nothing."""
+"""Answers are HF's own, one source at a time, whatever the batches and the model's defaults are."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def sources(taught_t5: Path, examples: list[Example]) -> Sequence[Ints]:
 
 @pytest.fixture
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twelve examples are several batches then."""
+    """Split twelve examples into several batches."""
     monkeypatch.setattr("tune_distill.students.t5.decoding._SEQUENCES", 8)
 
 
 def decoded(
     model: T5ForConditionalGeneration | T5, tokenizer: Any, sources: Sequence[Ints], wanted: Decode
 ) -> list[list[str]]:
-    """The answers of our T5 with the model's weights, spelt as HF's tokenizer spells them."""
+    """Return the answers of our T5 with the model's weights, decoded by HF's tokenizer."""
     own = model if isinstance(model, T5) else ours(model)
     spell = partial(tokenizer.batch_decode, skip_special_tokens=True)
     return decode(own, spell, sources, wanted)
@@ -61,7 +61,7 @@ def settings(strategy: str = "greedy", **fields: object) -> Decode:
 def hf_answers(
     model: T5ForConditionalGeneration, tokenizer: Any, sources: Sequence[Ints], num_beams: int
 ) -> list[list[str]]:
-    """HF's `generate`, called for one source after the other."""
+    """Return the answers of HF's `generate`, called for one source after the other."""
     answers = []
     for row in sources:
         ids = model.generate(
@@ -82,9 +82,9 @@ def test_answers_are_those_of_hf(
     wanted = settings("beam", num_beams=num_beams) if num_beams > 1 else settings()
     answers = decoded(model, tokenizer, sources, wanted)
     assert answers == hf_answers(model, tokenizer, sources, num_beams)
-    # Else the order of the answers would not show.
+    # Otherwise the order of the answers would not matter.
     assert len({text for (text,) in answers}) > 6
-    # A source's answer does not depend on the others beside it.
+    # A source's answer does not depend on other sources.
     assert decoded(model, tokenizer, sources[::-1], wanted) == answers[::-1]
 
 
@@ -163,7 +163,7 @@ def test_special_tokens_are_left_out(
 
 
 class Ids:
-    """A tokenizer whose texts are the tokens, padding left out."""
+    """A tokenizer whose texts are the tokens, without padding."""
 
     def batch_decode(self, rows: list[list[int]], **_: object) -> list[str]:
         return [" ".join(str(token) for token in row if token) for row in rows]
@@ -192,7 +192,7 @@ def test_complete_answers_leave_their_batch(monkeypatch: pytest.MonkeyPatch, str
         keep(self, examples_B)
 
     wanted = settings(strategy, num_samples=3, max_new_tokens=40)
-    # Answers that stay to the end are the same.
+    # Answers that stay to the end must be the same.
     with monkeypatch.context() as all_stay:
         all_stay.setattr(decoding, "_DONE", 1.1)
         expected = decoded(talkative_t5(0), Ids(), random_sources(30), wanted)
@@ -213,7 +213,7 @@ def test_samples_do_not_depend_on_the_examples_beside_them(
     answers = decoded(model, tokenizer, sources, wanted)
     assert decoded(model, tokenizer, sources[::-1], wanted) == answers[::-1]
     assert decoded(model, tokenizer, sources[4:6], wanted) == answers[4:6]
-    # Nor on how many are drawn.
+    # They do not depend on the number of samples either.
     fewer = settings("sample", temperature=1.5, num_samples=2, **fields)
     assert decoded(model, tokenizer, sources, fewer) == [texts[:2] for texts in answers]
 
@@ -238,7 +238,7 @@ def test_a_little_more_temperature_leaves_most_samples(
 def test_samples_have_the_student_s_probabilities(
     model: T5ForConditionalGeneration, tokenizer: Any, sources: Sequence[Ints]
 ) -> None:
-    """The first token of many samples, against the logits of HF's own pass."""
+    """Compare the first tokens of many samples with the logits of HF's forward pass."""
     ids_BS = torch.tensor([sources[0].tolist()])
     with torch.inference_mode():
         logits = model(input_ids=ids_BS, decoder_input_ids=torch.tensor([[0]])).logits[0, -1]

@@ -1,4 +1,4 @@
-"""Token by token, the logits are those of HF's decoder for all tokens at once."""
+"""Token by token, the logits equal those of HF's decoder for all tokens at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.students.random_t5 import (
 from tune_distill.students.t5.incremental import IncrementalDecoder
 from tune_distill.students.tokens import Ints
 
-# More than one of the blocks in which the decoder's memory grows.
+# The decoder's memory grows in blocks, and this is more than one block.
 LONGEST = 40
 
 
@@ -34,7 +34,7 @@ def no_gradients() -> Iterator[None]:
 def hf_logits(
     model: T5ForConditionalGeneration, sources: Sequence[Ints], tokens_NL: torch.Tensor
 ) -> torch.Tensor:
-    """Shape (N, L, V), from one pass over the tokens that each answer is made to have."""
+    """Return logits (N, L, V) of one pass over the tokens prescribed for each answer."""
     width = len(tokens_NL) // len(sources)
     ids_BS, mask_BS = padded(sources)
     start_N1 = torch.full((len(tokens_NL), 1), PAD)
@@ -52,7 +52,7 @@ def some_tokens(num_answers: int, longest: int = LONGEST) -> torch.Tensor:
 
 
 def assert_same(found: torch.Tensor, expected: torch.Tensor) -> None:
-    # Else the numbers would be too small to differ.
+    # Otherwise the numbers would be too small to differ.
     assert expected.std() > 1
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -110,7 +110,7 @@ def test_answers_leave_and_go_on_from_others(changed_at: int) -> None:
     for at in range(changed_at):
         decoder.step(answers, tokens_N)
         tokens_N = before_NL[:, at]
-    # Of an example both answers, one of them twice, or the two in the other order.
+    # Each example keeps both answers, one of them twice, or the two in the other order.
     stay, parents = [0, 2, 3, 7], torch.tensor([0, 1, 5, 5, 7, 6, 14, 14])
     answers.keep(torch.tensor(stay))
     answers.continue_from(parents)

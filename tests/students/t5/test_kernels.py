@@ -1,4 +1,4 @@
-"""Kernels compute what torch's own operations compute, gradients too."""
+"""Kernels compute what torch's own operations compute, and the same gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configurations are read as transformers reads them, and shapes are those of its models."""
+"""Configurations are read as in transformers, and shapes are those of its models."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_shapes_are_those_of_the_models_in_their_order(kind: str, tied: bool) ->
     assert dict(architecture.shapes()) == T5(architecture).shapes()
 
 
-# Fields of GenerationConfig that may have any value: the decode section's own ...
+# Fields of GenerationConfig that may have any value. The decode section overrides these.
 OVERRIDDEN = {
     "max_length",
     "max_new_tokens",
@@ -93,9 +93,9 @@ OVERRIDDEN = {
     "top_p",
     "num_return_sequences",
 }
-# ... special tokens, which are honoured ...
+# Special tokens are honoured.
 HONOURED = {"eos_token_id", "pad_token_id", "bos_token_id", "decoder_start_token_id"}
-# ... and those that change no answer: caches, what is returned, assistants that nobody passes.
+# These change no answer: caches, what is returned, and assistants, which are never passed.
 HARMLESS = {
     "use_cache",
     "cache_implementation",

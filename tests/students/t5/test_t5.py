@@ -1,4 +1,4 @@
-"""A T5 computes what HF's computes: logits, gradients and dropout, of every kind of T5."""
+"""A T5 of every kind computes what HF's computes: logits, gradients and dropout."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def hf_t5(**fields: Any) -> T5ForConditionalGeneration:
 
 
 def untie(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
-    """The model with a head of its own, as newer T5s have it."""
+    """Give the model a separate head, as newer T5s have, and return it."""
     model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.shared.weight))
     return model
 
@@ -75,7 +75,7 @@ def test_logits_gradients_and_dropout_are_hf_s(kind: str, training: bool) -> Non
     expected = expected.flatten(0, 1)[targets.places_M]
     logits = logits[: len(expected)]
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
-    # Both have drawn as many random numbers.
+    # Both have drawn the same number of random numbers.
     drawn = torch.rand(1)
     torch.manual_seed(2)
     theirs(input_ids=ids_BS, attention_mask=mask_BS, decoder_input_ids=decoder_ids_BT)

@@ -1,4 +1,4 @@
-"""A student is read as HF reads it, and a trained one is HF's to read; damage is told."""
+"""A student is read as by HF, HF can read a trained one, and damage is reported."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def assert_same_weights(model: torch.nn.Module, expected: torch.nn.Module) -> No
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-# What is read
+# Reading
 
 
 @pytest.mark.parametrize("tied_config", [True, False, None])
@@ -98,7 +98,7 @@ def test_students_are_copies(folder: Path) -> None:
     assert np.abs(fresh.weights["shared.weight"]).min() > 0
 
 
-# What is refused
+# Refusals
 
 
 def cut_weights(folder: Path) -> None:
@@ -164,13 +164,13 @@ def test_a_student_that_the_machine_cannot_read_is_one_error(
 
 
 def test_half_a_t5_does_not_load(folder: Path) -> None:
-    # HF would invent a decoder, another one each time.
+    # HF would make up a decoder, a different one each time.
     T5EncoderModel(T5Config.from_pretrained(folder)).save_pretrained(folder)
     with pytest.raises(StudentError, match=r"every weight of a T5, got none for decoder\.\S+ and"):
         untrained(at(folder))
 
 
-# What is written
+# Writing
 
 
 def test_a_trained_student_is_hf_s_to_read(folder: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Grounding is the share of an explanation's content words that the input texts hold."""
+"""Grounding is the share of an explanation's content words that are in the input texts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_grounding_sees_words_of_any_script():
 
 
 def test_grounding_by_hand():
-    # Content: man, play, piano. The guitar man of the premise plays, no piano is there.
+    # Content words: man, play, piano. The premise has a man who plays a guitar, but no piano.
     assert grounded_share("The man is playing a piano.", INPUTS) == pytest.approx(2 / 3)
     assert grounded_share("persons", INPUTS) == 1.0
     assert grounded_share("Piano, piano and piano; a man", INPUTS) == 0.5

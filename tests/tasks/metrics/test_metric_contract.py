@@ -1,4 +1,4 @@
-"""What every metric promises: values of its column's type and within bounds, and a mean of them."""
+"""Every metric's values have its column's type and are within bounds, and it has their mean."""
 
 from __future__ import annotations
 

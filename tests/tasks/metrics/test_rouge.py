@@ -1,4 +1,4 @@
-"""ROUGE equals the package rouge-score on ASCII texts, and counts words of every script."""
+"""ROUGE equals that of rouge-score on ASCII texts, and counts words of every script."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rouge_score.rouge_scorer import RougeScorer
 
 from tune_distill.tasks.metrics.rouge import rouge
 
-# Words that Porter's stemmer merges or not, and what its tokeniser drops or splits.
+# Words that Porter's stemmer merges or not, and text that its tokeniser drops or splits.
 WORDS = "The dogs dog running runs ran a women's sitting cafe 2 , - it's"
 TEXTS = st.lists(st.sampled_from(WORDS.split())).map(" ".join)
 
@@ -62,12 +62,12 @@ def test_identical_texts_of_any_script_score_one(text):
 
 
 def test_words_with_umlauts_do_not_match_in_pieces():
-    # Split at ä and ö, both would hold "b" and "m".
+    # Split at ä and ö, both would contain "b" and "m".
     assert rouge(("Bären mögen",), "Bäume mähen") == (0.0, 0.0, 0.0)
 
 
 def test_chinese_is_scored_by_the_character_as_by_hand():
-    # Two of four characters of each, next to one another.
+    # Two of four characters match, and they are adjacent.
     assert rouge(("女人拥抱",), "女人跑步") == (0.5, pytest.approx(1 / 3), 0.5)
 
 
@@ -78,7 +78,7 @@ def test_rouge_is_absent_where_no_reference_holds_a_word():
 
 
 def test_rouge_by_hand():
-    # Stems: run dog | run fast dog. Unigrams 2 of 2 and 2 of 3, no bigram, the sequence run-dog.
+    # Stems: run dog | run fast dog. Unigrams 2 of 2 and 2 of 3, no bigram, common sequence run-dog.
     assert rouge(("running fast dogs",), "runs dog") == pytest.approx((0.8, 0.0, 0.8))
 
 

@@ -22,9 +22,9 @@ Family = Literal["baseline", "best", "other metrics"]
 class Comparison:
     """A setting's metric less the reference's, on the examples and seeds that both have.
 
-    `mcnemar` are the exact p-values of the single seeds, where answers are simply right or wrong;
-    with one seed, and no other to show seed noise, its is `p_value`. `num_compared` is the size of
-    the family that `p_adjusted` is corrected for.
+    `mcnemar` are the exact p-values of the single seeds, if answers are simply right or wrong. With
+    one seed and no measured seed noise, that value is `p_value`. `num_compared` is the size of the
+    family that `p_adjusted` is corrected for.
     """
 
     setting: int
@@ -44,7 +44,7 @@ class Comparison:
 
     @property
     def gain(self) -> float:
-        """The difference, positive where the setting is better."""
+        """The difference, positive if the setting is better."""
         return improvement(self.metric, self.estimate.value)
 
     @property
@@ -70,11 +70,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """What a study's numbers say.
+    """The means and comparisons of a study.
 
     `levels[metric][setting]` are the means with their intervals. `best` has the best mean of the
-    study's metric, none where nothing was measured. `not_compared` says of settings why they were
-    not.
+    study's metric, None if nothing was measured. `not_compared` says why a setting was not.
     """
 
     levels: dict[str, dict[int, Estimate]]
@@ -84,7 +83,7 @@ class Comparisons:
     not_compared: dict[int, str]
 
     def of(self, metric: str) -> list[Comparison]:
-        """The comparisons with the baseline in this metric."""
+        """Return the comparisons with the baseline in this metric."""
         return [one for one in self.with_baseline if one.metric == metric]
 
     def level(self, metric: str, setting: int) -> Estimate | None:
@@ -92,7 +91,7 @@ class Comparisons:
 
 
 def improvement(metric: str, difference: float) -> float:
-    """The difference, positive where it is for the better."""
+    """Return the difference, positive if it is an improvement."""
     return -difference if METRICS[metric].lower_is_better else difference
 
 

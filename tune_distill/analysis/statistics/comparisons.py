@@ -1,10 +1,10 @@
-"""Every setting of a study against its baseline, and against the best, pair by pair.
+"""Compares each setting of a study with its baseline and with its best setting.
 
-Two questions, so two families of comparisons, each with Holm's correction: does a setting differ
-from the baseline, and which settings are as good as the best? For the second the best setting is
-picked by the same numbers; asking all others keeps the truly best one among the equally good all
-the same (Hsu 1996, multiple comparisons with the best). The other metrics are a third family, of
-all their comparisons with the baseline together.
+There are three families of comparisons, each with Holm's correction. The first asks which settings
+differ from the baseline. The second asks which settings are as good as the best one. The best one
+is chosen by the same numbers, but as all others are compared with it, the truly best setting stays
+among the equally good ones (Hsu 1996, multiple comparisons with the best). The third family has all
+comparisons with the baseline in the other metrics.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Pooled = Mapping[str, SeedNoise | None]
 
 
 def compare(results: StudyResults) -> Comparisons:
-    """All comparisons of a study, corrected."""
+    """Return all comparisons of a study, with Holm's correction."""
     measured, metrics = results.measured(), list(results.scores.values)
     if not measured:
         return Comparisons({}, None, [], [], {})
@@ -66,7 +66,7 @@ def _judged(results: StudyResults) -> str:
 
 
 def _levels(results: StudyResults, metrics: Iterable[str]) -> dict[str, dict[int, Estimate]]:
-    """Each setting's means; a metric that no setting has is left out."""
+    """Return each setting's means; a metric that no setting has is left out."""
     levels: dict[str, dict[int, Estimate]] = {}
     for metric in metrics:
         noise = _noise(results, metric, paired=False)
@@ -82,7 +82,7 @@ def _levels(results: StudyResults, metrics: Iterable[str]) -> dict[str, dict[int
 def _against(
     results: StudyResults, noise: Pooled, reference: int, metrics: Sequence[str]
 ) -> list[Comparison]:
-    """Each other setting's comparisons with this one."""
+    """Return each other setting's comparisons with the reference."""
     found = [
         _comparison(results, noise[metric], metric, setting, reference)
         for setting in results.measured()
@@ -95,7 +95,7 @@ def _against(
 def _comparison(
     results: StudyResults, pooled: SeedNoise | None, metric: str, setting: int, reference: int
 ) -> Comparison | None:
-    """The comparison of two settings; none where they share nothing or cannot differ."""
+    """Return the comparison of two settings, None if they share nothing or cannot differ."""
     same_students = same_runs(results, setting, reference)
     if metric == "eval_loss" and same_students:
         return None
@@ -107,7 +107,7 @@ def _comparison(
     bounds = DIFFERENCE_OF_SHARES if METRICS[metric].is_share else UNBOUNDED
     difference = estimate(both.values_RE, seeds, bounds)
     exact = _exact(results, both) if metric == "label_accuracy" else ()
-    # McNemar's test knows of no seed noise: it is for a study that has none to show.
+    # McNemar's test ignores seed noise, so it is used only if no seed noise was measured.
     only_exact = len(exact) == 1 and difference.parts.seed is None
     return Comparison(
         setting=setting,
@@ -128,15 +128,15 @@ def _family(results: StudyResults, metric: str, reference: int) -> Family:
 
 
 def _exact(results: StudyResults, both: Shared) -> tuple[float, ...]:
-    """McNemar's p-value of each seed; none where a trial gave several answers an example."""
+    """Return McNemar's p-value of each seed; empty if a trial gave several answers per example."""
     if (results.scores.num_samples[[*both.ours, *both.theirs]] != 1).any():
         return ()
-    # Where only the setting is right, and where only its reference is.
+    # The examples on which only the setting is right, and those on which only the reference is.
     return tuple(mcnemar(row > 0, row < 0) for row in both.values_RE)
 
 
 def _not_compared(results: StudyResults, differences: Sequence[Comparison]) -> dict[int, str]:
-    """Why measured settings have no comparison with the baseline in the study's metric."""
+    """Return why measured settings have no comparison with the baseline in the study's metric."""
     assert results.baseline is not None
     metric = _judged(results)
     compared = {one.setting for one in differences if one.metric == metric}
@@ -155,7 +155,7 @@ def _not_compared(results: StudyResults, differences: Sequence[Comparison]) -> d
 
 
 def _best(results: StudyResults, differences: Sequence[Comparison]) -> int:
-    """The setting with the best mean, by its difference from the baseline; ties keep the latter."""
+    """Return the setting with the largest positive gain over the baseline, else the baseline."""
     assert results.baseline is not None
     gains = {one.setting: one.gain for one in differences if one.metric == _judged(results)}
     best = max(gains, key=lambda setting: gains[setting], default=results.baseline)
@@ -163,10 +163,10 @@ def _best(results: StudyResults, differences: Sequence[Comparison]) -> int:
 
 
 def _larger(pooled: SeedNoise | None, own: SeedNoise | None) -> SeedNoise | None:
-    """The pooled noise, with the pair's own variance where that is larger.
+    """Return the pooled noise, with the pair's own variance if that is larger.
 
-    Settings that decode one student move together with its seed, some more closely than others:
-    there the pool's average is too little for a pair that does not.
+    Settings that decode the same students vary together from seed to seed, some more closely than
+    others. For a pair that varies less closely, the pooled average is too small.
     """
     if pooled is None or own is None or own.variance <= pooled.variance:
         return pooled or own
@@ -174,7 +174,7 @@ def _larger(pooled: SeedNoise | None, own: SeedNoise | None) -> SeedNoise | None
 
 
 def _noise(results: StudyResults, metric: str, paired: bool) -> SeedNoise | None:
-    """The pooled seed noise of a metric, from every setting's every complete trial."""
+    """Return the pooled seed noise of a metric, from the complete trials of all settings."""
     complete, values_TE = results.complete, results.scores.values[metric]
     seeds = sorted(set(complete["seed"]))
     means_SR = np.full((len(results.settings), len(seeds)), np.nan)

@@ -1,9 +1,9 @@
-"""How sure a mean over seeds and examples is: the analysis of variance and Student's t.
+"""The uncertainty of a mean over seeds and examples, by analysis of variance and Student's t.
 
 A study's scores are crossed: every seed answers the same examples. So three things make a mean
 uncertain: which examples were drawn, which seeds, and the noise of one seed on one example. The
 variance of the mean is what the examples show, plus what seeds add to it. The interval is Student's
-at the degrees of freedom that seeds and examples leave; that of a share is Wilson's.
+with the degrees of freedom that seeds and examples leave; the interval of a share is Wilson's.
 docs/statistics.md compares both with a bootstrap.
 
 Shape suffixes: R seeds, E examples.
@@ -23,7 +23,7 @@ Real = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 
-# A variance below this is what adding up equal numbers leaves.
+# A variance below this is a rounding error of sums of equal numbers.
 _ROUNDING = 1e-24
 
 Bounds = tuple[float, float]
@@ -34,10 +34,10 @@ UNBOUNDED: Bounds = (-np.inf, np.inf)
 
 @dataclass(frozen=True)
 class Parts:
-    """Variances behind a mean over R seeds and E examples: their sum, below, is its own.
+    """The parts of the variance of a mean over R seeds and E examples.
 
-    `seed` is the variance from seed to seed, none where one seed cannot tell; `example` that from
-    example to example, and `noise` the rest. With one seed `example` holds both.
+    `seed` is the variance from seed to seed, None if one seed cannot show it; `example` is that
+    from example to example, and `noise` the rest. With one seed, `example` includes `noise`.
     """
 
     seed: float | None
@@ -45,7 +45,7 @@ class Parts:
     noise: float
 
     def variance(self, num_seeds: int, num_examples: int) -> float:
-        """The variance of the mean of so many seeds and examples."""
+        """Return the variance of the mean of this many seeds and examples."""
         return (
             (self.seed or 0.0) / num_seeds
             + self.example / num_examples
@@ -68,9 +68,9 @@ class Estimate:
 
     @property
     def p_value(self) -> float:
-        """Two-sided, that the mean is zero; with one seed that of the paired t-test.
+        """The two-sided p-value that the mean is zero; with one seed, of the paired t-test.
 
-        Where all values are the same, that of the sign test.
+        If all values are the same, it is that of the sign test.
         """
         if self.standard_error == 0:
             return 1.0 if self.value == 0 else 2.0 ** (1 - self.num_examples)
@@ -78,10 +78,10 @@ class Estimate:
 
 
 def estimate(values_RE: Real, noise: SeedNoise | None, bounds: Bounds = UNBOUNDED) -> Estimate:
-    """The mean of R seeds on E examples, with its interval.
+    """Return the mean of R seeds on E examples, with its interval.
 
-    `bounds`: what the mean lies between. Where the examples show no variance, their part of a
-    bounded mean's interval is that of no event in E trials (Clopper and Pearson 1934), not a point.
+    `bounds` are the limits of the mean. If the examples show no variance, their part of a bounded
+    mean's interval is that of no event in E trials (Clopper and Pearson 1934), not a point.
     """
     num_seeds, num_examples = values_RE.shape
     value = float(values_RE.mean())
@@ -111,11 +111,11 @@ def estimate(values_RE: Real, noise: SeedNoise | None, bounds: Bounds = UNBOUNDE
 
 
 def _reach_of_share(value: float, examples: float, seeds: float) -> tuple[float, float]:
-    """How far the interval of a share reaches below and above it.
+    """Return how far the interval of a share reaches below and above it.
 
-    The examples' part, of which `examples` is t^2 times the variance, is Wilson's interval with
-    the number of examples that such a variance stands for (Wilson 1927; Kish 1965). The seeds' is
-    added in squares (Zou and Donner 2008).
+    `examples` and `seeds` are t^2 times the variances. The examples' part is Wilson's interval with
+    the number of examples that such a variance stands for (Wilson 1927; Kish 1965). The seeds' part
+    is added in squares (Zou and Donner 2008).
     """
     weight = examples / (value * (1 - value))
     center = (value + weight / 2) / (1 + weight)
@@ -125,9 +125,9 @@ def _reach_of_share(value: float, examples: float, seeds: float) -> tuple[float,
 
 
 def _parts(values_RE: Real, noise: SeedNoise | None) -> tuple[Parts, float, float]:
-    """Variances behind the values, and what examples and seeds add to the mean's own.
+    """Return the variances behind the values, and what examples and seeds add to the mean's.
 
-    Source: the two-way analysis of variance with one value a cell (Searle et al. 1992, ch. 4).
+    Source: the two-way analysis of variance with one value per cell (Searle et al. 1992, ch. 4).
     """
     num_seeds, num_examples = values_RE.shape
     means_E = values_RE.mean(axis=0)
@@ -136,7 +136,7 @@ def _parts(values_RE: Real, noise: SeedNoise | None) -> tuple[Parts, float, floa
     if noise is None:
         return Parts(None, between / num_seeds, 0.0), from_examples, 0.0
     if num_seeds == 1 or num_examples == 1:
-        # Other settings have shown the seeds' noise; what examples add to it is not known apart.
+        # Other settings show the seeds' noise; the parts `example` and `noise` cannot be separated.
         seed = max(0.0, noise.variance - from_examples)
         return Parts(seed, between / num_seeds, 0.0), from_examples, seed / num_seeds
     rest = values_RE - means_E - values_RE.mean(axis=1, keepdims=True) + values_RE.mean()
@@ -153,13 +153,13 @@ def _degrees(
     noise: SeedNoise | None,
     parts: Parts,
 ) -> float:
-    """Degrees of freedom of the sum of both (Satterthwaite 1946)."""
+    """Return the degrees of freedom of the sum of both variances (Satterthwaite 1946)."""
     num_seeds, num_examples = shape
     spread = from_examples**2 / max(1, num_examples - 1)
     if noise is not None:
-        # The seeds' sum of squares holds the noise of examples too. Where it came out smaller than
-        # that noise alone, no variance is left for the seeds; but few seeds cannot rule it out, so
-        # what counts is at least the standard error that such a sum of squares has.
+        # The seeds' sum of squares includes the noise of examples. If it is smaller than that noise
+        # alone, no variance is left for the seeds. Few seeds cannot rule one out, so at least the
+        # standard error of such a sum of squares counts.
         chance = parts.noise / num_examples * min(1.0, np.sqrt(2 / noise.df))
         spread += (max(noise.variance, chance) / num_seeds) ** 2 / noise.df
     return max(1.0, float((from_examples + from_seeds) ** 2 / spread))

@@ -1,4 +1,4 @@
-"""What two settings share: the seeds and examples that both have in a metric."""
+"""The seeds and examples for which two settings both have a metric."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ Real = NDArray[np.float64]
 class Shared:
     """R trials of a setting, R of its reference with the same seeds, and E examples.
 
-    `values_RE` are the setting's values less the reference's. A setting alone is its own
-    reference, and has its plain values.
+    `values_RE` are the setting's values less the reference's. Without a reference, `theirs` equals
+    `ours`, and the values are the setting's own.
     """
 
     ours: list[int]
@@ -29,7 +29,7 @@ class Shared:
 def shared(
     results: StudyResults, metric: str, setting: int, reference: int | None = None
 ) -> Shared | None:
-    """The trials and examples that have the metric in both settings; none where none has."""
+    """Return the trials and examples with the metric in both settings, None if there are none."""
     values_TE, first = results.scores.values[metric], results.trials_of(setting)
     second = first if reference is None else results.trials_of(reference)
     seeds = sorted(first.keys() & second.keys())
@@ -38,7 +38,7 @@ def shared(
     if reference is not None:
         values_RE = values_RE - values_TE[theirs]
     absent_RE = np.isnan(values_RE)
-    # A trial may lack a metric altogether, the loss of an older evaluation say.
+    # A trial may lack a metric altogether, such as the loss of an older evaluation.
     kept = np.flatnonzero(~absent_RE.all(axis=1))
     examples = np.flatnonzero(~absent_RE[kept].any(axis=0))
     if not len(kept) or not len(examples):
@@ -52,7 +52,7 @@ def shared(
 
 
 def same_runs(results: StudyResults, setting: int, reference: int) -> bool:
-    """Whether two settings decode the same students, with every seed that they share."""
+    """Return whether two settings decode the same students with every seed that they share."""
     ours, theirs = results.trials_of(setting), results.trials_of(reference)
     keys = results.run_keys
     return all(keys[ours[seed]] == keys[theirs[seed]] for seed in ours.keys() & theirs.keys())

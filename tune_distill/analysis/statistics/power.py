@@ -1,4 +1,4 @@
-"""What a comparison could have found, and what would settle one that is open."""
+"""What a comparison could have detected, and the sizes that would settle an open one."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from tune_distill.analysis.statistics.significance import ALPHA, POWER
 
 MAX_EXAMPLES = 1_000_000
 MAX_SEEDS = 1000
-"""More than anybody will run: beyond these a difference is not worth settling."""
+"""The most examples and seeds that are considered to settle a difference."""
 
 
 def smallest_detectable(estimate: Estimate, num_comparisons: int) -> float:
-    """The difference that such a comparison, one of so many, finds in four of five studies."""
+    """Return the difference that one of this many such comparisons detects with 80 % power."""
     if estimate.standard_error == 0 and 2.0 ** (1 - estimate.num_examples) > ALPHA:
-        # Not even if all of so few examples differed.
+        # So few examples are not significant even if all of them differ.
         return 1.0
     if estimate.standard_error == 0:
-        # All answers alike: what the interval cannot rule out.
+        # All values are equal: the largest difference that the interval allows.
         return estimate.high - estimate.value
     return _needed_gap(estimate.df, num_comparisons) * estimate.standard_error
 
 
 def examples_needed(estimate: Estimate, num_comparisons: int) -> int | None:
-    """How many examples, with the same seeds, would show the difference if it is as large as seen.
+    """Return how many examples, with the same seeds, would show a difference as large as seen.
 
-    None where no number of examples would: the seeds differ too much.
+    None if no number of examples would, because the seeds differ too much.
     """
     gap = _needed_gap(estimate.df, num_comparisons)
     return _smallest(
@@ -40,15 +40,15 @@ def examples_needed(estimate: Estimate, num_comparisons: int) -> int | None:
 
 
 def seeds_needed(estimate: Estimate, num_comparisons: int) -> int | None:
-    """How many seeds, on the same examples, would show the difference if it is as large as seen.
+    """Return how many seeds, on the same examples, would show a difference as large as seen.
 
-    None where no number would, or where one seed has not shown how much seeds differ.
+    None if no number would, or if it is not known how much seeds differ.
     """
     if estimate.parts.seed is None:
         return None
 
     def shows(count: int) -> bool:
-        # More seeds leave more degrees of freedom too.
+        # More seeds also give more degrees of freedom.
         df = max(1.0, estimate.df) * (count - 1) / max(1, estimate.num_seeds - 1)
         return _shows(estimate, _needed_gap(max(1.0, df), num_comparisons), count)
 
@@ -56,7 +56,7 @@ def seeds_needed(estimate: Estimate, num_comparisons: int) -> int | None:
 
 
 def _needed_gap(df: float, num_comparisons: int) -> float:
-    """How many standard errors a difference must be, to pass Holm's first step that often."""
+    """Return how many standard errors pass Holm's first step with the probability POWER."""
     level = ALPHA / num_comparisons
     return float(stats.t.isf(level / 2, df) + stats.t.isf(1 - POWER, df))
 
@@ -67,7 +67,7 @@ def _shows(estimate: Estimate, gap: float, num_seeds: int, num_examples: int | N
 
 
 def _smallest(holds: Callable[[int], bool], low: int, high: int) -> int | None:
-    """The smallest number from low to high that `holds`, where all larger ones do too."""
+    """Return the smallest number from low to high that `holds` accepts, as it does larger ones."""
     if not holds(high):
         return None
     while low < high:

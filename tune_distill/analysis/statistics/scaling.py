@@ -1,10 +1,10 @@
 """How a metric grows with training data: a power law with its interval.
 
-What is fitted is the shortfall: 1 - metric, or the loss itself. It falls as `a n^-b + c`, where
-c is what no amount of data removes (Hestness et al. 2017, arXiv 1712.00409). The simplest law that
-the numbers do not reject is taken: c is 0 unless without it the fit fails. But a few sizes that do
-not reject c = 0 do not show it either, and whether more data helps hangs on it. So intervals hold
-with and without a floor.
+The law is fitted to the shortfall: 1 - metric, or the loss itself. The shortfall falls as
+`a n^-b + c`; no amount of data removes the floor c (Hestness et al. 2017, arXiv 1712.00409). The
+simplest law that the numbers do not reject is taken: c is 0 unless the fit fails without it. But a
+few sizes that do not reject c = 0 do not show it either, and whether more data helps depends on it.
+So intervals include laws with and without a floor.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Real = NDArray[np.float64]
 Conclusion = Literal["more data helps", "has saturated", "cannot tell"]
 
 SMALL_GAIN = 0.01
-"""A gain from doubling the data that nobody would pay for: one point, or 1 % of a loss."""
+"""The smallest gain from doubling the data that counts: one point, or 1 % of a loss."""
 
 MIN_SIZES = 3
 
 LARGEST_EXPONENT = 5.0
-"""The steepest law that is tried: an interval that ends there is open."""
+"""The largest exponent that is tried; an interval that ends there is open."""
 
 _NUM_REFITS = 1000
 _REJECTED = 0.05
@@ -48,19 +48,19 @@ class PowerLaw:
     unit: float
 
     def shortfall(self, num_train: Real | float) -> Real:
-        """The shortfall at these sizes."""
+        """Return the shortfall at these sizes."""
         sizes = np.asarray(num_train, np.float64)
         return self.scale * (sizes / self.unit) ** -self.exponent + self.floor
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """A study's law, and what it says of more data.
+    """A study's law, and what it says about more data.
 
-    Pairs are 95 % intervals, wide enough for laws with a floor and without, where the latter fits.
-    `curve` maps sizes to the metric and its interval: (n, value, low, high). `gain` is what the
-    metric improves by when the largest size is doubled, positive for the better. `fit_p_value`
-    tests the law against the means, none where it passes through all.
+    Pairs are 95 % intervals that include laws with a floor and, if one fits, laws without.
+    `curve` maps sizes to the metric and its interval: (n, value, low, high). `gain` is the metric's
+    improvement if the largest size is doubled, positive for the better. `fit_p_value` tests the law
+    against the means; None if it passes through all.
     """
 
     metric: str
@@ -74,9 +74,9 @@ class Scaling:
 
 
 def fit_power_law(sizes: Real, shortfalls: Real, covariance: Real) -> tuple[PowerLaw, float | None]:
-    """The law through k >= 3 means with this covariance (k, k), and the p-value of its fit.
+    """Return the law through k >= 3 means with this covariance (k, k), and the p-value of its fit.
 
-    Generalised least squares: settings answer the same examples, so their errors move together.
+    By generalised least squares: settings answer the same examples, so their errors correlate.
     """
     unit = float(np.max(sizes))
     relative = np.asarray(sizes, np.float64) / unit
@@ -88,7 +88,7 @@ def fit_power_law(sizes: Real, shortfalls: Real, covariance: Real) -> tuple[Powe
         return _law(without, unit), p_value
     [floored] = _fits(relative, shortfalls[None], whiten, floored=True)
     if floored[2] == 0:
-        # A floor does not help: no such law fits.
+        # A floor does not help, so no power law fits.
         return _law(without, unit), p_value
     df = len(sizes) - 3
     misfit = _misfit(floored, relative, shortfalls, whiten)
@@ -96,7 +96,7 @@ def fit_power_law(sizes: Real, shortfalls: Real, covariance: Real) -> tuple[Powe
 
 
 def scaling(results: StudyResults, found: Comparisons) -> Scaling | None:
-    """The study's law in its own metric; none where fewer than three sizes were measured."""
+    """Return the law of the study's metric, None if fewer than three sizes were measured."""
     metric = results.study.metric.name
     levels = found.levels.get(metric, {})
     complete = results.complete
@@ -109,14 +109,14 @@ def scaling(results: StudyResults, found: Comparisons) -> Scaling | None:
     covariance = _covariance(results, metric, settings)
     for row, setting in enumerate(settings):
         level = levels[setting]
-        # Few seeds know their own variance badly; other intervals are widened in the same way.
+        # Few seeds estimate their variance badly; other intervals are widened in the same way.
         wider = stats.t.isf(_TAIL, level.df) / stats.norm.isf(_TAIL)
         covariance[row, row] += (level.parts.seed or 0.0) / level.num_seeds * wider**2
     return _scaling(metric, sizes, values, covariance)
 
 
 def _covariance(results: StudyResults, metric: str, settings: Sequence[int]) -> Real:
-    """The covariance (K, K) of the settings' means over examples, some of which they share."""
+    """Return the covariance (K, K) of the settings' means, which share some or all examples."""
     deviations_KE = np.zeros((len(settings), len(results.scores.example_ids)))
     for row, setting in enumerate(settings):
         own = shared(results, metric, setting)
@@ -176,12 +176,12 @@ def _scaling(metric: str, sizes: Real, values: Real, covariance: Real) -> Scalin
 
 
 def _fits_well(law: PowerLaw, p_value: float | None) -> bool:
-    """Whether the law is one that the means follow: a metric that falls with the data has none."""
+    """Return whether the means follow the law; a metric that falls with the data follows none."""
     return law.scale > 0 and (p_value is None or p_value >= _REJECTED)
 
 
 def conclude(gain_interval: tuple[float, float], margin: float) -> Conclusion:
-    """What an interval of the gain from doubling says, where less than `margin` is nothing."""
+    """Return what the interval of the gain says, if less than `margin` counts as nothing."""
     low, high = gain_interval
     if high < margin:
         return "has saturated"
@@ -189,19 +189,19 @@ def conclude(gain_interval: tuple[float, float], margin: float) -> Conclusion:
 
 
 def _ends(metric: str, low: Real, high: Real) -> tuple[Real, Real]:
-    """Ends of the shortfall as ends of the metric, the lower one first."""
+    """Return the ends of the shortfall as ends of the metric, the lower one first."""
     if METRICS[metric].lower_is_better:
         return low, high
     return 1 - high, 1 - low
 
 
 def _shortfall(metric: str, values: Real) -> Real:
-    """Metric to shortfall, and back."""
+    """Convert the metric to its shortfall, or back."""
     return values if METRICS[metric].lower_is_better else 1 - values
 
 
 def _interval(values_LB: Real) -> Real:
-    """The ends (2, ...) of the refits' intervals under each law (L, B, ...), the outermost."""
+    """Return the outermost ends (2, ...) of the intervals of each law's refits (L, B, ...)."""
     low, high = np.quantile(values_LB, [_TAIL, 1 - _TAIL], axis=1)
     return np.stack([low.min(axis=0), high.max(axis=0)])
 
@@ -211,9 +211,9 @@ def _pair(ends: Real) -> tuple[float, float]:
 
 
 def _roots(covariance: Real) -> tuple[Real, Real]:
-    """A matrix that gives independent errors of variance 1 this covariance, and its inverse."""
+    """Return a matrix that gives independent unit errors this covariance, and its inverse."""
     count = len(covariance)
-    # Settings that answer alike to the last example leave it singular.
+    # The covariance is singular if settings answer every example alike.
     ridge = max(float(np.trace(covariance)) / count * 1e-6, 1e-12)
     root = np.linalg.cholesky(covariance + ridge * np.eye(count))
     return np.asarray(root), np.asarray(np.linalg.inv(root))
@@ -226,9 +226,9 @@ def _misfit(parameters: Real, relative: Real, shortfalls: Real, whiten: Real) ->
 
 
 def _fits(relative: Real, shortfalls_BK: Real, whiten: Real, *, floored: bool) -> Real:
-    """Scale, exponent and floor (B, 3) of the law through each row of k shortfalls.
+    """Return scale, exponent and floor (B, 3) of the law through each row of k shortfalls.
 
-    For a given exponent the rest is linear; so the exponent is searched, in ever finer steps.
+    For a given exponent the rest is linear, so only the exponent is searched, in ever finer steps.
     """
     targets_BK = shortfalls_BK @ whiten.T
     low = np.zeros(len(targets_BK))
@@ -249,7 +249,7 @@ def _fits(relative: Real, shortfalls_BK: Real, whiten: Real, *, floored: bool) -
 def _linear(
     exponents_BG: Real, relative: Real, targets_BK: Real, whiten: Real, floored: bool
 ) -> tuple[Real, Real, Real]:
-    """Loss, scale and floor (B, G each) at these exponents, scale and floor at least 0."""
+    """Return loss, scale and floor (B, G each) at these exponents; scale and floor are >= 0."""
     basis_BGK = (relative ** -exponents_BG[..., None]) @ whiten.T
     ones_K = whiten @ np.ones(len(relative))
     uu = (basis_BGK**2).sum(-1)
@@ -263,7 +263,7 @@ def _linear(
     uo, oo = basis_BGK @ ones_K, float(ones_K @ ones_K)
     oy = (targets_BK @ ones_K)[:, None]
     determinant = uu * oo - uo**2
-    # Where all sizes count alike, as at exponent 0, there is no telling scale from floor.
+    # If all sizes count alike, as at exponent 0, scale and floor cannot be told apart.
     solvable = determinant > 1e-12 * uu * oo
     determinant = np.where(solvable, determinant, 1.0)
     free_scales = (uy * oo - oy * uo) / determinant

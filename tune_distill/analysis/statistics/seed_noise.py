@@ -1,6 +1,6 @@
-"""How much means move from seed to seed, pooled over the settings of a study.
+"""How much means vary from seed to seed, pooled over the settings of a study.
 
-Three seeds alone say little of their variance; all settings together say more. Shape suffixes:
+Three seeds alone say little about their variance; all settings together say more. Shape suffixes:
 R seeds, E examples, S settings.
 """
 
@@ -15,13 +15,13 @@ from scipy import stats
 
 Real = NDArray[np.float64]
 
-# Settings are taken to share their seed noise unless Bartlett's test is this sure that they do not.
+# Settings count as equally noisy unless Bartlett's test has a p-value below this.
 _UNEQUAL = 0.01
 
 
 @dataclass(frozen=True)
 class SeedNoise:
-    """The variance of one seed's mean (of the difference of two, where paired).
+    """The variance of one seed's mean (if paired, of the difference of two means).
 
     It includes the sampling noise of the examples. `df` are its degrees of freedom.
     """
@@ -31,11 +31,11 @@ class SeedNoise:
 
 
 def pooled_seed_noise(means_SR: Real, paired: bool) -> SeedNoise | None:
-    """The seed noise in the means of S settings and R seeds; NaN where a trial is missing.
+    """Return the seed noise in the means of S settings and R seeds; NaN is a missing trial.
 
-    Paired: what is left of a setting's mean once its level and the seed's own are taken away,
-    doubled for a difference of two. Otherwise: the deviation from the setting's level. None where
-    there is nothing to compare, or where settings clearly differ in their noise.
+    Paired: the variance of means after the setting's and the seed's levels are subtracted, doubled
+    for a difference of two. Otherwise: the variance about the setting's level. None if there is
+    nothing to compare, or if settings clearly differ in their noise.
     """
     present = ~np.isnan(means_SR)
     if present.sum() == 0:
@@ -44,8 +44,8 @@ def pooled_seed_noise(means_SR: Real, paired: bool) -> SeedNoise | None:
     residuals = _centred(means_SR[present][:, None], rows)[:, 0]
     df = len(rows) - int(present.any(axis=1).sum())
     if paired:
-        # The settings' levels are taken from the seeds' columns too, and then are no part of the
-        # fit, which would be as wide as the study (Frisch, Waugh and Lovell 1933, 1963).
+        # The settings' levels are subtracted from the seeds' columns too. The fit then needs no
+        # column for each setting (Frisch, Waugh and Lovell 1933, 1963).
         seeds = _centred(np.eye(means_SR.shape[1])[columns], rows)
         fitted, _, rank, _ = np.linalg.lstsq(seeds, residuals, rcond=None)
         residuals = residuals - seeds @ fitted
@@ -57,7 +57,7 @@ def pooled_seed_noise(means_SR: Real, paired: bool) -> SeedNoise | None:
 
 
 def own_seed_noise(values_RE: Real) -> SeedNoise | None:
-    """The seed noise of these R seeds alone; none with one seed."""
+    """Return the seed noise of these R seeds alone, None with one seed."""
     means_R = values_RE.mean(axis=1)
     if len(means_R) < 2:
         return None
@@ -65,7 +65,7 @@ def own_seed_noise(values_RE: Real) -> SeedNoise | None:
 
 
 def _centred(values_NK: Real, groups: NDArray[np.intp]) -> Real:
-    """The columns less the means of their groups, which are numbers in ascending order."""
+    """Return the columns less the means of their groups, which are numbers in ascending order."""
     _, starts, numbers, sizes = np.unique(
         groups, return_index=True, return_inverse=True, return_counts=True
     )

@@ -1,4 +1,4 @@
-"""What a kind of study is asked beyond its comparisons: ranges, fronts, and censored trials."""
+"""Analyses for some kinds of study: ranges of good values, Pareto fronts and censored trials."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tune_distill.spec.metrics import METRICS
 class GoodRange:
     """The values about the best one that were compared with it and are not detectably worse.
 
-    `below` and `above` are the nearest settings outside, which are worse or were not compared;
-    none where the study went no further.
+    `below` and `above` are the nearest settings outside, which are worse or were not compared; None
+    if the study went no further.
     """
 
     column: str
@@ -30,10 +30,10 @@ class GoodRange:
 
 @dataclass(frozen=True)
 class Censored:
-    """A pruned trial: what it had reached, and what the best setting had at the same step.
+    """A pruned trial's last loss, compared with the best setting's at the same step.
 
     Its end is not known, only that it was behind when it was stopped. `behind` is positive for the
-    worse; none where the best setting made no evaluation at that step with that seed.
+    worse, None if the best setting made no evaluation at that step with that seed.
     """
 
     setting: int
@@ -45,7 +45,7 @@ class Censored:
 
 @dataclass(frozen=True)
 class Tradeoff:
-    """A setting's quality and what it costs, and whether no other is better in both."""
+    """A setting's quality and its cost, and whether no other setting is better in both."""
 
     setting: int
     cost_s: float
@@ -54,11 +54,11 @@ class Tradeoff:
 
 
 SAME_COST = 1.25
-"""Costs within a quarter of each other are the noise of a busy machine."""
+"""Costs with a ratio of up to this count as equal: a busy machine causes such noise."""
 
 
 def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
-    """Of each (cost, gain): whether none other costs no more and gains no less, and differs."""
+    """Return for each (cost, gain) whether no different point costs no more and gains no less."""
     points = list(zip(costs, gains, strict=True))
     return [
         not any(
@@ -70,7 +70,7 @@ def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
 
 
 def tradeoffs(results: StudyResults, found: Comparisons) -> list[Tradeoff]:
-    """Quality against cost of every measured setting."""
+    """Return the quality and the cost of every measured setting."""
     metric = results.study.metric.name
     levels, costs, best = found.levels.get(metric, {}), setting_costs(results), found.best
     settings = [setting for setting in costs if setting in levels]
@@ -78,7 +78,7 @@ def tradeoffs(results: StudyResults, found: Comparisons) -> list[Tradeoff]:
     front = pareto_front([costs[setting] for setting in settings], gains)
     worse = {one.setting for one in _against_best(results, found) if one.worse}
     for place, setting in enumerate(settings):
-        # A saving that is the machine's noise does not make up for what is detectably worse.
+        # A saving within the machine's noise does not make up for a detectably worse quality.
         if best is not None and setting in worse and costs[setting] * SAME_COST >= costs[best]:
             front[place] = False
     return [
@@ -87,7 +87,7 @@ def tradeoffs(results: StudyResults, found: Comparisons) -> list[Tradeoff]:
     ]
 
 
-# Fields that cost nothing, whatever their value, or that nobody chooses for their cost.
+# Fields whose values do not change the cost, or are not chosen for their cost.
 _FREE = frozenset(
     {
         "train.learning_rate",
@@ -102,17 +102,17 @@ _FREE = frozenset(
 
 
 def costs_vary(results: StudyResults) -> bool:
-    """Whether settings can differ in cost: that of a learning rate's values differs by noise."""
+    """Return whether settings can differ in cost by more than noise; learning rates cannot."""
     return not results.study.varied_fields() <= _FREE
 
 
 def decodes_only(results: StudyResults) -> bool:
-    """Whether the settings differ in decoding alone, and share their students."""
+    """Return whether the settings differ in decoding alone, and share their students."""
     return all(path.startswith("decode.") for path in results.study.varied_fields())
 
 
 def setting_costs(results: StudyResults) -> dict[int, float]:
-    """Seconds a trial of each measured setting: of decoding, and of training where that varies."""
+    """Return each measured setting's seconds per trial: decoding, and training if that varies."""
     complete = results.complete
     cost = complete["decode_time_s"]
     if not decodes_only(results):
@@ -122,7 +122,7 @@ def setting_costs(results: StudyResults) -> dict[int, float]:
 
 
 def numeric_column(results: StudyResults) -> str | None:
-    """The varied column, where there is one and all of its values are numbers."""
+    """Return the varied column, if there is only one and all of its values are numbers."""
     if len(results.columns) != 1:
         return None
     [column] = results.columns
@@ -131,9 +131,9 @@ def numeric_column(results: StudyResults) -> str | None:
 
 
 def good_range(results: StudyResults, found: Comparisons) -> GoodRange | None:
-    """The range as good as the best, where one number varies and three values were tried.
+    """Return the range as good as the best, if one number varies and three values were tried.
 
-    None where nothing could be compared with the best.
+    None if nothing could be compared with the best.
     """
     column = numeric_column(results)
     if column is None or found.best is None or len(results.settings) < 3:
@@ -160,7 +160,7 @@ def good_range(results: StudyResults, found: Comparisons) -> GoodRange | None:
 
 
 def censored(results: StudyResults, found: Comparisons) -> list[Censored]:
-    """Every pruned trial, against the best setting at the same step."""
+    """Return every pruned trial, compared with the best setting at the same step."""
     if not (results.trials["state"] == "pruned").any():
         return []
     history = results.history[results.history["eval_loss"].notna()]
@@ -175,7 +175,7 @@ def censored(results: StudyResults, found: Comparisons) -> list[Censored]:
 
 
 def equally_good(results: StudyResults, found: Comparisons) -> list[int]:
-    """The best setting and those not detectably worse, by their mean."""
+    """Return the best setting and those not detectably worse, sorted by their means."""
     if found.best is None:
         return []
     rivals = [one.setting for one in _against_best(results, found) if not one.worse]
@@ -185,7 +185,7 @@ def equally_good(results: StudyResults, found: Comparisons) -> list[int]:
 
 
 def _against_best(results: StudyResults, found: Comparisons) -> list[Comparison]:
-    """The comparisons with the best setting, which may be the baseline."""
+    """Return the comparisons with the best setting, which may be the baseline."""
     if found.best == results.baseline:
         return found.of(results.study.metric.name)
     return found.with_best

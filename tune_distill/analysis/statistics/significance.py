@@ -1,4 +1,4 @@
-"""Is a difference real: exact McNemar, and Holm's correction for asking several times."""
+"""Tests whether a difference is real: exact McNemar, with Holm's correction for several tests."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 ALPHA = 0.05
-"""Chance of a false claim that a study's verdict may take."""
+"""The largest chance of a false claim in a study's verdict."""
 
 POWER = 0.8
-"""Chance of finding a difference of the size that a study is said to be able to detect."""
+"""The chance of detecting a difference of the size that a study is said to be able to detect."""
 
 
 def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    """The two-sided p-value that two paired answer sheets (n each) are equally often right.
+    """Return the two-sided p-value that two paired answer sheets (n each) are equally often right.
 
-    1 where they never differ. Source: McNemar 1947, exact form: a sign test of the pairs that
+    1 if they never differ. Source: McNemar 1947, exact form: a sign test of the pairs that
     differ.
     """
     only_first = int(np.sum(first & ~second))
@@ -29,14 +29,14 @@ def mcnemar(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
     return _sign_test(only_first, only_first + only_second)
 
 
-# A study's many pairs of answer sheets differ in few ways.
+# Cached, because a study's many pairs of answer sheets have few different counts.
 @lru_cache(maxsize=2**14)
 def _sign_test(successes: int, trials: int) -> float:
     return float(binomtest(successes, trials).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """The p-values adjusted so that, at any level, some false claim is made at most so often.
+    """Return p-values adjusted so that the chance of any false claim is at most the level.
 
     Source: Holm 1979, step-down.
     """

@@ -1,4 +1,4 @@
-"""The axes of a chart's panels, and where names stand on them."""
+"""The axes of a chart's panels, and the placement of names on them."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ Spec: TypeAlias = dict[str, Any]
 Which: TypeAlias = Literal["x", "y"]
 
 _SLANT = 35
-"""Degrees of the names below a panel that do not fit side by side."""
+"""Angle, in degrees, of names below a panel that do not fit side by side."""
 
 _MOST_LINES = 3
-"""Of a name on an axis."""
+"""The most lines of a name on an axis."""
 
 _LINE = LINE * SIZE
 _TALLEST = 760
-"""Pixels of a panel; names beside it that have no room are left out."""
+"""The largest height of a panel in pixels; names beside it that have no room are left out."""
 
-# Vega writes 0.00001 on log axes as 10µ; labels that it leaves out for lack of room are empty.
+# Vega writes 0.00001 on log axes as 10µ. Labels that it leaves out for lack of room are empty.
 _POWERS = (
     "datum.label === '' ? '' : abs(datum.value) < 1e-3 || abs(datum.value) >= 1e5"
     " ? format(datum.value, '~e') : format(datum.value, '~r')"
 )
 
 
-# Of a log axis, only the lines of numbers that are written.
+# Draw a log axis's grid lines only at numbers that have a label.
 _LABELLED = {"condition": {"test": "datum.label === ''", "value": 0}, "value": 1}
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """How the panels of a figure stand: so many beside each other, each of that many pixels.
+    """The layout of a figure's panels: `columns` beside each other, each `width` pixels wide.
 
-    `whole` is as wide as all of it, `names` the room for names beside a panel. An `interactive`
-    sheet answers to the pointer.
+    `whole` is the width of all columns, `names` the room for names beside a panel. An `interactive`
+    sheet reacts to the pointer.
     """
 
     columns: int
@@ -53,7 +53,7 @@ class Sheet:
 
 
 def panel_height(panel: Panel | Grid, sheet: Sheet) -> int:
-    """The pixels of the panel: more where its rows of names want it."""
+    """Return the panel's height in pixels, which is larger if its rows of names need it."""
     if panel.y.scale != "category":
         return sheet.height
     wanted = len(panel.y.categories) * (_lines(panel.y, sheet) * _LINE + 6)
@@ -61,21 +61,21 @@ def panel_height(panel: Panel | Grid, sheet: Sheet) -> int:
 
 
 def names_width(axis: Axis, sheet: Sheet) -> float:
-    """The pixels that the names of a vertical axis take."""
+    """Return the width in pixels of the names of a vertical axis."""
     lines = [line for name in axis.categories for line in shortened(name, sheet.names, _MOST_LINES)]
     return max(map(width, lines), default=0.0)
 
 
 def channel(panel: Panel | Grid, which: Which, source: Spec, sheet: Sheet) -> Spec:
-    """The encoding of an axis: the same in all layers of a panel, but for its source."""
+    """Return the encoding of an axis; only `source` differs between the layers of a panel."""
     axis = panel.x if which == "x" else panel.y
     scale: Spec = {"domain": [short(end) for end in extent(panel, which)], "nice": False}
-    # The label of a vertical axis stands above the panel.
+    # The label of a vertical axis is above the panel.
     title = wrapped(axis.label, sheet.width) if which == "x" and axis.label else None
     style: Spec = {"title": title}
     if axis.scale == "category":
         style |= _names_across(axis, sheet) if which == "x" else _names_up(axis, sheet)
-        # Names read from the top.
+        # List names from the top.
         scale |= {"reverse": which == "y"}
     else:
         room = sheet.width // 50 if which == "x" else sheet.height // 35
@@ -89,12 +89,12 @@ def channel(panel: Panel | Grid, which: Which, source: Spec, sheet: Sheet) -> Sp
 
 
 def short(value: float) -> float | None:
-    """Enough digits for any screen; JSON knows no NaN."""
+    """Return the value with enough digits for any screen; None if it is not finite."""
     return float(f"{value:.8g}") if math.isfinite(value) else None
 
 
 def _names_up(axis: Axis, sheet: Sheet) -> Spec:
-    """Names beside a panel, on as many lines as they have room for."""
+    """Return the style of names beside a panel, on as many lines as they have room for."""
     lines = _lines(axis, sheet)
     step = _TALLEST / max(len(axis.categories), 1)
     crowded = step < lines * _LINE
@@ -103,7 +103,7 @@ def _names_up(axis: Axis, sheet: Sheet) -> Spec:
 
 
 def _names_across(axis: Axis, sheet: Sheet) -> Spec:
-    """Names below a panel: wrapped where they fit side by side, else slanted."""
+    """Return the style of names below a panel: wrapped if they fit side by side, else slanted."""
     step = sheet.width / max(len(axis.categories), 1)
     if fits(axis.categories, step - 6):
         return _names([shortened(name, step - 6, 4) for name in axis.categories], _LINE)
@@ -112,16 +112,16 @@ def _names_across(axis: Axis, sheet: Sheet) -> Spec:
 
 
 def _lines(axis: Axis, sheet: Sheet) -> int:
-    """The most lines that one of the names beside a panel takes."""
+    """Return the largest number of lines of a name beside a panel."""
     return max(
         (len(shortened(name, sheet.names, _MOST_LINES)) for name in axis.categories), default=1
     )
 
 
 def _names(texts: Sequence[str | Sequence[str]], room: float) -> Spec:
-    """Names so many pixels apart: not all of them where that is less than a line.
+    """Return the style of names `room` pixels apart; skip some if that is less than a line.
 
-    Categories lie at numbers, so that points may lie beside them and lines go through.
+    Categories are at numeric positions, so that points can be beside them and lines can cross them.
     """
     return {
         "values": list(range(0, len(texts), math.ceil(_LINE / room))),

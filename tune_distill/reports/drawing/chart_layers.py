@@ -17,23 +17,23 @@ from tune_distill.reports.drawing.looks import (
 from tune_distill.reports.drawing.panels import Panel, Rule, Series
 
 CHOICE = "chosen"
-"""The names that a reader picked in the legend; while there are none, all are shown."""
+"""The names that a reader chose in the legend; if there are none, all are shown."""
 
 LABELS = "labels"
-"""Begins the name of a layer whose texts find their own place beside their points."""
+"""Prefix of the names of layers whose texts are placed beside their points automatically."""
 
 _MOST_POINTS = 2000
-"""Of lines in a layer that answer to the pointer one by one: each is an element of the page."""
+"""The most points of a layer's lines that react to the pointer: each is an element of the page."""
 
 _INK = 15
-"""Places between two points of a line that labels keep off."""
+"""Number of parts of a line between two points; labels avoid the places where the parts meet."""
 
 _KINDS = ("band", "line", "intervals", "points")
-"""In the order in which they are drawn."""
+"""In drawing order."""
 
 
 def series_layers(panel: Panel, looks: Looks) -> list[Spec]:
-    """A layer for all series that look alike but for their colour, and one for texts."""
+    """Return a layer for all series that differ only in colour, and layers for texts."""
     numbered = sorted(enumerate(panel.series), key=lambda pair: _look(pair[1]))
     layers = [
         _layer(panel, list(group), looks)
@@ -43,13 +43,13 @@ def series_layers(panel: Panel, looks: Looks) -> list[Spec]:
 
 
 def units(layers: Sequence[Spec]) -> Iterator[Spec]:
-    """The layers that hold no others."""
+    """Yield the layers that contain no other layers."""
     for layer in layers:
         yield from units(layer["layer"]) if "layer" in layer else (layer,)
 
 
 def rule_layer(panel: Panel, rule: Rule, sheet: Sheet) -> Spec:
-    """The rule's line, or the span that it shades."""
+    """Return the layer of the rule's line, or of the span that it shades."""
     at = {"datum": _place_of(panel, rule)}
     place: Spec = {rule.axis: channel(panel, rule.axis, at, sheet)}
     if rule.end is None:
@@ -61,7 +61,7 @@ def rule_layer(panel: Panel, rule: Rule, sheet: Sheet) -> Spec:
 
 
 def rule_text_layer(panel: Panel, rule: Rule, sheet: Sheet) -> Spec:
-    """The rule's text, above the panel or at the right end of the line."""
+    """Return the layer of the rule's text, above the panel or at the right end of the line."""
     if rule.axis == "x":
         mark = {"align": "center", "baseline": "bottom", "dy": -3}
         end: Spec = {"y": {"value": 0}}
@@ -77,7 +77,7 @@ def rule_text_layer(panel: Panel, rule: Rule, sheet: Sheet) -> Spec:
 
 
 def _look(series: Series) -> tuple[Any, ...]:
-    """What the series of one layer have in common; faint ones are drawn first."""
+    """Return what the series of one layer have in common; faint series are drawn first."""
     return (
         _KINDS.index(series.kind),
         not series.faint,
@@ -94,7 +94,7 @@ def _layer(panel: Panel, group: Sequence[tuple[int, Series]], looks: Looks) -> S
     faded, opacity = _opacity(first)
     mark = _mark(first)
     tooltip = _tooltip(panel, first)
-    # Vega knows a line and a band as one mark, with the numbers of its first point.
+    # Vega treats a line or a band as one mark, with the numbers of its first point.
     whole = first.kind in ("line", "band")
     encoding = _place(panel, first, looks.sheet) | {"tooltip": tooltip[:1] if whole else tooltip}
     if first.shade is not None:
@@ -121,7 +121,7 @@ def _layer(panel: Panel, group: Sequence[tuple[int, Series]], looks: Looks) -> S
 
 
 def _opacity(series: Series) -> tuple[str, float]:
-    """The channel, and the opacity. Strokes and fills have their own, which are quicker to draw."""
+    """Return the opacity's channel and value. Opacity of strokes or fills alone is drawn faster."""
     if series.kind == "band":
         return "fillOpacity", 0.1 if series.faint else 0.2
     if series.kind == "points":
@@ -134,7 +134,7 @@ def _filled(series: Series) -> bool:
 
 
 def _labels(panel: Panel, looks: Looks) -> list[Spec]:
-    """Two layers of the texts of annotated points: in front of a wider one that clears them."""
+    """Return two layers of annotated points' texts: a wider halo, and the labels in front of it."""
     rows = [
         row
         for number, series in enumerate(panel.series)
@@ -159,7 +159,7 @@ def _labels(panel: Panel, looks: Looks) -> list[Spec]:
 
 
 def _ink(panel: Panel) -> Iterator[Spec]:
-    """Texts without letters along the lines that have a name: labels keep off them."""
+    """Yield empty texts along the named lines, so that labels avoid these lines."""
     for series in panel.series:
         if series.kind == "line" and series.name:
             places = itertools.pairwise(zip(*positions(panel, series), strict=True))
@@ -186,10 +186,10 @@ def _mark(series: Series) -> Spec:
 
 
 def _place(panel: Panel, series: Series, sheet: Sheet) -> Spec:
-    """Where the marks lie."""
+    """Return the encoding of the marks' positions."""
     if series.kind in ("points", "line"):
         made = {which: channel(panel, which, {"field": which}, sheet) for which in ("x", "y")}
-        # Else Vega-Lite joins points from left to right, whatever their order.
+        # Without `order`, Vega-Lite joins points from left to right.
         lines = {"detail": {"field": "series"}, "order": {"field": "order", "type": "quantitative"}}
         return made | (lines if series.kind == "line" else {})
     other: Which = "x" if series.along == "y" else "y"
@@ -206,7 +206,7 @@ def _place_of(panel: Panel, rule: Rule) -> float:
 
 
 def _tooltip(panel: Panel, series: Series) -> list[Spec]:
-    """The name as a heading, the text, and the numbers below it."""
+    """Return the tooltip's fields: the name as a heading, the text, and the numbers."""
     lines: list[Spec] = [{"field": "name", "title": "title"}]
     if series.texts:
         lines.append({"field": "text", "title": " "})

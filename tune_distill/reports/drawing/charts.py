@@ -24,7 +24,7 @@ from tune_distill.reports.drawing.panels import Figure, Grid, Panel
 
 _GREY = "#80868C"
 
-# vl_convert brings Liberation Sans along, and Arial and Helvetica have letters of the same widths.
+# vl_convert includes Liberation Sans. Letters of Arial and Helvetica have the same widths.
 _PRINT_FONT = "Liberation Sans, Arial, Helvetica, sans-serif"
 
 _SHEETS = {
@@ -33,7 +33,7 @@ _SHEETS = {
     3: Sheet(3, 165, 135, 645, names=150),
 }
 
-# Where texts stand about their points, the best place first: what Vega's label transform is told.
+# Positions of texts around their points, the best first, for Vega's label transform.
 _ANCHORS = ("right", "left", "top-right", "bottom-right", "top-left", "bottom-left")
 _OFFSETS = (7, 12, 20)
 _LABELS: Spec = {
@@ -41,26 +41,26 @@ _LABELS: Spec = {
     "offset": [offset for offset in _OFFSETS for _ in _ANCHORS],
 }
 
-# Without the key, turning the wheel scrolls the page on, also over a chart.
+# Without Ctrl (or the Meta key), the wheel scrolls the page, also over a chart.
 _ZOOM = "wheel![event.ctrlKey || event.metaKey]"
 
 
 def chart(figure: Figure) -> Spec:
-    """The figure for the page, which shows its title and caption itself.
+    """Return the chart of a figure for the page, which shows the title and caption itself.
 
-    The pointer shows what a point is, a click in the legend picks series, dragging moves numeric
-    axes, the wheel with Ctrl zooms them, and a double click puts them back.
+    The pointer shows what a point is, a click in the legend chooses series, dragging moves numeric
+    axes, the wheel with Ctrl zooms them, and a double click resets them.
     """
     columns = min(len(figure.panels), 2)
     return _chart(figure, Sheet(columns, 420, 260, columns * 480, interactive=True))
 
 
 def printed(figure: Figure) -> Spec:
-    """The figure for a file: with title and caption, on white, in a font that is always there."""
+    """Return the figure's chart for a file: titled, on white, in an always available font."""
     count = len(figure.panels)
     sheet = _SHEETS[1 if count == 1 else 2 if count <= 4 else 3]
     beside = max((names_width(one.y, sheet) for one in figure.panels), default=0)
-    # Names take room from panels, so that letters are as large in all figures.
+    # Names reduce the width of panels, so that letters have the same size in all figures.
     sheet = replace(sheet, width=max(sheet.width - int(beside / sheet.columns), sheet.width // 2))
     title = {
         "text": wrapped(figure.title, sheet.whole, 14),
@@ -73,7 +73,7 @@ def printed(figure: Figure) -> Spec:
 
 
 def theme(scheme: Literal["light", "dark"]) -> Spec:
-    """The Vega configuration for a page of that colour scheme."""
+    """Return the Vega configuration for a page of this colour scheme."""
     dark = scheme == "dark"
     text, lines = ("#d5d9de", "#3a4048") if dark else ("#333333", "#e3e5e8")
     colours = {"labelColor": text, "titleColor": text}
@@ -100,7 +100,7 @@ def theme(scheme: Literal["light", "dark"]) -> Spec:
             "fontWeight": 600,
             "subtitleFontSize": SIZE,
         },
-        # These read on light and dark, also where a dark page is printed.
+        # These colours are legible on light and dark, also if a dark page is printed.
         "text": {"color": _GREY, "fontSize": SIZE},
         "style": {
             "only": {"color": series[0]},
@@ -116,7 +116,7 @@ def theme(scheme: Literal["light", "dark"]) -> Spec:
         "view": {"stroke": None},
         "range": {
             "category": series,
-            # The palest end is lost on white paper, the darkest on a dark page.
+            # The palest end is invisible on white paper, the darkest on a dark page.
             "ramp": {"scheme": "cividis", "extent": [0.25, 1.0] if dark else [0.0, 0.93]},
         },
     }
@@ -144,7 +144,7 @@ def _chart(figure: Figure, sheet: Sheet) -> Spec:
 
 
 def _share_names(panels: Sequence[Panel | Grid], made: Sequence[Spec], sheet: Sheet) -> None:
-    """Leave out names that the panel to the left has, and blank what they are."""
+    """Hide names that equal those of the panel to the left, and blank the label above them."""
     for place, panel in enumerate(panels):
         if place % sheet.columns and panel.y.categories and panel.y == panels[place - 1].y:
             for unit in units(made[place]["layer"]):
@@ -210,7 +210,7 @@ def _grid(grid: Grid, sheet: Sheet) -> Spec:
 
 
 def _cell_size(grid: Grid, sheet: Sheet) -> float:
-    """The pixels of the letters in cells; none where they are too small to read."""
+    """Return the size in pixels of the letters in cells; 0 if they would be too small to read."""
     lines = [line for row in grid.texts for text in row for line in text.split("\n")]
     widest = max((width(line, 1.0) for line in lines), default=1.0) or 1.0
     size = min(SIZE, 0.9 * sheet.width / max(len(grid.x.categories), 1) / widest)
@@ -218,7 +218,7 @@ def _cell_size(grid: Grid, sheet: Sheet) -> float:
 
 
 def _frame(panel: Panel | Grid, sheet: Sheet) -> Spec:
-    """The panel's size, its title, and below that the label of its vertical axis."""
+    """Return the panel's size, its title, and below it the label of its vertical axis."""
     sized: Spec = {"width": sheet.width, "height": panel_height(panel, sheet)}
     label = wrapped(panel.y.label, sheet.width) if panel.y.label else []
     if panel.title:
@@ -229,12 +229,12 @@ def _frame(panel: Panel | Grid, sheet: Sheet) -> Spec:
 
 
 def _own(field: str) -> Spec:
-    """The colour that the row itself names."""
+    """Return the encoding of a colour that each row contains."""
     return {"field": field, "type": "nominal", "scale": None, "legend": None}
 
 
 def _add_choice(panels: Sequence[Spec]) -> None:
-    """A click on a name in the legend picks its series, in all panels."""
+    """Let a click on a name in the legend choose its series in all panels."""
     layers = (layer for panel in panels for layer in units(panel["layer"]))
     colours = ((layer, layer.get("encoding", {}).get("color", {})) for layer in layers)
     named = next((layer for layer, colour in colours if colour.get("legend")), None)

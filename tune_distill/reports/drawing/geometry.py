@@ -1,6 +1,7 @@
-"""Where the marks of a panel lie, as plain numbers: the same in print and in the browser.
+"""The positions of a panel's marks as plain numbers, the same in print and in the browser.
 
-A category lies at its index; what an axis cannot show, such as zero on a log axis, is NaN.
+The position of a category is its index. What an axis cannot show, such as zero on a log axis, is
+NaN.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from typing import Literal
 from tune_distill.reports.drawing.panels import Axis, Figure, Grid, Panel, Series, Value
 
 MARGIN = 0.05
-"""The share of a numeric axis that stays free at either end."""
+"""The fraction of a numeric axis that stays free at each end."""
 
 
 def names(figure: Figure) -> list[str]:
-    """What a legend calls the series, each name once, in order; shaded series need no name."""
+    """Return the series' names in the legend, once each, in order; shaded series need no name."""
     series = [one for panel in figure.panels if isinstance(panel, Panel) for one in panel.series]
     return list(dict.fromkeys(one.name for one in series if one.name and one.shade is None))
 
 
 def positions(panel: Panel, series: Series) -> tuple[list[float], list[float]]:
-    """The points of the series along x and y, moved by its offset along a category axis."""
+    """Return x and y of the series' points, shifted by its offset along a category axis."""
     shift_x = series.offset if panel.x.scale == "category" else 0.0
     shift_y = series.offset if panel.y.scale == "category" and not shift_x else 0.0
     return (
@@ -33,7 +34,7 @@ def positions(panel: Panel, series: Series) -> tuple[list[float], list[float]]:
 
 
 def ends(panel: Panel, series: Series) -> tuple[list[float], list[float]]:
-    """The ends of intervals and bands along the axis that they extend on."""
+    """Return the low and high ends of intervals and bands along their axis."""
     axis = panel.x if series.along == "x" else panel.y
     return (
         [position(axis, value) for value in series.low],
@@ -42,14 +43,14 @@ def ends(panel: Panel, series: Series) -> tuple[list[float], list[float]]:
 
 
 def between(axis: Axis, start: float, end: float, share: float) -> float:
-    """The place on the axis that is so far from start to end as it is drawn."""
+    """Return the value at this fraction of the drawn distance from `start` to `end`."""
     if axis.scale == "log":
         return math.exp(math.log(start) + share * (math.log(end) - math.log(start)))
     return start + share * (end - start)
 
 
 def extent(panel: Panel | Grid, which: Literal["x", "y"]) -> tuple[float, float]:
-    """The two ends of an axis, with some room; half a step around categories."""
+    """Return both ends of an axis with some room; half a step around categories."""
     axis = panel.x if which == "x" else panel.y
     if axis.scale == "category":
         return -0.5, max(len(axis.categories), 1) - 0.5
@@ -62,7 +63,7 @@ def extent(panel: Panel | Grid, which: Literal["x", "y"]) -> tuple[float, float]
     low, high = min(shown), max(shown)
     if axis.scale == "log":
         room = (math.log(high) - math.log(low)) * MARGIN or math.log(1.5)
-        # Within what a real number can be: some axes begin at 1e-310.
+        # Stay within the range of floats: some axes begin at 1e-310.
         ends = math.log(sys.float_info.min), math.log(sys.float_info.max)
         least, most = max(math.log(low) - room, ends[0]), min(math.log(high) + room, ends[1])
         return min(low, math.exp(least)), max(high, math.exp(most))
@@ -84,7 +85,7 @@ def _values(panel: Panel, which: Literal["x", "y"]) -> list[float]:
 
 
 def position(axis: Axis, value: Value) -> float:
-    """Where the value lies on the axis."""
+    """Return the position of the value on the axis; NaN if the axis cannot show it."""
     if axis.scale == "category":
         return float(_index(axis.categories, value))
     number = float(value)

@@ -1,6 +1,6 @@
-"""How wide a text is in a chart, by estimate, and how it wraps.
+"""Estimates of the width of texts in a chart, and their wrapping.
 
-Vega measures texts only when it draws, too late to wrap them.
+Vega measures texts only when it draws, which is too late to wrap them.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import unicodedata
 from collections.abc import Sequence
 
 SIZE = 11.0
-"""Pixels of the letters of most texts."""
+"""Size in pixels of the letters of most texts."""
 
 LINE = 1.25
-"""The height of a line of text, in sizes of its letters."""
+"""Height of a line of text, as a multiple of the letters' size."""
 
-# In sizes, as in Arial and what replaces it; all other letters are about as wide as a digit.
+# As multiples of the size, as in Arial and fonts of the same widths; all other lower-case letters
+# are about as wide as a digit.
 _WIDTHS = dict.fromkeys(" !,.:;'|ijlI[]/\\", 0.28) | dict.fromkeys('-()frt`"{}*', 0.36)
 _WIDTHS |= dict.fromkeys("mwMW%@…—", 0.92)
 _DIGIT = 0.56
@@ -23,21 +24,21 @@ _CAPITAL = 0.7
 
 
 def width(text: str, size: float = SIZE) -> float:
-    """The pixels that the text takes on one line."""
+    """Return the width of the text on one line, in pixels."""
     return sum(map(_letter, text)) * size
 
 
 def fits(texts: Sequence[str], pixels: float, size: float = SIZE) -> bool:
-    """Whether each word of the texts has room on a line of that width."""
+    """Return whether each word of the texts fits on a line of this width."""
     return all(width(word, size) <= pixels for text in texts for word in text.split())
 
 
 def wrapped(text: str, pixels: float, size: float = SIZE) -> list[str]:
-    """The text as lines of at most that width; only a word too long for a line is broken."""
+    """Return the text as lines of at most this width; only words longer than a line are broken."""
     text = " ".join(text.split())
     letters = max(len(text), 1)
     lines = [text]
-    # Letters differ in width: fewer a line, until the widest line fits.
+    # Letters differ in width, so reduce their number a line until the widest line fits.
     while letters > 1 and any(width(line, size) > pixels for line in lines):
         per_letter = max(width(line, size) / len(line) for line in lines)
         letters = min(letters - 1, max(int(pixels / per_letter), 1))
@@ -46,7 +47,7 @@ def wrapped(text: str, pixels: float, size: float = SIZE) -> list[str]:
 
 
 def shortened(text: str, pixels: float, lines: int, size: float = SIZE) -> list[str]:
-    """The text wrapped to at most so many lines; what does not fit is an ellipsis."""
+    """Return the text wrapped to at most this many lines; an ellipsis replaces the rest."""
     made = wrapped(text, pixels, size)
     if len(made) <= lines:
         return made

@@ -1,4 +1,4 @@
-"""What tells the series of a figure apart, the same in all of its panels: colours and shapes."""
+"""The colours and shapes that distinguish a figure's series, the same in all of its panels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tune_distill.reports.drawing.palette import SHAPES, colour_places
 from tune_distill.reports.drawing.panels import Figure, Panel, Series
 
 _MOST_MARKERS = 9
-"""Along a line."""
+"""The number of markers along a line, roughly."""
 
 _OWN_SHAPES = {"open": "circle", "open triangle": "triangle-up", "diamond": "diamond"}
 
@@ -22,8 +22,8 @@ _OWN_SHAPES = {"open": "circle", "open triangle": "triangle-up", "diamond": "dia
 class Looks:
     """What the panels of a figure have in common.
 
-    `names` are what the legend calls the series; `places` has each at the place of its colour, and
-    `shapes` the shape of each place. `shades` name the ends of the sequential scale.
+    `names` are the names in the legend. `places` has each name at the index of its colour, and
+    `shapes` has the shape of each of these. `shades` name the ends of the sequential scale.
     """
 
     sheet: Sheet
@@ -34,7 +34,7 @@ class Looks:
 
 
 def looks_of(figure: Figure, sheet: Sheet) -> Looks:
-    """What the figure's names and shades look like on that sheet."""
+    """Return the looks of the figure's names and shades on this sheet."""
     listed = names(figure)
     places = colour_places(listed)
     markers = {one.name: one.marker for one in _series(figure) if one.kind == "points"}
@@ -46,7 +46,10 @@ def looks_of(figure: Figure, sheet: Sheet) -> Looks:
 
 
 def with_markers(figure: Figure) -> Figure:
-    """The figure with markers along lines of several names: paper may be without colours."""
+    """Return the figure with markers along its lines, if several have names.
+
+    Prints may lack colours.
+    """
     pointed = {one.name for one in _series(figure) if one.kind == "points"}
     lines = {one.name for one in _series(figure) if one.kind == "line" and one.shade is None}
     listed = [name for name in names(figure) if name in lines - pointed]
@@ -57,7 +60,8 @@ def with_markers(figure: Figure) -> Figure:
         for one in panel.series:
             if one.name in listed and not one.faint:
                 step = max(len(one.x) // _MOST_MARKERS, 1)
-                # Every name starts elsewhere: lines that lie on each other show both.
+                # Markers of each name start elsewhere, so that lines on top of each other show
+                # both.
                 some = slice(listed.index(one.name) % step, None, step)
                 yield Series(one.name, "points", one.x[some], one.y[some])
 
@@ -75,17 +79,17 @@ def _series(figure: Figure) -> list[Series]:
 
 
 def colours_by_name(looks: Looks) -> Spec:
-    """Each name has the colour of its place."""
+    """Return the encoding that gives each name the colour of its place."""
     return _named(looks, {})
 
 
 def shapes_by_name(looks: Looks) -> Spec:
-    """Each name has the shape of its place; one legend shows colours and shapes."""
+    """Return the encoding that gives each name its shape; one legend shows colours and shapes."""
     return _named(looks, {"range": list(looks.shapes)})
 
 
 def colours_by_shade(looks: Looks) -> Spec:
-    """Shades from 0 to 1, named at both ends."""
+    """Return the encoding of shades from 0 to 1, named at both ends."""
     low, high = (json.dumps(text) for text in looks.shades or ("", ""))
     legend = {
         "title": None,

@@ -1,7 +1,7 @@
-"""Colours and marks that tell series apart, on paper and screen, also without colour vision.
+"""Colours and marks that distinguish series on paper and screen, also for colour-blind readers.
 
 Source: Okabe and Ito (2008), Color Universal Design; lighter on dark. Their yellow is too pale for
-paper, and their black cannot be seen on a dark screen.
+paper, and their black is invisible on a dark screen.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Sequence
 
 NEUTRAL = "#707070"
-"""It reads on light and dark."""
+"""Legible on light and dark."""
 
 LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", NEUTRAL)
 DARK = ("#3D95D6", "#E8743B", "#1FB88A", "#DB93BD", "#E9AC2E", "#A3D5F7", "#F0E442", NEUTRAL)
@@ -25,7 +25,7 @@ FRONT = "not beaten in both"
 BEATEN = "beaten in both"
 OPEN = "not detectable"
 
-# The place of a colour in LIGHT and DARK. Points that the front beats are means like all others.
+# Index of the colour in LIGHT and DARK. Points that the front beats are means like all others.
 _MEANINGS = {
     MEAN: 0,
     BEATEN: 0,
@@ -38,7 +38,7 @@ _MEANINGS = {
     OPEN: 7,
 }
 
-# A worse setting points down, a better one up. Seven shapes and eight colours: 56 names differ.
+# A worse setting points down, a better one up. Seven shapes and eight colours distinguish 56 names.
 SHAPES = (
     "circle",
     "triangle-down",
@@ -50,13 +50,13 @@ SHAPES = (
 )
 
 CELLS = ("#EFF5FB", "#08457E")
-"""The cells of a grid at 0 and at 1."""
+"""The colours of a grid's cells at 0 and at 1."""
 
 
 def colour_places(names: Sequence[str]) -> list[str]:
-    """The names, each at the place of its colour; a place that no name has holds a blank.
+    """Return the names, each at the index of its colour; unused places hold a blank name.
 
-    A name with a meaning has the same colour in all figures, the others have what is left.
+    A name with a meaning has the same colour in all figures; the others take the remaining places.
     """
     taken = {_MEANINGS[name]: name for name in names if name in _MEANINGS}
     free = (place for place in itertools.count() if place not in taken)
@@ -65,7 +65,7 @@ def colour_places(names: Sequence[str]) -> list[str]:
 
 
 def cell_colour(value: float) -> str:
-    """The colour of a grid's cell, between the two ends; those of NaN are as at 0."""
+    """Return the colour of a grid's cell, between those of 0 and 1; NaN is drawn like 0."""
     share = min(max(value, 0.0), 1.0) if value == value else 0.0
     low, high = ([int(end[place : place + 2], 16) for place in (1, 3, 5)] for end in CELLS)
     mixed = (round(a + share * (b - a)) for a, b in zip(low, high, strict=True))
@@ -73,5 +73,5 @@ def cell_colour(value: float) -> str:
 
 
 def on_cell(value: float) -> str:
-    """The colour of a text that reads well on a cell of that value."""
+    """Return the colour of a legible text on a cell of this value."""
     return "#FFFFFF" if value > 0.7 else "#111111"

@@ -22,8 +22,8 @@ Marker: TypeAlias = Literal["circle", "open", "open triangle", "diamond"]
 class Axis:
     """One axis. `label` says what is measured and in which unit; `categories` are in order.
 
-    `limits` fix the ends of a numeric axis; without them they follow the numbers. A `bare` axis
-    shows no numbers.
+    `limits` fix the ends of a numeric axis; by default they follow the numbers. A `bare` axis shows
+    no numbers.
     """
 
     label: str
@@ -35,15 +35,15 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """Points, a line through them, intervals about them, or a band.
+    """Points, a line through points, intervals around points, or a band.
 
     `x` and `y` (n values each) are positions; `low` and `high` (n values each, for intervals and
-    bands) are ends along `along`. `name` is what the legend calls it, empty for none; series of one
-    name share a colour in all panels of a figure and stand in the legend once. `texts` (n) say what
-    a point is: shown where the pointer rests, and beside the point in print where `annotated`.
-    `offset` moves points along a category axis, in shares of the step between categories. `shade`
-    (0 to 1) colours the series on a sequential scale instead: for more series than a legend can
-    name. `faint` series stand back behind the others.
+    bands) are ends along the axis `along`. `name` is the name in the legend, empty for none; series
+    of one name share a colour in all panels of a figure and one entry in the legend. `texts` (n)
+    say what each point is: under the pointer, and in print beside the point if `annotated`.
+    `offset` moves points along a category axis, as a fraction of the step between categories.
+    `shade` (0 to 1) colours the series on a sequential scale instead, for more series than a legend
+    can name. `faint` series are drawn weaker and behind the others.
     """
 
     name: str
@@ -64,9 +64,9 @@ class Series:
 
 @dataclass(frozen=True)
 class Rule:
-    """A thin line across the panel at `value` of `axis`, such as no difference.
+    """A thin line across the panel at `value` of `axis`, such as "no difference".
 
-    With an `end` on a numeric axis, a shade from the one to the other.
+    With an `end` on a numeric axis, the span from `value` to `end` is shaded instead.
     """
 
     axis: Literal["x", "y"]
@@ -88,9 +88,9 @@ class Panel:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of shaded cells: `values[row][column]` in [0, 1] shade them, `texts` stand in them.
+    """A table of shaded cells: `values[row][column]` in [0, 1] are the shades, `texts` the content.
 
-    Both axes are categories: `y` names the rows from the top, `x` the columns.
+    Both axes have categories: `y` names the rows from the top, `x` the columns.
     """
 
     title: str
@@ -102,9 +102,9 @@ class Grid:
 
 @dataclass(frozen=True)
 class Figure:
-    """Panels under one title. `name` is its file's stem; `caption` says what the marks are and n.
+    """Panels under one title. `name` is its file's stem; `caption` says what the marks are, and n.
 
-    `shades` name the two ends of the sequential scale, where some series have a shade.
+    `shades` name the two ends of the sequential scale, if some series have a shade.
     """
 
     name: str
@@ -115,9 +115,9 @@ class Figure:
 
 
 def without_controls(figure: Figure) -> Figure:
-    """Return the figure with each control character as its escape.
+    """Return the figure with all control characters escaped.
 
-    Names come from users, and SVG cannot hold control characters, nor U+FFFE and U+FFFF.
+    Names come from users, and SVG cannot contain control characters, U+FFFE or U+FFFF.
     """
     shown = _without_controls(figure)
     assert isinstance(shown, Figure)

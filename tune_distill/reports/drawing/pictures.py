@@ -1,4 +1,4 @@
-"""Figures as files, for documents and for print: one figure always becomes the same bytes."""
+"""Figures as files, for documents and for print. A figure always becomes the same bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tune_distill.records.files import atomic_file
 from tune_distill.reports.drawing.charts import printed
 from tune_distill.reports.drawing.panels import Figure
 
-# The identifiers of XML name spaces look like addresses too, but nothing is fetched from there.
+# Identifiers of XML namespaces look like addresses too, but nothing is fetched from them.
 _ADDRESS = re.compile(r"https?://(?!www\.w3\.org/)[^\s\"'`<>()]+")
 
 
@@ -42,9 +42,9 @@ def save(figures: Sequence[Figure], folder: Path) -> list[Path]:
 
 @functools.cache
 def chart_library() -> str:
-    """The JavaScript that defines `vegaEmbed`; it holds no address on the network."""
+    """Return the JavaScript that defines `vegaEmbed`, without any network address."""
     library = _ADDRESS.sub("", _run("library"))
-    # A function of its own: the names at the top of the bundle would be global to the page.
+    # Wrap the bundle in a function, because its top-level names would be global in the page.
     return f"(function(){{{library}}})();"
 
 
@@ -55,6 +55,6 @@ def _run(what: str, given: str = "") -> str:
         input=given,
         stdout=subprocess.PIPE,
         encoding="utf-8",
-        # Ctrl-C is for the command, which ends in its own way.
+        # Ctrl-C must reach only the command, which then ends in its own way.
         start_new_session=True,
     ).stdout

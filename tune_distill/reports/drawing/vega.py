@@ -1,10 +1,9 @@
-"""What vl_convert makes; this file, run as a script, writes it: `library`, or `pictures`.
+"""Output of vl_convert, written if this file runs as a script: `library` or `pictures`.
 
 `library` is the JavaScript that draws charts in the browser. `pictures` reads a list of Vega-Lite
 specifications as JSON, and writes a list of `{"svg": text, "png": base64}`.
 
-In a process of its own it takes a second in which no other thread could go on, and no memory
-that stays.
+It runs in a separate process, because it would block all threads for a second and keep memory.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from typing import Any
 import vl_convert
 
 SCALE = 2.5
-"""Pixels of a PNG for each of the chart's: it is 200 dots an inch where letters have 9 points."""
+"""Pixels of a PNG per pixel of the chart: 200 dots an inch if letters have 9 points."""
 
 
 def picture(spec: dict[str, Any]) -> dict[str, str]:
-    """The chart as SVG and as PNG."""
+    """Return the chart as SVG and as PNG in base64."""
     made = vl_convert.vegalite_to_vega(spec)
     place_labels(made, made["usermeta"]["labels"])
     svg = vl_convert.vega_to_svg(made)
@@ -32,7 +31,7 @@ def picture(spec: dict[str, Any]) -> dict[str, str]:
 
 
 def place_labels(group: dict[str, Any], places: dict[str, Any]) -> None:
-    """Let Vega find room for the texts of `labels` layers, which Vega-Lite cannot ask for."""
+    """Let Vega place the texts of `labels` layers, which Vega-Lite cannot express."""
     for mark in group.get("marks", []):
         place_labels(mark, places)
         if mark.get("name", "").startswith("labels"):
@@ -41,7 +40,7 @@ def place_labels(group: dict[str, Any], places: dict[str, Any]) -> None:
 
 
 def repacked(png: bytes) -> bytes:
-    """The same pixels in a quarter of the bytes: vl_convert packs in haste."""
+    """Return the same pixels in a quarter of the bytes, because vl_convert compresses little."""
     chunks: list[tuple[bytes, bytes]] = []
     place = 8
     while place < len(png):

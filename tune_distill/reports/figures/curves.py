@@ -1,4 +1,4 @@
-"""The figure of losses over the steps of training."""
+"""The figure of losses over training steps."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from tune_distill.analysis.verdict import Verdict
 from tune_distill.reports.drawing.panels import Axis, Figure, Panel, Series
 from tune_distill.reports.figures.pieces import spans_decades, trials_caption, unit_text
 
-# More settings than a legend can name are told apart by shade, and lose the lines of single seeds.
+# More settings than this are distinguished by shade, and have no lines of single seeds.
 _NAMED = 8
 
 
 def curves_figure(verdict: Verdict) -> Figure | None:
-    """Losses over the steps of training, a line a setting."""
+    """Return the figure of losses over training steps, one line per setting."""
     results = verdict.results
     history = results.history
-    # What a failed trial left is no curve of its setting: a loss that ran away hides the others.
+    # Leave out failed trials, because a diverged loss would hide the other curves.
     ended = history[history["state"] != "failed"]
     panels = []
     for column, title in (
@@ -51,10 +51,10 @@ def curves_figure(verdict: Verdict) -> Figure | None:
 
 
 def _curves(verdict: Verdict, rows: pd.DataFrame, column: str) -> Iterable[Series]:
-    """A line a setting, of its complete trials; pruned ones by themselves."""
+    """Yield the lines of each setting's mean, of its single seeds and of its pruned trials."""
     results, shaded = verdict.results, _shaded(verdict)
     if verdict.decodes_only:
-        # The settings share their students: one line stands for all.
+        # The settings share their students, so one line represents all.
         rows = rows.drop_duplicates(["seed", "step"]).assign(setting=0)
     order = {setting: rank for rank, setting in enumerate(sorted(set(rows["setting"])))}
     for setting, part in rows.groupby("setting"):

@@ -12,11 +12,11 @@ from tune_distill.reports.figures.pieces import dotted, unit_text
 from tune_distill.spec.metrics import METRICS
 
 EFFECT_METRIC = "label_accuracy"
-"""What all studies are compared in, whatever each is judged by."""
+"""The metric in which all studies are compared, whatever their own metric is."""
 
 
 def effects(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """A study's comparisons with its baseline in the metric that all studies share."""
+    """Return a study's comparisons with its baseline in the metric that all studies share."""
     return [
         one
         for one in summary["comparisons"]
@@ -25,12 +25,15 @@ def effects(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def largest_effect(summary: Mapping[str, Any]) -> float:
-    """The largest detectable difference from the study's baseline; 0 where none is detectable."""
+    """Return the largest detectable difference from the study's baseline; 0 if there is none."""
     return max((abs(one["difference"]) for one in effects(summary) if one["detectable"]), default=0)
 
 
 def effects_figure(summaries: Sequence[Mapping[str, Any]]) -> Figure | None:
-    """Every setting's difference from its study's baseline, the study that matters most first."""
+    """Return the figure of all settings' differences from their study's baseline.
+
+    The study with the largest detectable difference is first.
+    """
     shown = sorted((s for s in summaries if effects(s)), key=largest_effect, reverse=True)
     if not shown:
         return None

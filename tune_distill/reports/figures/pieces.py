@@ -28,7 +28,7 @@ _UNITS = {
 
 
 def setting_positions(verdict: Verdict) -> dict[int, Value]:
-    """Where each setting stands on the setting axis."""
+    """Return the position of each setting on the setting axis."""
     results, column = verdict.results, numeric_column(verdict.results)
     if column is None:
         return {index: short_name(point) for index, point in enumerate(results.settings)}
@@ -46,7 +46,7 @@ def setting_axis(verdict: Verdict) -> Axis:
 
 
 def number_scale(verdict: Verdict, column: str) -> Literal["linear", "log"]:
-    """The scale of a varied number: logarithmic where it was searched so, or spans decades."""
+    """Return the scale of a varied number: log if it was searched so or max/min exceeds 50."""
     results = verdict.results
     domains = {name: results.study.vary[field] for field, name in results.study.columns.items()}
     values = [number(point[column]) for point in results.settings]
@@ -55,7 +55,7 @@ def number_scale(verdict: Verdict, column: str) -> Literal["linear", "log"]:
 
 
 def column_label(verdict: Verdict) -> str:
-    """The varied columns, in the order of the values in a short name."""
+    """Return the varied columns, in the order of the values in a short name."""
     columns = verdict.results.columns
     unit = _UNITS.get(columns[0]) if len(columns) == 1 else None
     names = ", ".join(words(column) for column in columns)
@@ -63,7 +63,7 @@ def column_label(verdict: Verdict) -> str:
 
 
 def metric_axis(metric: str, scale: str = "linear") -> Axis:
-    """The metric's own axis, under a title that names the metric."""
+    """Return an axis with the metric's unit; the panel's title names the metric."""
     return Axis(METRICS[metric].unit, "log" if scale == "log" else "linear")
 
 
@@ -72,7 +72,7 @@ def unit_text(metric: str) -> str:
 
 
 def level_intervals(verdict: Verdict, name: str, levels: Sequence[tuple[int, Estimate]]) -> Series:
-    """The settings' means and intervals along the setting axis."""
+    """Return the settings' means and intervals along the setting axis."""
     positions, results = setting_positions(verdict), verdict.results
     return intervals_at(
         name,
@@ -84,7 +84,7 @@ def level_intervals(verdict: Verdict, name: str, levels: Sequence[tuple[int, Est
 
 
 def intervals_at(name: str, points: Sequence[tuple[Value, Estimate, str]]) -> Series:
-    """Means and intervals at these positions, each with what it is."""
+    """Return means and intervals at these positions, each with its text."""
     return Series(
         name,
         "intervals",
@@ -97,7 +97,7 @@ def intervals_at(name: str, points: Sequence[tuple[Value, Estimate, str]]) -> Se
 
 
 def in_rows(panel: Panel) -> Panel:
-    """The panel turned, if it has names below it: beside it they can be read."""
+    """Return the panel turned if it has names below it, because names beside it are legible."""
     if panel.x.scale != "category":
         return panel
     turned = tuple(
@@ -108,7 +108,7 @@ def in_rows(panel: Panel) -> Panel:
 
 
 def dotted(intervals: Series) -> tuple[Series, Series]:
-    """The intervals, and a point in the middle of each, which carries the texts."""
+    """Return the intervals, and a point at the middle of each, which has the text."""
     points = replace(intervals, kind="points", low=(), high=())
     return replace(intervals, texts=(), annotated=False), points
 
@@ -118,7 +118,7 @@ def level_text(name: str, level: Estimate) -> str:
 
 
 def seed_points(points: Iterable[tuple[Value, float, str]]) -> Series:
-    """A point a trial; none where it has no such number, as without words to be grounded."""
+    """Return a point per trial that has the number; grounding without words has none."""
     listed = [point for point in points if not np.isnan(point[1])]
     return Series(
         SEED,
@@ -133,7 +133,7 @@ def seed_points(points: Iterable[tuple[Value, float, str]]) -> Series:
 
 
 def beside_means(verdict: Verdict, seeds: Series) -> tuple[Series, ...]:
-    """The seeds' points, where there are several: one seed's are the means themselves."""
+    """Return the seeds' points if there are several seeds; otherwise they equal the means."""
     return (seeds,) if verdict.num_seeds > 1 else ()
 
 
@@ -142,7 +142,7 @@ def seed_texts(complete: pd.DataFrame) -> list[str]:
 
 
 def spans_decades(values: Iterable[float]) -> bool:
-    """Whether the values are so far apart that only a logarithmic axis shows them all."""
+    """Return whether values need a log axis: all positive, and the ratio of extremes over 4."""
     listed = [float(value) for value in values]
     return min(listed) > 0 and max(listed) > 4 * min(listed)
 

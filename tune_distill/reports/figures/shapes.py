@@ -1,4 +1,4 @@
-"""Figures of what a kind of study is asked: scaling, sensitivity, trade-offs, truncation."""
+"""Figures for the question of a study: scaling, sensitivity, trade-offs or truncation."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from tune_distill.reports.figures.pieces import (
 from tune_distill.spec.metrics import METRICS
 
 _NAMED = 20
-"""Points of a figure that can all have a name beside them."""
+"""The most points of a figure that can all have a name beside them."""
 
 
 def scaling_figure(verdict: Verdict) -> Figure | None:
-    """The metric and the training time against data size, with the fitted law."""
+    """Return the figure of the metric and the training time over data size, with the fitted law."""
     law, results = verdict.scaling, verdict.results
     if law is None:
         return None
@@ -84,7 +84,10 @@ def scaling_figure(verdict: Verdict) -> Figure | None:
 
 
 def sensitivity_figure(verdict: Verdict) -> Figure | None:
-    """The metric over the one number that varies, pruned trials where they stopped."""
+    """Return the figure of the metric over the only varied number, with pruned trials.
+
+    Pruned trials are at their last loss.
+    """
     results, metric = verdict.results, verdict.metric
     column, levels = numeric_column(results), verdict.found.levels.get(metric, {})
     if column is None or verdict.scaling is not None or not levels or len(results.settings) < 3:
@@ -138,7 +141,7 @@ def sensitivity_figure(verdict: Verdict) -> Figure | None:
 
 
 def tradeoff_figure(verdict: Verdict) -> Figure | None:
-    """Quality against cost, the Pareto front marked."""
+    """Return the figure of quality against cost, with the Pareto front marked."""
     metric, results = verdict.metric, verdict.results
     points = sorted(verdict.tradeoffs, key=lambda one: one.cost_s)
     if len(points) < 2 or not verdict.has_tradeoff:
@@ -154,7 +157,7 @@ def tradeoff_figure(verdict: Verdict) -> Figure | None:
                 for one in chosen
             ],
         )
-        # So many names are not legible; those of the front are what is looked for.
+        # More names would be illegible, and readers look for those of the front.
         annotated = on_front or len(points) <= _NAMED
         return dotted(replace(intervals, annotated=annotated, marker=marker))
 
@@ -180,7 +183,7 @@ def tradeoff_figure(verdict: Verdict) -> Figure | None:
 
 
 def truncation_figure(verdict: Verdict) -> Figure | None:
-    """Quality against the share of texts that the maximum lengths cut."""
+    """Return the figure of quality against the fraction of texts that the maximum lengths cut."""
     metric, results = verdict.metric, verdict.results
     levels, complete = verdict.found.levels.get(metric, {}), verdict.results.complete
     panels = []

@@ -1,4 +1,4 @@
-"""The figures of a study, as numbers: which there are depends on what it varies."""
+"""The figures of a study as numbers; they depend on what the study varies."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ from tune_distill.spec.domains import Scalar
 from tune_distill.spec.metrics import METRICS
 
 _APART = 0.06
-"""The least share of one of the parallel axes between two of its texts."""
+"""The least distance between two texts on a parallel axis, as a fraction of the axis."""
 
 _SHOWN = tuple(metric.name for metric in METRICS.values() if metric.is_charted)
 
 
 def study_figures(verdict: Verdict) -> list[Figure]:
-    """Every figure that this study has numbers for, the most telling first."""
+    """Return every figure that this study has numbers for, the most informative first."""
     made = [curves_figure(verdict)]
     if len(verdict.results.complete):
         alone = scaling_figure(verdict) or sensitivity_figure(verdict)
@@ -71,7 +71,7 @@ def study_figures(verdict: Verdict) -> list[Figure]:
 
 
 def metrics_figure(verdict: Verdict, without: str | None = None) -> Figure | None:
-    """Each metric's mean and interval at every setting, and every seed's point.
+    """Return the figure of each metric's mean and interval at every setting, and the seeds' points.
 
     `without` is the metric that another figure shows over the same axis.
     """
@@ -102,7 +102,7 @@ def metrics_figure(verdict: Verdict, without: str | None = None) -> Figure | Non
 
 
 def differences_figure(verdict: Verdict) -> Figure | None:
-    """The differences that the verdict rests on, each with its interval."""
+    """Return the figure of the differences that the verdict rests on, with their intervals."""
     if not verdict.primary:
         return None
     results, metric = verdict.results, verdict.metric
@@ -136,7 +136,10 @@ def differences_figure(verdict: Verdict) -> Figure | None:
 
 
 def parallel_figure(verdict: Verdict) -> Figure | None:
-    """A line a setting through its parameters and its metric, where several vary."""
+    """Return a figure with a line per setting through its parameters and its metric.
+
+    There is none if fewer than two parameters vary.
+    """
     results, metric = verdict.results, verdict.metric
     levels = verdict.found.levels.get(metric, {})
     if len(results.columns) < 2 or len(levels) < 2:
@@ -174,7 +177,7 @@ def parallel_figure(verdict: Verdict) -> Figure | None:
 
 
 def confusion_figure(verdict: Verdict) -> Figure | None:
-    """What the best setting answers for each gold label, over all seeds."""
+    """Return the figure of the best setting's answers for each gold label, over all seeds."""
     results = verdict.results
     if verdict.best is None or not results.task.labels:
         return None
@@ -184,7 +187,7 @@ def confusion_figure(verdict: Verdict) -> Figure | None:
     counts = results.scores.answers[rows].sum(axis=0)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / totals.clip(min=1)
-    # A column of zeros says nothing.
+    # Leave out the column of unparsed answers if it has only zeros.
     columns = [i for i in range(len(answers)) if i < len(labels) or counts[:, i].any()]
     grid = Grid(
         results.text(verdict.best),
@@ -219,7 +222,7 @@ def _differences(verdict: Verdict, name: str, members: Sequence[Comparison]) -> 
 
 
 def _ticks(axis: str, heights: Mapping[str, float]) -> Series:
-    """Values of one of the parallel axes, named where there is room, the ends always."""
+    """Return the values of one parallel axis: both ends, and others if they have room."""
     named: dict[str, float] = {}
     last = -1.0
     for text, height in sorted(heights.items(), key=lambda pair: pair[1]):
@@ -237,7 +240,7 @@ def _ticks(axis: str, heights: Mapping[str, float]) -> Series:
 
 
 def _heights(verdict: Verdict, column: str) -> dict[Scalar, float]:
-    """Where each value of a parameter stands on its axis: numbers by value, others evenly."""
+    """Return the position of each value on its parallel axis: numbers by value, others evenly."""
     values = list(dict.fromkeys(point[column] for point in verdict.results.settings))
     numeric = all(isinstance(value, int | float) for value in values)
     if not numeric or len(values) < 2:

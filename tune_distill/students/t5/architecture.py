@@ -1,4 +1,4 @@
-"""What a T5 is made of, without torch: it travels from the driver to the workers."""
+"""A T5's sizes and options, which the driver sends to the workers; imports no torch."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class Architecture:
 
     @classmethod
     def of(cls, config: Any, *, tied_head: bool) -> Architecture:
-        """The architecture that HF's configuration of a T5 describes.
+        """Return the architecture that HF's configuration of a T5 describes.
 
         Raises:
-            StudentError: its activation is not supported.
+            StudentError: the activation is not supported.
         """
         names = {field.name for field in fields(cls)} - {"tied_head", "eos_token_ids"}
         eos = config.eos_token_id
@@ -60,7 +60,7 @@ class Architecture:
         )
 
     def shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Each weight's name and shape, by HF's names in HF's order; nothing is allocated."""
+        """Yield the name and shape of each weight, with HF's names and order; allocate nothing."""
         yield "shared.weight", (self.vocab_size, self.d_model)
         for stack, count in (("encoder", self.num_layers), ("decoder", self.num_decoder_layers)):
             for index in range(count):

@@ -1,6 +1,6 @@
-"""Token rows become tensors on the model's device.
+"""Turns rows of tokens into tensors on the model's device.
 
-Shape suffixes: N and M the tokens of all rows, filled up and not (see Layout).
+Shape suffixes: M the tokens of all rows, N the same filled up to a round number (see Layout).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tune_distill.students.tokens import Ints, Pairs
 class Batch:
     """Examples without padding, row after row.
 
-    Both ids are int64 (N,), filled up to a round number as their layout says. The decoder's inputs
-    are the labels, one token late.
+    Both tensors of ids are int64 (N,). The decoder's inputs are the labels, shifted right by one
+    token.
     """
 
     source_ids_N: torch.Tensor
@@ -30,7 +30,7 @@ class Batch:
 
 
 def collate(pairs: Pairs, indices: Sequence[int], start_token: int, device: torch.device) -> Batch:
-    """The chosen examples as one batch, whose decoder starts from `start_token`."""
+    """Return the chosen examples as one batch, whose decoder starts from `start_token`."""
     return Batch(
         *joined([pairs.sources[index] for index in indices], device),
         *joined(pairs.late_targets(indices, start_token), device),
@@ -38,7 +38,7 @@ def collate(pairs: Pairs, indices: Sequence[int], start_token: int, device: torc
 
 
 def joined(rows: Sequence[Ints], device: torch.device) -> tuple[torch.Tensor, Layout]:
-    """The rows' ids one after the other, int64 (N,), and where they stand in their rows."""
+    """Return the rows' ids one after the other, int64 (N,), and their layout."""
     layout = Layout.of([len(row) for row in rows], device)
     ids_N = np.zeros(layout.num_tokens, np.int64)
     np.concatenate(rows, out=ids_N[: len(layout.places_M)])

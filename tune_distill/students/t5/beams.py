@@ -1,8 +1,7 @@
 """Beam search as HF's `generate` does it: length penalty 1, no early stopping.
 
 Shape suffixes: B examples, W beams, C candidates (the likeliest continuations of an example's
-beams, twice the beams or more), T tokens so far, L tokens at most, V vocabulary, N beams of all
-examples.
+beams, at least 2 W), T tokens so far, L tokens at most, V vocabulary, N beams of all examples.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ import torch
 
 from tune_distill.students.t5.incremental import Answers, IncrementalDecoder
 
-# A score that no answer has: of a beam that does not exist, or of an answer not found yet.
+# The score of a beam that does not exist or of an answer not found yet; no answer scores so low.
 _NONE = -1.0e9
 
 
 def beam_search(decoder: IncrementalDecoder, answers: Answers, best_BL: torch.Tensor) -> None:
-    """Each row of `best_BL` begins with its example's best answer."""
+    """Write each example's best answer to the beginning of its row of `best_BL`."""
     num_examples, longest = best_BL.shape
     width = answers.width
     search = _Search.of(decoder.first_tokens(num_examples * width).view(num_examples, width))
@@ -42,7 +41,7 @@ def beam_search(decoder: IncrementalDecoder, answers: Answers, best_BL: torch.Te
 
 @dataclass
 class _Candidates:
-    """What an example's beams could be next, the likeliest first."""
+    """The possible next beams of each example, the likeliest first."""
 
     log_probs_BC: torch.Tensor
     parents_BC: torch.Tensor
@@ -56,15 +55,15 @@ class _Search:
 
     examples_B: torch.Tensor
     running_BWT: torch.Tensor
-    """The beams' tokens, the first of which only starts the decoder."""
+    """The beams' tokens; the first one only starts the decoder."""
     log_probs_BW: torch.Tensor
     finished_BW: torch.Tensor
-    """Log-probability a token of the best complete answers, best first."""
+    """Log-probability per token of the best complete answers, best first."""
 
     @classmethod
     def of(cls, first_BW: torch.Tensor) -> _Search:
         finished_BW = torch.full_like(first_BW, _NONE, dtype=torch.float32)
-        # All beams are alike at first: only one of them counts.
+        # At first all beams are equal, so only one of them counts.
         log_probs_BW = finished_BW.clone()
         log_probs_BW[:, 0] = 0.0
         examples_B = torch.arange(len(first_BW), device=first_BW.device)
@@ -74,7 +73,7 @@ class _Search:
         num_examples, width = self.log_probs_BW.shape
         log_probs_BWV = torch.log_softmax(logits_NV, -1).view(num_examples, width, -1)
         log_probs_BWV += self.log_probs_BW[:, :, None]
-        # Enough to leave as many as there are beams, should each beam end in every way it can.
+        # Enough that W candidates are open even if each beam ends with every end token.
         num_candidates = max(2, 1 + len(eos_tokens)) * width
         log_probs_BC, chosen_BC = log_probs_BWV.flatten(1).topk(num_candidates)
         num_tokens = logits_NV.shape[-1]
@@ -83,12 +82,12 @@ class _Search:
         return _Candidates(log_probs_BC, chosen_BC // num_tokens, tokens_BC, ended_BC)
 
     def finish(self, found: _Candidates, best_BL: torch.Tensor) -> None:
-        """Candidates that ended are among the complete answers if they are good enough."""
-        # Only those that would be beams if they had not ended.
+        """Add the candidates that ended to the complete answers if they are good enough."""
+        # Only candidates count that would be beams if they had not ended.
         width, length = self.finished_BW.shape[1], self.running_BWT.shape[-1]
         scores_BW = torch.where(found.ended_BC, found.log_probs_BC / length, _NONE)[:, :width]
         self.finished_BW, places_BW = torch.cat((self.finished_BW, scores_BW), 1).topk(width)
-        # Of complete answers, all but the best count by their scores alone.
+        # Only the best answer's tokens are kept; the others need only their scores.
         better_B = (places_BW[:, 0] >= width).nonzero()[:, 0]
         if len(better_B):
             which_B = places_BW[better_B, 0] - width
@@ -99,7 +98,7 @@ class _Search:
             best_BL[self.examples_B[better_B], length - 1] = found.tokens_BC[better_B, which_B]
 
     def go_on(self, found: _Candidates) -> torch.Tensor:
-        """The likeliest that have not ended are the beams; the number of each one's parent."""
+        """Make the likeliest open candidates the beams; return the number of each one's parent."""
         open_BC = found.log_probs_BC + found.ended_BC * _NONE
         self.log_probs_BW, order_BW = open_BC.topk(self.log_probs_BW.shape[1])
         parents_BW = found.parents_BC.gather(1, order_BW)
@@ -109,7 +108,7 @@ class _Search:
         return parents_BW
 
     def can_improve(self) -> torch.Tensor:
-        """Whether the best beam, if it ended as likely as it is now, would be good enough."""
+        """Return for each example whether its best beam would be good enough if it ended now."""
         length = self.running_BWT.shape[-1] - 1
         return self.log_probs_BW[:, 0] / length > self.finished_BW.amin(1)
 

@@ -17,14 +17,14 @@ Size = Annotated[int, Field(ge=1, le=2**20)]
 Layers = Annotated[int, Field(ge=1, le=1000)]
 Token = Annotated[int, Field(ge=0, lt=2**24)]
 
-# transformers knows these fields under other names too.
+# transformers accepts these other names of fields too.
 _ALIASES = {
     "hidden_size": "d_model",
     "num_attention_heads": "num_heads",
     "num_hidden_layers": "num_layers",
     "head_dim": "d_kv",
 }
-# What from_pretrained would do beyond reading a T5's weights, each with the reason for a refusal.
+# Fields that make from_pretrained do more than read a T5's weights, with the reason for refusal.
 _REFUSED = {
     "quantization_config": "quantised weights cannot be trained; use the original student",
     "compression_config": "compressed weights cannot be trained; use the original student",
@@ -33,13 +33,13 @@ _REFUSED = {
     "per_layer_config": "all layers must have the same sizes",
     "pruned_heads": "pruned heads are not supported",
 }
-# transformers derives these where they are absent, but not where they are null.
+# transformers derives these if they are absent, but not if they are null.
 _NEVER_NULL = ("dense_act_fn", "is_gated_act", "scale_decoder_outputs")
 _SHOWN = 80
 
 
 class StudentConfig(BaseModel):
-    """The fields of config.json that a T5's numbers depend on."""
+    """The fields of config.json on which a T5's results depend."""
 
     model_config = ConfigDict(strict=True, frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -69,10 +69,10 @@ class StudentConfig(BaseModel):
 
     @classmethod
     def of(cls, raw: Mapping[str, Any]) -> StudentConfig:
-        """Check the fields of a config.json.
+        """Return the checked fields of a config.json.
 
         Raises:
-            PackageError: the faulty fields, up to three of them.
+            PackageError: fields are faulty or not supported; the message names up to three.
         """
         for name, reason in _REFUSED.items():
             if raw.get(name):
@@ -105,7 +105,7 @@ class StudentConfig(BaseModel):
     def architecture(
         self, *, tied_head: bool, ends: tuple[int, ...], pad: int, start: int
     ) -> Architecture:
-        """The architecture, given what generation stops at, fills with and starts from.
+        """Return the architecture with the tokens that end, fill up and start an answer.
 
         Raises:
             StudentError: the activation is not supported.

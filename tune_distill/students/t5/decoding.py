@@ -1,8 +1,8 @@
-"""A student answers: greedily, by beam search or by sampling.
+"""Generates a student's answers greedily, by beam search or by sampling.
 
-Greedy answers and those of beam search are the ones that HF's `generate` gives. Sampled ones
-follow the distribution that it samples from; the numbers drawn are each source's own, so that all
-settings are compared on the same random numbers.
+Greedy and beam search give the same answers as HF's `generate`. Sampling draws from the same
+distribution as HF's, but with each source's own random numbers, so that all settings are compared
+on the same ones.
 
 Shape suffixes: B examples in a batch, W answers an example, N answers (B times W), M answers that
 are not complete, L tokens at most, V vocabulary.
@@ -28,26 +28,26 @@ from tune_distill.students.tokens import Ints
 if TYPE_CHECKING:
     from tune_distill.students.t5.model import T5
 
-# Batches of so many answers: fewer cost a small student more in Python, more are slower as they
-# leave a CPU's cache. And no more than take so much memory.
+# The most answers in a batch: fewer cost a small student more time in Python, and more do not fit
+# a CPU's cache. A batch takes no more than _BYTES of memory.
 _SEQUENCES = 256
 _BYTES = 2**30
 
-# Examples whose answers are complete stay in their batch until they are such a share of it: to
-# remove them takes a copy of what is known of the others.
+# Examples with complete answers are removed once they are this share of their batch, because each
+# removal copies the state of the others.
 _DONE = 1 / 8
 
 _Choose = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
-"""The next tokens (M,), from logits (M, V), the answers' numbers (M,) and the position."""
+"""Chooses the next tokens (M,) from logits (M, V), the answers' numbers (M,) and the position."""
 
 
 @exact_products()
 @torch.inference_mode()
 def decode(model: T5, spell: Spell, sources: Sequence[Ints], settings: Decode) -> list[list[str]]:
-    """`texts[i][k]` is sample k of the answer to source i, as `spell` spells its tokens.
+    """Return `texts[i][k]`: sample k of the answer to source i; `spell` turns tokens into text.
 
-    The same call gives the same texts, and a source's texts do not depend on the others. They are
-    computed in the model's precision.
+    The same call gives the same texts, and a source's texts do not depend on other sources. They
+    are computed in the model's precision.
     """
     model.eval()
     texts: list[list[str]] = [[] for _ in sources]
@@ -62,25 +62,25 @@ def decode(model: T5, spell: Spell, sources: Sequence[Ints], settings: Decode) -
 
 
 def _batch_size(config: Architecture, settings: Decode, lengths: Sequence[int]) -> int:
-    """Examples a batch."""
+    """Return the number of examples in a batch."""
     width = _width(settings)
-    # Keys and values: of a source, and of its answers, which have twice the room.
+    # Keys and values of a source and of its answers, whose caches have twice the memory.
     numbers = 2 * max(lengths, default=0) + 2 * 2 * width * settings.max_new_tokens
     numbers *= config.num_decoder_layers * config.num_heads * config.d_kv
-    # Logits, and what is made of them.
+    # Logits and the tensors computed from them.
     numbers += 4 * width * config.vocab_size
     return max(1, min(_SEQUENCES // width, _BYTES // (4 * numbers)))
 
 
 def _width(settings: Decode) -> int:
-    """Answers an example that are under way at a time."""
+    """Return how many answers to one example are under way at a time."""
     return settings.num_beams if settings.strategy == "beam" else samples_per_example(settings)
 
 
 def _answers(
     decoder: IncrementalDecoder, sources: Sequence[Ints], settings: Decode
 ) -> torch.Tensor:
-    """The tokens (B, W, L) of the answers, filled with padding; of beams the best alone (W = 1)."""
+    """Return the answers' padded tokens (B, W, L); of beams only the best (W = 1)."""
     longest, samples = settings.max_new_tokens, samples_per_example(settings)
     answers = decoder.start(sources, _width(settings), longest)
     written_BWL = decoder.padding(len(sources), samples, longest)
@@ -102,9 +102,9 @@ def _answers(
 def _one_way(
     decoder: IncrementalDecoder, answers: Answers, written_BWL: torch.Tensor, choose: _Choose
 ) -> None:
-    """Each answer is written token by token, with no way back."""
+    """Write each answer token by token, without revising any."""
     num_examples, width, longest = written_BWL.shape
-    # Which of all answers each of those under way is, and whether it is still open.
+    # For each answer under way: its number among all answers, and whether it is still open.
     which_N = torch.arange(num_examples * width, device=written_BWL.device)
     open_N = torch.ones_like(which_N, dtype=torch.bool)
     tokens_N = decoder.first_tokens(len(which_N))

@@ -1,8 +1,8 @@
-"""What transformers' `generate` would do by itself with a student: honoured, or refused.
+"""A student's own settings for transformers' `generate`, which are honoured or refused.
 
-`generate` obeys generation_config.json and, where there is none, the same fields of config.json.
-A study's decode section takes the place of some of them; special tokens are honoured; all others
-must have no effect.
+`generate` obeys generation_config.json or, if there is none, the same fields of config.json. A
+study's decode section replaces some of them, special tokens are honoured, and all others must have
+no effect.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tune_distill.students.t5.config import StudentConfig
 
 Token = Annotated[int, Field(ge=0)]
 
-# The fields that change answers whatever the decode section says, with the value that does not.
-# Fields that are not here are the decode section's own (num_beams, temperature, max_length ...),
-# or change no answer (use_cache, output_scores ...).
+# Fields that change answers whatever the decode section says, each with the value that does not.
+# Other fields are the decode section's own (num_beams, temperature, max_length ...) or change no
+# answer (use_cache, output_scores ...).
 WITHOUT_EFFECT: Mapping[str, Any] = {
     "begin_suppress_tokens": [],
     "bad_words_ids": [],
@@ -73,7 +73,7 @@ class _Tokens(BaseModel):
 
 @dataclass(frozen=True)
 class GenerationRules:
-    """The special tokens of `generate`: what ends an answer, what fills it up, what starts it."""
+    """The special tokens of `generate`: those that end, fill up and start an answer."""
 
     ends: tuple[int, ...]
     pad: int
@@ -87,10 +87,10 @@ def generation_rules(
     eos: int | None,
     pad: int | None,
 ) -> GenerationRules:
-    """What holds for generation, given the two configurations and the tokenizer's tokens.
+    """Return the rules that the two configurations and the tokenizer's tokens give.
 
     Raises:
-        PackageError: the files contradict each other, or ask for what is not supported.
+        PackageError: the files contradict each other, or set something that is not supported.
     """
     source = "config.json" if raw_generation is None else "generation_config.json"
     raw = raw_config if raw_generation is None else raw_generation
@@ -118,7 +118,7 @@ def generation_rules(
 def _require_without_effect(source: str, raw: Mapping[str, Any]) -> None:
     for name, neutral in WITHOUT_EFFECT.items():
         value = raw.get(name)
-        # A boolean equals a number in Python, but not in the meaning of these fields.
+        # In Python True equals 1, but these fields distinguish them.
         same = value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
         if value is not None and not same and not (value in ([], {}) and not neutral):
             raise PackageError(
@@ -134,7 +134,7 @@ def _ends(source: str, tokens: _Tokens, eos: int | None) -> tuple[int, ...]:
             "tokenizer.eos_token and save it again"
         )
     found = tokens.eos_token_id
-    # Each once: beam search looks at as many more candidates as there are end tokens.
+    # Without duplicates, because beam search looks at more candidates for each end token.
     ends = (found,) if isinstance(found, int) else tuple(dict.fromkeys(found or ()))
     if eos not in ends:
         says = ", ".join(str(end) for end in ends[:5]) or "nothing"
@@ -159,7 +159,7 @@ def _require_pad(source: str, given: int | None, pad: int | None) -> None:
 
 
 def _start(config: StudentConfig, raw_config: Mapping[str, Any], tokens: _Tokens, pad: int) -> int:
-    """What the decoder starts from: as `generate` says, else config.json, else T5's convention."""
+    """Return the decoder's start token: `generate`'s, else config.json's, else T5's convention."""
     trained = config.decoder_start_token_id
     generated = tokens.decoder_start_token_id
     if generated is None:

@@ -1,7 +1,7 @@
-"""A T5's decoder that writes all answers of a batch a token at a time.
+"""A T5's decoder that writes all answers of a batch one token at a time.
 
-What depends on the source alone is computed once an example and shared by its answers: beams and
-samples are further queries to the same keys and values, which are never copied or reordered.
+What depends only on the source is computed once per example and shared by its answers: beams and
+samples are more queries to the same keys and values, which are never copied or reordered.
 
 Shape suffixes: B examples, W answers an example (beams or samples), N answers (B times W, those of
 an example side by side), S source tokens, T new tokens, H heads, D values of a head, K model width,
@@ -25,30 +25,30 @@ from tune_distill.students.tokens import Ints
 if TYPE_CHECKING:
     from tune_distill.students.t5.model import T5
 
-# The encoder takes so many sources at a time, so that its activations fit a CPU's cache.
+# Sources that the encoder takes at a time, so that its activations fit a CPU's cache.
 _ENCODED_AT_ONCE = 32
 
-# Attention looks at a multiple of so many positions, those to come masked: softmax and small
-# products are several times slower on short and odd lengths.
+# Attention looks at a multiple of this many positions and masks future ones, because softmax and
+# small products are several times slower on short and odd lengths.
 _POSITIONS = 32
 
 _MASKED = float("-inf")
 
 
 class _Cache:
-    """Keys or values (N, H, T, D) of the tokens so far; the positions to come hold any numbers."""
+    """Keys or values (N, H, T, D) of the tokens so far; future positions have arbitrary numbers."""
 
     def __init__(self, rows: torch.Tensor) -> None:
         self.rows = rows
         self._spare = rows
 
     def grow(self) -> None:
-        # Zeros, as what is masked must not be NaN.
+        # Zeros, because masked numbers must not be NaN.
         self.rows = pad(self.rows, (0, 0, 0, _POSITIONS))
         self._spare = torch.empty_like(self.rows)
 
     def select(self, rows_N: torch.Tensor) -> None:
-        # Into memory that is there already: fresh memory costs more than the copy.
+        # Reuse memory, because new memory costs more than the copy.
         chosen = self._spare[: len(rows_N)]
         torch.index_select(self.rows, 0, rows_N, out=chosen)
         self.rows, self._spare = chosen, self.rows
@@ -56,7 +56,7 @@ class _Cache:
 
 @dataclass
 class Answers:
-    """Answers under way: what the decoder remembers of B sources and of W answers to each."""
+    """The decoder's state: B sources, and W answers under way to each."""
 
     width: int
     mask_B11S: torch.Tensor
@@ -64,12 +64,12 @@ class Answers:
     """Keys and values (B, H, S, D) of each layer."""
     caches: list[tuple[_Cache, _Cache]]
     bias_HT: torch.Tensor
-    """What attention adds for a token's distance, from the farthest to its own, then masked."""
+    """The bias of attention, from the farthest token to the current one, then of masked ones."""
     longest: int
     length: int = 0
 
     def keep(self, examples_B: torch.Tensor) -> None:
-        """The sources of these examples stay; their answers are for `continue_from` to choose."""
+        """Keep only the sources of these examples; `continue_from` selects their answers."""
         self.mask_B11S = self.mask_B11S.index_select(0, examples_B)
         self.sources = [
             (keys.index_select(0, examples_B), values.index_select(0, examples_B))
@@ -77,7 +77,7 @@ class Answers:
         ]
 
     def continue_from(self, rows_N: torch.Tensor) -> None:
-        """Answer n goes on from what answer `rows_N[n]` was."""
+        """Continue answer n from the former answer `rows_N[n]`."""
         for keys, values in self.caches:
             keys.select(rows_N)
             values.select(rows_N)
@@ -92,20 +92,20 @@ class IncrementalDecoder:
         self._start_token = config.decoder_start_token_id
         self.pad_token = config.pad_token_id
         self.eos_tokens = torch.tensor(config.eos_token_ids, dtype=torch.long, device=model.device)
-        # What is cast at each step otherwise.
+        # Cast the weights here instead of at each step.
         dtype = torch.bfloat16 if model.precision == "bf16" else torch.float32
         self._layers = [_Layer(block, config.num_heads, dtype) for block in model.decoder.block]
 
     def padding(self, *shape: int) -> torch.Tensor:
-        """Tokens of that shape, none of them written yet."""
+        """Return padding tokens of this shape."""
         return self.eos_tokens.new_full(shape, self.pad_token)
 
     def first_tokens(self, num_answers: int) -> torch.Tensor:
-        """What the first step of so many answers is given."""
+        """Return the tokens (N,) that the first step takes for this many answers."""
         return self.eos_tokens.new_full((num_answers,), self._start_token)
 
     def start(self, sources: Sequence[Ints], width: int, max_new_tokens: int) -> Answers:
-        """`width` answers to each source, all of them empty."""
+        """Return the state of `width` empty answers to each source."""
         layout = Layout.of([len(row) for row in sources], self._model.device)
         states_BSK = self._encode(sources, layout)
         longest = _rounded_up(max_new_tokens)
@@ -124,7 +124,7 @@ class IncrementalDecoder:
     def step(
         self, answers: Answers, tokens_N: torch.Tensor, rows_M: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The logits (N, V) of the tokens that follow `tokens_N`, or (M, V) of some answers."""
+        """Return the logits (N, V) of the tokens after `tokens_N`, or (M, V) of some answers."""
         length = answers.length
         start = answers.longest - 1 - length
         bias_HT = answers.bias_HT[:, start : start + _rounded_up(length + 1)]
@@ -141,7 +141,7 @@ class IncrementalDecoder:
         return self._model.logits(self._model.decoder.final_layer_norm(x_NK)).float()
 
     def _encode(self, sources: Sequence[Ints], layout: Layout) -> torch.Tensor:
-        """The encoder's states (B, S, K), zeros for padding."""
+        """Return the encoder's states (B, S, K), with zeros for padding."""
         parts = [
             sources[at : at + _ENCODED_AT_ONCE] for at in range(0, len(sources), _ENCODED_AT_ONCE)
         ]
@@ -153,7 +153,7 @@ class IncrementalDecoder:
 
 
 class _Layer:
-    """One layer's three parts: each computes what is added to the answers' states."""
+    """One layer; each of its three parts computes what is added to the answers' states."""
 
     def __init__(self, block: Any, heads: int, dtype: torch.dtype) -> None:
         back, source, forward = block.layer
@@ -165,7 +165,7 @@ class _Layer:
         self._feed_forward = forward
 
     def source(self, states_BSK: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Keys and values (B, H, S, D) of what the encoder made of the sources."""
+        """Return the keys and values (B, H, S, D) of the encoder's states."""
         keys, values = (
             product(states_BSK, part.weight).unflatten(-1, (self._heads, -1)).transpose(1, 2)
             for part in (self._source.k, self._source.v)
@@ -180,7 +180,7 @@ class _Layer:
     def look_back(
         self, x_NK: torch.Tensor, caches: tuple[_Cache, _Cache], at: int, bias_HT: torch.Tensor
     ) -> torch.Tensor:
-        """The answers look at their own tokens, of which `x_NK` is number `at`."""
+        """Return each answer's attention to its own tokens; `x_NK` is the one at position `at`."""
         rows, heads = len(x_NK), self._heads
         query, key, value = product(self._norms[0](x_NK), self._qkv).chunk(3, -1)
         for cache, new in zip(caches, (key, value), strict=True):
@@ -199,7 +199,7 @@ class _Layer:
         source: tuple[torch.Tensor, torch.Tensor],
         mask_B11S: torch.Tensor,
     ) -> torch.Tensor:
-        """The answers to an example look at its source, all of them at once."""
+        """Return the answers' attention to their sources, for all answers to an example at once."""
         keys_BHSD, values_BHSD = source
         shape_BWHD = len(mask_B11S), -1, self._heads, keys_BHSD.shape[-1]
         query_NK = product(self._norms[1](x_NK), self._source.q.weight)

@@ -1,6 +1,6 @@
-"""The operations in which a T5 spends its time, faster than torch's own.
+"""The operations that take most of a T5's time, faster than torch's own.
 
-Results differ from torch's in the last digits, as the order of sums does.
+Results differ from torch's in the last digits, because the order of sums differs.
 
 Shape suffixes: N rows (any number of leading dimensions), K values in, M values out.
 """
@@ -14,11 +14,11 @@ from torch.nn.functional import linear
 
 
 def _onednn_operator() -> Any:
-    """oneDNN's product; None if this torch has none, or one that takes other arguments.
+    """Return oneDNN's product, or None if this torch lacks it or it takes other arguments.
 
-    On x86, torch gives float32 products to MKL, which uses half of the vector units of a processor
-    that is not Intel's; oneDNN uses all of them. torch has no public name for it; Inductor, its
-    compiler, calls this operator too.
+    On x86, torch uses MKL for float32 products. On a processor that is not Intel's, MKL uses half
+    of the vector units, and oneDNN all of them. torch has no public name for this operator; its
+    compiler, Inductor, calls it too.
     """
     if not torch.backends.mkldnn.is_available():
         return None
@@ -34,7 +34,7 @@ _ONEDNN = _onednn_operator()
 
 
 def product(x_NK: torch.Tensor, weight_MK: torch.Tensor) -> torch.Tensor:
-    """`x @ weight.T`, shape (N, M), with gradients for both; bfloat16 under autocast."""
+    """Return `x @ weight.T`, shape (N, M), with gradients for both; bfloat16 under autocast."""
     device = x_NK.device.type
     if _ONEDNN is None or device != "cpu" or torch.is_autocast_enabled(device):
         return linear(x_NK, weight_MK)
@@ -47,16 +47,16 @@ def product(x_NK: torch.Tensor, weight_MK: torch.Tensor) -> torch.Tensor:
 def attention_scores(
     bias_GQK: torch.Tensor, q_GQE: torch.Tensor, k_GKE: torch.Tensor
 ) -> torch.Tensor:
-    """`bias + q @ k.T`, float32 (G, Q, K); `bias` is float32, or broadcasts to it."""
+    """Return `bias + q @ k.T`, float32 (G, Q, K); `bias` is float32, or broadcasts to it."""
     k_GEK = k_GKE.transpose(1, 2)
     if q_GQE.dtype == torch.float32:
         return torch.baddbmm(bias_GQK, q_GQE, k_GEK)
-    # In bfloat16 the bias would lose most of its digits, and what hides padding be infinite.
+    # In bfloat16 the bias would lose most of its digits, and its mask of padding would be infinite.
     return torch.bmm(q_GQE, k_GEK).float() + bias_GQK
 
 
 def rms_norm(x_NK: torch.Tensor, weight_K: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """`x / sqrt(mean(x**2) + epsilon) * weight` over the last dimension, shape (N, K)."""
+    """Return `x / sqrt(mean(x**2) + epsilon) * weight` over the last dimension, shape (N, K)."""
     if torch.is_grad_enabled() and (x_NK.requires_grad or weight_K.requires_grad):
         result_NK: torch.Tensor = _RmsNorm.apply(x_NK, weight_K, epsilon)
         return result_NK
@@ -64,14 +64,16 @@ def rms_norm(x_NK: torch.Tensor, weight_K: torch.Tensor, epsilon: float) -> torc
 
 
 def spread(x_NK: torch.Tensor, places_M: torch.Tensor, num_places: int) -> torch.Tensor:
-    """The first rows, each at its place among so many: (num_places, K), with zeros elsewhere. No
-    place is taken twice, and rows without a place are left out."""
+    """Return (num_places, K): the first M rows at `places_M`, and zeros elsewhere.
+
+    Places must be distinct. Rows after the first M are left out.
+    """
     spread_PK: torch.Tensor = _Spread.apply(x_NK, places_M, num_places)
     return spread_PK
 
 
 def gather(x_PK: torch.Tensor, places_M: torch.Tensor, num_rows: int) -> torch.Tensor:
-    """The rows at these places and then zeros: (num_rows, K). No place is asked for twice."""
+    """Return (num_rows, K): the rows at `places_M`, then zeros. Places must be distinct."""
     gathered_NK: torch.Tensor = _Gather.apply(x_PK, places_M, num_rows)
     return gathered_NK
 
@@ -163,6 +165,6 @@ def _onednn(x_NK: torch.Tensor, weight_MK: torch.Tensor) -> torch.Tensor:
 
 
 def _inverse_rms(x_NK: torch.Tensor, epsilon: float) -> torch.Tensor:
-    """Shape (N, 1)."""
+    """Return `1 / sqrt(mean(x**2) + epsilon)`, shape (N, 1)."""
     norm_N1: torch.Tensor = torch.linalg.vector_norm(x_NK, dim=-1, keepdim=True)
     return norm_N1.square_().div_(x_NK.shape[-1]).add_(epsilon).rsqrt_()

@@ -26,9 +26,9 @@ _FUNCTIONS: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] = {
 
 
 class Matrix(nn.Module):
-    """Weights by which vectors are multiplied, or among whose rows they are looked up.
+    """A matrix of weights, for products or for look-ups of its rows.
 
-    Without values: torch's own layers would draw random ones, for nothing.
+    It is not initialised; torch's own layers would draw random values in vain.
     """
 
     def __init__(self, rows: int, columns: int) -> None:
@@ -47,7 +47,7 @@ class Norm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Heads that look; T5 scales no scores."""
+    """Attention with several heads; T5 does not scale the scores."""
 
     def __init__(self, config: Architecture, *, has_bias: bool = False) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Attention(nn.Module):
         self.config = config
 
     def split_heads(self, x_NX: torch.Tensor, parts: int, layout: Layout) -> torch.Tensor:
-        """The parts of what one product made, (parts, G, L, E)."""
+        """Split the result of one product into its parts, (parts, G, L, E)."""
         rows, length = layout.num_rows, layout.longest
         heads = layout.pad(x_NX).view(rows, length, parts, self.config.num_heads, self.config.d_kv)
         return heads.permute(2, 0, 3, 1, 4).reshape(parts, -1, length, self.config.d_kv)
@@ -76,7 +76,7 @@ class Attention(nn.Module):
         bias_GQK: torch.Tensor,
         layout: Layout,
     ) -> torch.Tensor:
-        """What the heads read, (N, D)."""
+        """Return the attention's output, (N, D)."""
         scores_GQK = attention_scores(bias_GQK, q_GQE, k_GKE)
         shares_GQK = dropout(scores_GQK.softmax(-1), self.config.dropout_rate, self.training)
         read_BHQE = torch.bmm(shares_GQK, v_GKE).view(layout.num_rows, -1, *q_GQE.shape[1:])
@@ -145,7 +145,7 @@ class FeedForwardLayer(nn.Module):
         self.layer_norm = Norm(config)
 
     def forward(self, x: torch.Tensor, layout: Layout | None = None) -> torch.Tensor:
-        """Without a layout nothing is dropped."""
+        """Return the layer's output; without a layout there is no dropout."""
         result: torch.Tensor = self.DenseReluDense(self.layer_norm(x), layout)
         return result
 

@@ -1,14 +1,14 @@
-"""T5, lean: HF's weights under HF's names, and nothing in a pass but the arithmetic.
+"""A lean T5 with HF's weights under HF's names and only arithmetic in a pass.
 
-HF's own model is built for every use: a small student spends more time in its bookkeeping than in
-its products, and seconds in its import. Students are read and written in HF's form; here is how
-they compute. With the same dropout masks, losses and gradients are HF's up to the order of sums.
+HF's own model serves every use: a small student spends more time in its bookkeeping than in its
+products, and seconds in its import. Students are read and written in HF's format; this module
+computes them. With the same dropout masks, losses and gradients equal HF's up to the order of sums.
 
 Source: Raffel et al. 2020, as in transformers' modeling_t5.
 
-Shape suffixes: B rows, L tokens of the longest, N and M the tokens of all rows (see Layout), T
-those of targets beside the N of sources, Q and K the tokens that look and that are looked at, H
-heads, D model dimensions, E dimensions of a head, G rows times heads.
+Shape suffixes: B rows, L tokens of the longest row, N and M the tokens of all rows (see Layout), T
+tokens of targets if N are those of sources, Q and K query and key tokens, H heads, D model
+dimensions, E dimensions of a head, G rows times heads.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tune_distill.students.tokens import Ints, Pairs
 
 
 class T5(Model):
-    """An encoder and a decoder over one table of embeddings."""
+    """An encoder and a decoder that share one table of embeddings."""
 
     def __init__(self, config: Architecture) -> None:
         super().__init__()
@@ -48,10 +48,10 @@ class T5(Model):
 
     @classmethod
     def of(cls, config: Architecture, weights: Mapping[str, torch.Tensor]) -> T5:
-        """A T5 that owns these tensors, named as HF names them.
+        """Return a T5 that owns these tensors, which have HF's names.
 
         Raises:
-            ValueError: a tensor is missing, too many, or of another shape.
+            ValueError: a tensor is missing, superfluous or of another shape.
         """
         model = cls(config)
         if model.shapes() != {name: value.shape for name, value in weights.items()}:
@@ -62,7 +62,7 @@ class T5(Model):
         return model.requires_grad_()
 
     def shapes(self) -> dict[str, torch.Size]:
-        """The shape of each weight, by HF's names in HF's order."""
+        """Return the shape of each weight, with HF's names and order."""
         return {name: value.shape for name, value in self.named_parameters()}
 
     def forward(
@@ -72,11 +72,11 @@ class T5(Model):
         target_ids_T: torch.Tensor,
         targets: Layout,
     ) -> torch.Tensor:
-        """What the decoder makes of each target token's predecessors, (T, D): see `logits`.
+        """Return the decoder's output for each target token, (T, D): see `logits`.
 
-        `target_ids_T` are the decoder's inputs: the targets, one token late.
+        `target_ids_T` are the decoder's inputs: the targets, shifted right by one token.
         """
-        # Looked up at once: the table's gradient is as large as the table.
+        # One look-up for both, because the gradient of each is as large as the table.
         both = torch.cat([source_ids_N, target_ids_T])
         embedded_ND, embedded_TD = embedding(both, self.shared.weight).split(
             [len(source_ids_N), len(target_ids_T)]
@@ -102,14 +102,14 @@ class T5(Model):
         return decode(self, spell, sources, settings)
 
     def encode(self, source_ids_N: torch.Tensor, sources: Layout) -> torch.Tensor:
-        """What the encoder makes of the sources, (N, D)."""
+        """Return the encoder's output for the sources, (N, D)."""
         encoded_ND: torch.Tensor = self.encoder(
             embedding(source_ids_N, self.shared.weight), sources, self.encoder.bias(sources)
         )
         return encoded_ND
 
     def logits(self, hidden_ND: torch.Tensor) -> torch.Tensor:
-        """Scores of every token of the vocabulary, (N, V)."""
+        """Return the scores of every token of the vocabulary, (N, V)."""
         if self.config.scale_decoder_outputs:
             hidden_ND = hidden_ND * self.config.d_model**-0.5
         return product(hidden_ND, self.lm_head.weight)
@@ -136,7 +136,7 @@ class Stack(nn.Module):
         keys_values: list[tuple[torch.Tensor, torch.Tensor]] | None = None,
         hidden_G1K: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Shape (N, D); a decoder is given what its layers look at in the sources."""
+        """Return the output (N, D); a decoder also takes its layers' keys and values of sources."""
 
         def dropped(x: torch.Tensor) -> torch.Tensor:
             return layout.dropout(x, self.config.dropout_rate, self.training)
@@ -150,8 +150,10 @@ class Stack(nn.Module):
         return dropped(self.final_layer_norm(x))
 
     def bias(self, layout: Layout) -> torch.Tensor:
-        """What self-attention adds to its scores, (G, L, L): by distance, and never at padding nor,
-        in a decoder, at later tokens."""
+        """Return what self-attention adds to its scores, (G, L, L).
+
+        It depends on the distance, and masks padding and, in a decoder, later tokens.
+        """
         length = layout.longest
         by_distance_HLL = self.position_bias(length)
         seen_BLL = layout.mask()[:, None, :]
@@ -162,14 +164,14 @@ class Stack(nn.Module):
         return bias_BHLL.reshape(-1, length, length)
 
     def position_bias(self, length: int) -> torch.Tensor:
-        """Learnt biases of the heads by distance, (H, length, length)."""
+        """Return the heads' learnt biases by distance, (H, length, length)."""
         table = self.block[0].layer[0].SelfAttention.relative_attention_bias.weight
         places = torch.arange(length, device=table.device)
         buckets = _buckets(places[None, :] - places[:, None], self.config, self.is_decoder)
         return embedding(buckets, table).permute(2, 0, 1)
 
     def hidden(self, layout: Layout) -> torch.Tensor:
-        """What cross-attention adds to its scores, (G, 1, K): never at padding."""
+        """Return what cross-attention adds to its scores, (G, 1, K), to mask padding."""
         seen_BK = layout.mask()
         hidden_BK = torch.zeros(seen_BK.shape, device=seen_BK.device)
         hidden_BK = hidden_BK.masked_fill(~seen_BK, torch.finfo(torch.float32).min)
@@ -178,7 +180,7 @@ class Stack(nn.Module):
     def keys_values(
         self, encoded_ND: torch.Tensor, layout: Layout
     ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """What each layer looks at in the sources: keys and values, (G, S, E) each."""
+        """Return each layer's keys and values of the sources, (G, S, E) each."""
         looks = [block.layer[1].EncDecAttention for block in self.block]
         weight = torch.cat([part.weight for look in looks for part in (look.k, look.v)])
         parts = looks[0].split_heads(product(encoded_ND, weight), 2 * len(looks), layout)
@@ -186,8 +188,11 @@ class Stack(nn.Module):
 
 
 def _buckets(distance: torch.Tensor, config: Architecture, is_decoder: bool) -> torch.Tensor:
-    """The bucket of each distance from the token that looks: exact ones nearby, ever wider ones up
-    to the largest; half of them for each direction, unless one looks back only."""
+    """Return the bucket of each distance from the query token.
+
+    Short distances have a bucket each; longer ones share ever wider buckets, up to the largest.
+    Each direction has half of the buckets; a decoder, which looks only back, uses all of them.
+    """
     count = config.relative_attention_num_buckets
     if is_decoder:
         start, back = torch.zeros_like(distance), (-distance).clamp(min=0)

@@ -1,7 +1,7 @@
-"""A T5's folder, read once and checked whole: it then behaves as transformers makes it behave.
+"""Reads a T5's folder once and checks all of it.
 
-The check needs no GPU, no Ray and no model of transformers. What it refuses, it refuses at once,
-with the reason; what it accepts has the logits of `from_pretrained` and the answers of `generate`.
+The check needs no GPU, no Ray and no model of transformers. It refuses a folder at once, with the
+reason. A T5 that it accepts has the logits of `from_pretrained` and the answers of `generate`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _MODELS = {"t5": "T5ForConditionalGeneration", "mt5": "MT5ForConditionalGenerati
 class T5Package:
     """A T5 as it was read.
 
-    `weights` are float32, by HF's names. `files` are what save_pretrained writes beside the
+    `weights` are float32, by HF's names. `files` are those that save_pretrained writes beside the
     weights: file name -> content.
     """
 
@@ -59,11 +59,11 @@ class T5Package:
     files: Mapping[str, bytes]
 
     def encode(self, texts: Sequence[str]) -> TokenTable:
-        """The tokens of the texts, each text with its end token."""
+        """Return the tokens of the texts, each text with its end token."""
         return tokenize(self.tokenizer, texts)
 
     def untrained(self) -> UntrainedT5:
-        """What the workers get."""
+        """Return the T5 as workers get it."""
         return UntrainedT5(self.architecture, self.weights, spelling_of(self.tokenizer, self.files))
 
 
@@ -74,14 +74,14 @@ class T5Kind:
         """Read and check the T5 in a folder.
 
         Raises:
-            StudentError: it is no T5 that is supported, its files contradict each other or are
-                damaged, or the folder changed meanwhile.
+            StudentError: it is not a supported T5, its files contradict each other or are
+                damaged, or the folder changes while it is read.
         """
         with student_errors(folder):
             return _read(folder)
 
     def built_in(self) -> T5Package:
-        """The embedded student."""
+        """Return the embedded student."""
         model, tokenizer = mini_student(), mini_tokenizer()
         architecture = Architecture.of(model.config, tied_head=True)
         return T5Package(
@@ -115,7 +115,7 @@ def _read(folder: Path) -> T5Package:
         )
     settings = read_settings(folder, raw)
     tokenizer = load_package_tokenizer(settings, raw)
-    # Odd settings of a tokenizer may show only when it is used.
+    # Faulty settings of a tokenizer may show only when it is used.
     with explained(settings.contents):
         require_tokens_fit(tokenizer, config.vocab_size)
     rules = _rules(config, raw, settings, tokenizer)
@@ -139,11 +139,11 @@ def _rules(
 
 
 def saved_files(kind: str, architecture: Architecture, tokenizer: Any) -> dict[str, bytes]:
-    """What save_pretrained writes beside the weights of such a student, by file name."""
+    """Return the files that save_pretrained writes beside such a student's weights, by name."""
     config = (MT5Config if kind == "mt5" else T5Config)(
         architectures=[_MODELS[kind]], **_config_fields(architecture)
     )
-    # Set after the fact: T5Config derives them from others.
+    # Set afterwards, because T5Config derives them from other fields.
     for name in ("dense_act_fn", "is_gated_act", "scale_decoder_outputs"):
         setattr(config, name, getattr(architecture, name))
     ends = architecture.eos_token_ids

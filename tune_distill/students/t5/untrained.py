@@ -1,7 +1,7 @@
 """A T5 before its training, as workers get it.
 
-It travels through Ray's object store, whose arrays the workers of a node share. They seldom import
-transformers, which takes each of them seconds, and need neither the student's folder nor a hub.
+Workers get it from Ray's object store, whose arrays the workers of a node share. They need neither
+the student's folder nor a hub, and seldom import transformers, which takes seconds.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class UntrainedT5:
 
     @property
     def num_positions(self) -> None:
-        """A T5 knows distances only, and any number of positions."""
+        """None: a T5 uses distances, so any number of positions will do."""
 
     def model(self) -> T5:
-        """A T5 to train, in float32 on the CPU."""
-        # Copies: those in the object store are everybody's.
+        """Return a T5 to train, in float32 on the CPU."""
+        # Copy the weights, because workers share those in the object store.
         return T5.of(
             self.architecture, {name: torch.tensor(value) for name, value in self.weights.items()}
         )
@@ -50,7 +50,7 @@ class UntrainedT5:
         self.spelling.save(folder)
 
     def load(self, folder: Path) -> T5:
-        """The trained student that `save` wrote.
+        """Return the trained student that `save` wrote.
 
         Raises:
             StudentError: its weights are missing or damaged.
@@ -59,5 +59,5 @@ class UntrainedT5:
             return T5.of(self.architecture, load_file(folder / WHOLE))
 
     def texts(self, answers: list[list[int]]) -> list[str]:
-        """The texts of the answers' tokens, without special tokens."""
+        """Return the texts of the answers' tokens, without special tokens."""
         return self.spelling.texts(answers)

@@ -1,4 +1,4 @@
-"""A T5's weights: whether they fit the configuration, and their values.
+"""Checks that a T5's weights fit its configuration, and reads them.
 
 The headers of the files are compared with the configuration before any weight is read.
 """
@@ -19,9 +19,9 @@ HEAD = "lm_head.weight"
 
 Arrays = dict[str, NDArray[np.float32]]
 
-# One table under several names, of which files hold one or more; transformers looks in this order.
+# Names of the one table of embeddings in files, in the order in which transformers looks for it.
 _EMBEDDINGS = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
-# How safetensors calls what a student may be stored in, and numpy.
+# The types in which a student may be stored: safetensors' name -> numpy's name.
 _STORED = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 
 
@@ -50,9 +50,9 @@ def require_fit(architecture: Architecture, headers: Mapping[str, tuple[str, Sha
 
 
 def canonical_names(names: Iterable[str]) -> dict[str, str]:
-    """Each weight's name in a T5 -> its name in the files.
+    """Return each weight's name in a T5 -> its name in the files.
 
-    The embeddings may stand under any of their names, or under the head's alone.
+    The files may have the embeddings under any of their names, or only under the head's.
     """
     known = {name: name for name in names}
     table = next((name for name in (*_EMBEDDINGS, HEAD) if name in known), None)
@@ -60,13 +60,13 @@ def canonical_names(names: Iterable[str]) -> dict[str, str]:
 
 
 def read_weights(contents: Mapping[str, bytes], architecture: Architecture) -> Arrays:
-    """The weights of a T5 in float32, those of all files together, by HF's names.
+    """Return the weights of a T5 from all files together, in float32, by HF's names.
 
-    What the files hold beside a T5's weights is left out. The head is left out where it is the
-    embeddings once more: transformers ties them then, whatever the configuration says.
+    Other tensors in the files are left out. The head is left out if it equals the embeddings,
+    because transformers then ties them, whatever the configuration says.
 
     Raises:
-        PackageError: a weight is NaN or infinite, or the files are not those of the headers.
+        PackageError: a weight is NaN or infinite, or the headers differ from those checked before.
     """
     tensors: dict[str, NDArray[np.float32]] = {}
     headers: dict[str, tuple[str, Shape]] = {}
@@ -100,14 +100,14 @@ def _deserialized(file: str, content: bytes) -> Iterator[tuple[str, dict]]:  # t
 
 
 def _float32(name: str, view: Mapping[str, object]) -> NDArray[np.float32]:
-    """The tensor's numbers; numbers beyond float32's range become infinite and are refused."""
+    """Return the tensor's numbers; those beyond float32's range become infinite and are refused."""
     kind, data, shape = view["dtype"], view["data"], view["shape"]
     if kind not in _STORED:
-        return np.empty(0, np.float32)  # its shape or its kind is refused afterwards
+        return np.empty(0, np.float32)  # require_fit refuses its shape or its kind afterwards
     raw = np.frombuffer(data, _STORED[str(kind)]).reshape(shape)  # type: ignore[call-overload]
     values: NDArray[np.float32]
     if kind == "BF16":
-        # The upper half of a float32.
+        # A bfloat16 is the upper half of a float32.
         values = (raw.astype("<u4") << 16).view("<f4")
     else:
         with np.errstate(over="ignore"):
