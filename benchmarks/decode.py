@@ -25,7 +25,6 @@ from tune_distill.spec.plan import planned_trials
 from tune_distill.spec.profile import Decode
 from tune_distill.students.process import configure_torch
 from tune_distill.students.registry import read_student
-from tune_distill.students.t5.decoding import decode
 from tune_distill.students.tokens import Ints
 from tune_distill.study import resolve
 from tune_distill.training.inputs import Inputs
@@ -57,7 +56,7 @@ def main(given: argparse.Namespace) -> int:
 
     def ours(setting: Decode) -> float:
         started = time.perf_counter()
-        texts.setdefault("ours", []).append(decode(model, student.texts, sources, setting))
+        texts.setdefault("ours", []).append(model.generate(student.texts, sources, setting))
         return time.perf_counter() - started
 
     def peers(setting: Decode) -> float:

@@ -10,10 +10,10 @@ from tune_distill.reports.page import (
     Cell,
     ChartBlock,
     CodeBlock,
-    Column,
     ExampleBlock,
     Heading,
     Page,
+    PageColumn,
     Paragraph,
     TableBlock,
 )
@@ -31,7 +31,7 @@ def table() -> TableBlock:
     """Return a table of names and numbers, unsorted, one of them empty."""
     accuracies = (Cell("0.5 ± 0.1", 0.5), Cell(""), Cell("0.25"), Cell("10 %", 0.1), Cell("1e-3"))
     rows = tuple(zip(map(Cell, ("b", "a", "", "a10", "a9")), accuracies, strict=True))
-    return TableBlock("Means", (Column("setting"), Column("accuracy", numeric=True)), rows)
+    return TableBlock("Means", (PageColumn("setting"), PageColumn("accuracy", numeric=True)), rows)
 
 
 def example() -> ExampleBlock:
@@ -47,7 +47,7 @@ def report(text: str = "text") -> Page:
         Heading(text),
         Callout("clear", (text, text)),
         Paragraph(text),
-        TableBlock(text, (Column(text),), ((Cell(text),),)),
+        TableBlock(text, (PageColumn(text),), ((Cell(text),),)),
         Heading("Figures", 3),
         ChartBlock(figure),
         ExampleBlock(text, ((text, text),), (text,)),

@@ -9,9 +9,9 @@ from tune_distill.reports.page import (
     Cell,
     ChartBlock,
     CodeBlock,
-    Column,
     Heading,
     Page,
+    PageColumn,
     Paragraph,
     TableBlock,
 )
@@ -46,7 +46,7 @@ def test_a_table_aligns_its_numbers():
 
 def test_a_cell_stays_in_its_column():
     cells = ((Cell("a | b\nc"), Cell("`d` | e")),)
-    rendered = html(markdown(TableBlock("", (Column("x|y"), Column("z")), cells)))
+    rendered = html(markdown(TableBlock("", (PageColumn("x|y"), PageColumn("z")), cells)))
     assert "<th>x|y</th>" in rendered.replace(' style="text-align:left"', "")
     assert rendered.count("<td") == 2
     assert "a | b c" in rendered

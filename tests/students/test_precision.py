@@ -24,7 +24,6 @@ from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Decode, Precision, Student, Train
 from tune_distill.students.mini_tokenizer import mini_tokenizer
 from tune_distill.students.precision import exact_products
-from tune_distill.students.t5.decoding import decode
 from tune_distill.students.t5.model import T5
 from tune_distill.students.tokens import Pairs
 from tune_distill.training.checkpoints import load_checkpoint, save_checkpoint
@@ -87,7 +86,7 @@ def texts(model: T5, pairs: Pairs, **settings: Any) -> list[list[str]]:
     def spell(rows: list[list[int]]) -> list[str]:
         return [" ".join(map(str, row)) for row in rows]
 
-    return decode(model, spell, pairs.sources[:12], Decode.model_validate(settings))
+    return model.generate(spell, pairs.sources[:12], Decode.model_validate(settings))
 
 
 @pytest.mark.parametrize("precision", BOTH)

@@ -26,7 +26,6 @@ from tests.tiny import at, save_tiny_t5, tokenize_examples
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Decode
 from tune_distill.students.registry import read_student
-from tune_distill.students.t5.decoding import decode
 from tune_distill.students.t5.layout import Layout
 from tune_distill.students.t5.untrained import UntrainedT5
 
@@ -75,7 +74,7 @@ def our_texts(folder: Path, examples: list[Example], **settings: Any) -> list[st
     student = package.untrained()
     rows = tokenize_examples(package.tokenizer, examples).sources.rows(len(examples), 1000)
     wanted = Decode.model_validate({"max_new_tokens": LONGEST} | settings)
-    return [text for (text,) in decode(student.model(), student.texts, rows, wanted)]
+    return [text for (text,) in student.model().generate(student.texts, rows, wanted)]
 
 
 def test_a_t5_of_this_form_behaves_as_in_transformers(

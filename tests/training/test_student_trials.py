@@ -15,7 +15,6 @@ from tests.students.student_forms import byt5, edit_json, hf_texts, mt5, own_end
 from tests.tiny import mini_examples, trial_of, write_csv
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Profile
-from tune_distill.students.t5.decoding import decode
 from tune_distill.training.inputs import Inputs
 from tune_distill.training.trial import run_trial
 
@@ -55,6 +54,6 @@ def test_a_trained_student_answers_in_transformers_as_it_did_in_the_study(
     ].validation.sources.rows(12, 1000)
     student = worker.untrained[profile.student]
     with store.student(trial.run_key) as trained:
-        answers = decode(student.load(trained), student.texts, rows, profile.decode)
+        answers = student.load(trained).generate(student.texts, rows, profile.decode)
         expected = hf_texts(trained, sources, max_new_tokens=LONGEST, num_beams=1)
     assert [text for (text,) in answers] == expected

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pandas as pd
 
-from tune_distill.analysis.results import words
+from tune_distill.analysis.results import in_words
 from tune_distill.analysis.statistics.scaling import LARGEST_EXPONENT, Scaling
 from tune_distill.analysis.statistics.significance import ALPHA
 from tune_distill.analysis.summary import setting_text
@@ -148,7 +148,7 @@ def _range_text(verdict: Verdict) -> str:
     """Return the range of the varied number that is as good as its best value."""
     span = verdict.good_range
     assert span is not None
-    name = words(span.column)
+    name = in_words(span.column)
     ends = [
         f"{verdict.results.text(setting)} {_fate(verdict, setting)}"
         for setting in (span.below, span.above)

@@ -173,10 +173,12 @@ def short_name(values: SettingValues) -> str:
 
 def setting_phrase(values: SettingValues) -> str:
     """Return the setting with its parameters, for use in a sentence: `label smoothing 0.1`."""
-    return ", ".join(f"{words(column)} {setting_text(value)}" for column, value in values.items())
+    return ", ".join(
+        f"{in_words(column)} {setting_text(value)}" for column, value in values.items()
+    )
 
 
-def words(column: str) -> str:
+def in_words(column: str) -> str:
     """Return a column's name in words."""
     return column.replace("_", " ")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tune_distill.analysis.results import setting_phrase, short_name, words
+from tune_distill.analysis.results import in_words, setting_phrase, short_name
 from tune_distill.analysis.statistics.comparison import Comparison
 from tune_distill.analysis.statistics.significance import ALPHA, POWER
 from tune_distill.analysis.verdict import Verdict
@@ -224,7 +224,7 @@ def named(verdict: Verdict, setting: int | None) -> str:
 
 def listed(verdict: Verdict, settings: Sequence[int]) -> str:
     """Return the settings' short names, after the names of their columns if there are several."""
-    columns = [words(column) for column in verdict.results.columns]
+    columns = [in_words(column) for column in verdict.results.columns]
     comma = "; " if len(columns) > 1 else ", "
     names = comma.join(short_name(verdict.results.settings[setting]) for setting in settings)
     return f"({', '.join(columns)}) {names}" if len(columns) > 1 else names

@@ -15,9 +15,9 @@ from tune_distill.reports.page import (
     Cell,
     ChartBlock,
     CodeBlock,
-    Column,
     Heading,
     Page,
+    PageColumn,
     Paragraph,
     TableBlock,
 )
@@ -94,15 +94,15 @@ def _and(names: Sequence[str]) -> str:
 
 def _verdicts(summaries: Sequence[Summary]) -> TableBlock:
     columns = (
-        Column("study"),
-        Column("metric"),
-        Column("outcome"),
-        Column("baseline"),
-        Column("best"),
-        Column("recommended"),
-        Column("smallest detectable", numeric=True),
-        Column("seeds", numeric=True),
-        Column("examples", numeric=True),
+        PageColumn("study"),
+        PageColumn("metric"),
+        PageColumn("outcome"),
+        PageColumn("baseline"),
+        PageColumn("best"),
+        PageColumn("recommended"),
+        PageColumn("smallest detectable", numeric=True),
+        PageColumn("seeds", numeric=True),
+        PageColumn("examples", numeric=True),
     )
     rows = []
     for summary in summaries:

@@ -44,7 +44,7 @@ class Callout:
 
 
 @dataclass(frozen=True)
-class Column:
+class PageColumn:
     """A column of a table; numbers are aligned right and sorted by value."""
 
     name: str
@@ -64,7 +64,7 @@ class TableBlock:
     """A table that a reader can sort by any column; each row has a cell per column."""
 
     caption: str
-    columns: tuple[Column, ...]
+    columns: tuple[PageColumn, ...]
     rows: tuple[tuple[Cell, ...], ...]
 
 

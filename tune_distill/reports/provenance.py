@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 
-from tune_distill.analysis.results import words
+from tune_distill.analysis.results import in_words
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.records.environment import ENVIRONMENT_FILE, read_environment
 from tune_distill.reports.cells import numeric, real_cell, value_cell
@@ -13,8 +13,8 @@ from tune_distill.reports.page import (
     Block,
     Cell,
     CodeBlock,
-    Column,
     Heading,
+    PageColumn,
     Paragraph,
     TableBlock,
 )
@@ -24,9 +24,9 @@ from tune_distill.spec.metrics import JUDGED
 def cost_blocks(verdict: Verdict) -> Iterator[Block]:
     results = verdict.results
     trials = results.trials
-    columns = [Column(words(name), numeric(verdict, name)) for name in results.columns]
+    columns = [PageColumn(in_words(name), numeric(verdict, name)) for name in results.columns]
     names = ("trainings", "training s", "decoding s", "training examples a second")
-    columns += [Column(name, numeric=True) for name in names]
+    columns += [PageColumn(name, numeric=True) for name in names]
     rows = []
     for setting, point in enumerate(results.settings):
         own = trials[trials["setting"] == setting]
@@ -89,6 +89,6 @@ def reproduction_blocks(verdict: Verdict) -> Iterator[Block]:
         ]
         yield TableBlock(
             "Where it ran",
-            (Column("what"), Column("which")),
+            (PageColumn("what"), PageColumn("which")),
             tuple((Cell(what), Cell(which)) for what, which in rows if which),
         )

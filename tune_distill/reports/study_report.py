@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tune_distill.analysis.remarks import findings, notes
-from tune_distill.analysis.results import short_name, words
+from tune_distill.analysis.results import in_words, short_name
 from tune_distill.analysis.statistics.comparison import Comparison
 from tune_distill.analysis.statistics.estimates import Estimate
 from tune_distill.analysis.verdict import Verdict
@@ -23,9 +23,9 @@ from tune_distill.reports.page import (
     Callout,
     Cell,
     ChartBlock,
-    Column,
     Heading,
     Page,
+    PageColumn,
     Paragraph,
     TableBlock,
 )
@@ -74,10 +74,10 @@ def study_page(verdict: Verdict, figures: Sequence[Figure]) -> Page:
 def _settings(verdict: Verdict) -> Iterator[Block]:
     results, found = verdict.results, verdict.found
     metrics = [name for name in JUDGED if name in found.levels]
-    columns = [Column(words(name), numeric(verdict, name)) for name in results.columns]
-    columns += [Column("trials", numeric=True)]
-    columns += [Column(METRICS[name].label, numeric=True) for name in metrics]
-    columns += [Column("seconds a trial", numeric=True)]
+    columns = [PageColumn(in_words(name), numeric(verdict, name)) for name in results.columns]
+    columns += [PageColumn("trials", numeric=True)]
+    columns += [PageColumn(METRICS[name].label, numeric=True) for name in metrics]
+    columns += [PageColumn("seconds a trial", numeric=True)]
     rows = []
     for setting, point in enumerate(results.settings):
         cells = [value_cell(point[name]) for name in results.columns]
@@ -145,9 +145,9 @@ def _comparison_table(
     exact = max(len(one.mcnemar) for one in comparisons) > 1
     if exact:
         more = (*more, "exact McNemar of each seed")
-    setting = ", ".join(words(name) for name in results.columns)
+    setting = ", ".join(in_words(name) for name in results.columns)
     first = (setting, "against", *(("metric",) if several else ()))
-    columns = [Column(name, name in numeric) for name in (*first, *names, *more)]
+    columns = [PageColumn(name, name in numeric) for name in (*first, *names, *more)]
     rows = []
     for one in comparisons:
         ours = one.estimate
@@ -198,12 +198,12 @@ def _unfinished(verdict: Verdict) -> Iterator[Block]:
         return
     behind = {(one.setting, one.seed): one.behind for one in verdict.censored}
     columns = (
-        Column("trial"),
-        Column("state"),
-        Column("steps", numeric=True),
-        Column("evaluation loss", numeric=True),
-        Column("behind the best at that step", numeric=True),
-        Column("reason"),
+        PageColumn("trial"),
+        PageColumn("state"),
+        PageColumn("steps", numeric=True),
+        PageColumn("evaluation loss", numeric=True),
+        PageColumn("behind the best at that step", numeric=True),
+        PageColumn("reason"),
     )
     rows = []
     for row in others.to_dict("records"):

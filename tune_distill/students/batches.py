@@ -44,6 +44,6 @@ def num_batches(num_examples: int, batch_size: int) -> int:
     return -(-num_examples // batch_size)
 
 
-def num_steps(num_train: int, settings: Train) -> int:
+def num_steps(num_train: int, train: Train) -> int:
     """Return the number of optimizer steps of a whole training."""
-    return num_batches(num_train, settings.batch_size) * settings.num_epochs
+    return num_batches(num_train, train.batch_size) * train.num_epochs

@@ -86,16 +86,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     return parse_json(f"{folder}/{CONFIG}", content)
 
 
-def read_settings(folder: Path, config: dict[str, Any]) -> PackageFiles:
+def read_small_files(folder: Path, config: dict[str, Any]) -> PackageFiles:
     """Read all files except the weights; `config` is what `read_config` returned before.
 
     Raises:
         PackageError: config.json has changed since then.
     """
-    settings = read_package(folder, [CONFIG, GENERATION, *TOKENIZER_FILES])
-    if parse_json(CONFIG, settings.contents[CONFIG]) != config:
+    small_files = read_package(folder, [CONFIG, GENERATION, *TOKENIZER_FILES])
+    if parse_json(CONFIG, small_files.contents[CONFIG]) != config:
         raise PackageError(f"{folder} changed while it was read; try again")
-    return settings
+    return small_files
 
 
 def read_stored(folder: Path, names: list[str]) -> PackageFiles:

@@ -62,44 +62,44 @@ class HfModel(Model):
 
     @exact_products()
     @torch.inference_mode()
-    def generate(self, spell: Spell, sources: Sequence[Ints], settings: Decode) -> list[list[str]]:
+    def generate(self, spell: Spell, sources: Sequence[Ints], decode: Decode) -> list[list[str]]:
         self.eval()
         texts: list[list[str]] = [[] for _ in sources]
-        samples = samples_per_example(settings)
-        width = settings.num_beams if settings.strategy == "beam" else samples
+        samples = samples_per_example(decode)
+        width = decode.num_beams if decode.strategy == "beam" else samples
         with products_in(self.precision, self.device), quiet_transformers():
             for indices in length_sorted([*map(len, sources)], max(1, _SEQUENCES // width)):
                 batch = [sources[index] for index in indices]
-                answers = self._answers(batch, samples, settings)
+                answers = self._answers(batch, samples, decode)
                 for at, index in enumerate(indices):
                     texts[index] = spell(answers[at * samples : (at + 1) * samples])
         return texts
 
-    def _answers(self, sources: Sequence[Ints], samples: int, settings: Decode) -> list[list[int]]:
+    def _answers(self, sources: Sequence[Ints], samples: int, decode: Decode) -> list[list[int]]:
         """Return the tokens of the answers to a batch; those to one source are adjacent."""
-        if settings.strategy != "sample":
-            return self._generated(sources, LogitsProcessorList(), settings)
+        if decode.strategy != "sample":
+            return self._generated(sources, LogitsProcessorList(), decode)
         rows = [row for row in sources for _ in range(samples)]
-        numbers_NL = torch.cat([uniforms(row, samples, settings.max_new_tokens) for row in sources])
+        numbers_NL = torch.cat([uniforms(row, samples, decode.max_new_tokens) for row in sources])
         answers = []
         for start in range(0, len(rows), _SEQUENCES):
             part = slice(start, start + _SEQUENCES)
-            drawn = _Drawn(numbers_NL[part].to(self.device), settings)
-            answers += self._generated(rows[part], LogitsProcessorList([drawn]), settings)
+            drawn = _Drawn(numbers_NL[part].to(self.device), decode)
+            answers += self._generated(rows[part], LogitsProcessorList([drawn]), decode)
         return answers
 
     def _generated(
-        self, sources: Sequence[Ints], processors: LogitsProcessorList, settings: Decode
+        self, sources: Sequence[Ints], processors: LogitsProcessorList, decode: Decode
     ) -> list[list[int]]:
         """Return the tokens of one answer to each source."""
         source_ids_NS, source_mask_NS = self._padded(sources)
         config = deepcopy(self.hf.generation_config)
         config.update(
             do_sample=False,  # `_Drawn` samples instead
-            num_beams=settings.num_beams if settings.strategy == "beam" else 1,
+            num_beams=decode.num_beams if decode.strategy == "beam" else 1,
             num_return_sequences=1,
             max_length=None,
-            max_new_tokens=settings.max_new_tokens,
+            max_new_tokens=decode.max_new_tokens,
             return_dict_in_generate=False,
         )
         answers_NL = self.hf.generate(
@@ -149,12 +149,12 @@ def load_hf(model_class: Any, folder: Path | None, **given: Any) -> Any:
 class _Drawn(LogitsProcessor):
     """Makes `generate` choose the token that the source's own random numbers draw."""
 
-    def __init__(self, numbers_NL: torch.Tensor, settings: Decode) -> None:
-        self._numbers_NL, self._settings = numbers_NL, settings
+    def __init__(self, numbers_NL: torch.Tensor, decode: Decode) -> None:
+        self._numbers_NL, self._decode = numbers_NL, decode
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         at = input_ids.shape[1] - 1
-        tokens_N = draw(scores.clone(), self._numbers_NL[:, at], self._settings)
+        tokens_N = draw(scores.clone(), self._numbers_NL[:, at], self._decode)
         return torch.full_like(scores, -torch.inf).scatter_(1, tokens_N[:, None], 0.0)
 
 

@@ -19,7 +19,7 @@ from tune_distill.students.folder import (
     CONFIG,
     GENERATION,
     read_config,
-    read_settings,
+    read_small_files,
     read_stored,
     student_errors,
 )
@@ -102,11 +102,11 @@ def _read(folder: Path) -> HfPackage:
             raise PackageError(f"{CONFIG}: {name} must be absent, got one; use a plain student")
     names = weight_files(folder)
     _require_reasonable(raw, read_headers(folder, names))
-    settings = read_settings(folder, raw)
-    tokenizer = load_package_tokenizer(settings, raw)
+    small_files = read_small_files(folder, raw)
+    tokenizer = load_package_tokenizer(small_files, raw)
     stored = read_stored(folder, names)
     try:
-        hf = _model(settings, stored)
+        hf = _model(small_files, stored)
     except Exception as error:  # parsers raise many kinds of errors for damaged files
         if says_nothing_of_content(error) or isinstance(error, PackageError):
             raise
@@ -115,11 +115,11 @@ def _read(folder: Path) -> HfPackage:
             f"{folder} must load with AutoModelForSeq2SeqLM, got {type(error).__name__}: {reason}"
         ) from error
     # Some faults in a tokenizer's settings show only when it is used.
-    with explained(settings.contents):
+    with explained(small_files.contents):
         require_tokens_fit(tokenizer, hf.get_input_embeddings().num_embeddings)
         spelling = spelling_of(tokenizer, saved_tokenizer(tokenizer))
     _set_special_tokens(hf, tokenizer)
-    digest = PackageFiles({**settings.contents, **stored.contents}).digest
+    digest = PackageFiles({**small_files.contents, **stored.contents}).digest
     try:
         untrained = UntrainedHf.of(hf, spelling)
     except ValueError as error:
@@ -140,11 +140,11 @@ def _require_reasonable(config: Mapping[str, Any], headers: Mapping[str, Any]) -
     require_memory(sum(num_elements(shape) for _, shape in headers.values()))
 
 
-def _model(settings: PackageFiles, stored: PackageFiles) -> Any:
-    with quiet_transformers(), settings.copied() as copy:
+def _model(small_files: PackageFiles, stored: PackageFiles) -> Any:
+    with quiet_transformers(), small_files.copied() as copy:
         config = AutoConfig.from_pretrained(copy, trust_remote_code=False, local_files_only=True)
         generation = GenerationConfig.from_model_config(config)
-        if GENERATION in settings.contents:
+        if GENERATION in small_files.contents:
             generation = GenerationConfig.from_pretrained(copy, local_files_only=True)
     if type(config) not in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
         raise PackageError(

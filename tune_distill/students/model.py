@@ -37,7 +37,7 @@ class Model(nn.Module, ABC):
         """
 
     @abstractmethod
-    def generate(self, spell: Spell, sources: Sequence[Ints], settings: Decode) -> list[list[str]]:
+    def generate(self, spell: Spell, sources: Sequence[Ints], decode: Decode) -> list[list[str]]:
         """Return the answers: `texts[i][k]` is sample k of the answer to source i.
 
         The same call gives the same texts, and a source's texts do not depend on the others.
@@ -45,6 +45,6 @@ class Model(nn.Module, ABC):
         """
 
 
-def samples_per_example(settings: Decode) -> int:
+def samples_per_example(decode: Decode) -> int:
     """Return the number of texts that each example gets."""
-    return settings.num_samples if settings.strategy == "sample" else 1
+    return decode.num_samples if decode.strategy == "sample" else 1

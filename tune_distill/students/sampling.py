@@ -32,7 +32,7 @@ def uniforms(source: Ints, num_samples: int, longest: int) -> torch.Tensor:
     """Return the source's own random numbers in [0, 1), float32 (W, L).
 
     Each depends only on the source's tokens, the sample and the position: not on other examples,
-    on the settings, or on how many samples and tokens are asked for.
+    on how answers are decoded, or on how many samples and tokens are asked for.
     """
     digest = hashlib.blake2b(source.astype("<i8").tobytes(), digest_size=16).digest()
     key = int.from_bytes(digest, "little")
@@ -42,35 +42,35 @@ def uniforms(source: Ints, num_samples: int, longest: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(rows))
 
 
-def draw(logits_NV: torch.Tensor, uniforms_N: torch.Tensor, settings: Decode) -> torch.Tensor:
+def draw(logits_NV: torch.Tensor, uniforms_N: torch.Tensor, decode: Decode) -> torch.Tensor:
     """Return the tokens (N,) that the numbers draw."""
-    scores_NV = logits_NV / settings.temperature
+    scores_NV = logits_NV / decode.temperature
     num_tokens = scores_NV.shape[-1]
     num_candidates = max(1, min(_CANDIDATES, num_tokens // _SHARE))
     best_NC, likely_NC = scores_NV.topk(num_candidates)
     weights_NV = scores_NV.sub_(best_NC[:, :1]).exp_()
-    tokens_N, certain_N = _draw_among(likely_NC, weights_NV, uniforms_N, settings)
+    tokens_N, certain_N = _draw_among(likely_NC, weights_NV, uniforms_N, decode)
     sizes = (min(_MORE * num_candidates, num_tokens), num_tokens)
     for size in sizes:
         open_N = (~certain_N).nonzero()[:, 0]
         if not len(open_N):
             break
         weights, numbers = weights_NV[open_N], uniforms_N[open_N]
-        if not settings.top_k and settings.top_p == 1:
+        if not decode.top_k and decode.top_p == 1:
             tokens_N[open_N] = _draw_unlikely(weights, numbers, likely_NC[open_N])
             break
         tokens_N[open_N], certain_N[open_N] = _draw_among(
-            weights.topk(size).indices, weights, numbers, settings
+            weights.topk(size).indices, weights, numbers, decode
         )
     return tokens_N
 
 
 def _draw_among(
-    tokens_NC: torch.Tensor, weights_NV: torch.Tensor, uniforms_N: torch.Tensor, settings: Decode
+    tokens_NC: torch.Tensor, weights_NV: torch.Tensor, uniforms_N: torch.Tensor, decode: Decode
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the tokens drawn, and whether the candidates suffice to determine each."""
     weights_NC = weights_NV.gather(1, tokens_NC)
-    ranks_N, certain_N = _pick(weights_NC, weights_NV.sum(-1), uniforms_N, settings)
+    ranks_N, certain_N = _pick(weights_NC, weights_NV.sum(-1), uniforms_N, decode)
     return tokens_NC.gather(1, ranks_N[:, None])[:, 0], certain_N
 
 
@@ -89,7 +89,7 @@ def _draw_unlikely(
 
 
 def _pick(
-    weights_NC: torch.Tensor, mass_N: torch.Tensor, uniforms_N: torch.Tensor, settings: Decode
+    weights_NC: torch.Tensor, mass_N: torch.Tensor, uniforms_N: torch.Tensor, decode: Decode
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the ranks of the tokens drawn, and whether the candidates suffice to determine each.
 
@@ -98,18 +98,18 @@ def _pick(
     num_candidates, lowest_N = weights_NC.shape[-1], weights_NC[:, -1]
     # The summed weight of the tokens drawn from is known exactly, or lies between two bounds.
     least_N = most_N = mass_N
-    if 0 < settings.top_k < num_candidates:
+    if 0 < decode.top_k < num_candidates:
         weights_NC = weights_NC.clone()
-        weights_NC[:, settings.top_k :] = 0.0
+        weights_NC[:, decode.top_k :] = 0.0
         least_N = most_N = weights_NC.sum(-1)
-    elif settings.top_k:
+    elif decode.top_k:
         least_N = weights_NC.sum(-1)
-        others = settings.top_k - num_candidates
+        others = decode.top_k - num_candidates
         most_N = torch.minimum(mass_N, least_N + others * lowest_N)
     sums_NC = weights_NC.cumsum(-1)
     num_left_N = (weights_NC > 0).sum(-1)
-    if settings.top_p < 1:
-        likelier_NC, p = sums_NC - weights_NC, settings.top_p
+    if decode.top_p < 1:
+        likelier_NC, p = sums_NC - weights_NC, decode.top_p
         num_left_N, at_most_N = (
             (likelier_NC < p * mass[:, None]).sum(-1).clamp_(min=1) for mass in (least_N, most_N)
         )

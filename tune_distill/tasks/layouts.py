@@ -27,8 +27,8 @@ class Table:
     rows: Iterable[tuple[int, Sequence[Any]]]
     label_names: Sequence[str]
 
-    def place(self, number: int) -> str:
-        """Return where a row is, as messages name it."""
+    def row_name(self, number: int) -> str:
+        """Return the name of a row in messages."""
         return f"{self.where} {self.unit} {number}"
 
 

@@ -39,7 +39,7 @@ def read_table(table: Table, task: Task, default_id: str, first_row: int, room: 
             values = dict(zip(table.layout.names, cells, strict=True))
             example = task.read(values, table.layout, table.label_names)
         except ValueError as error:
-            raise DataError(f"{table.place(number)}: {error}; correct the row") from error
+            raise DataError(f"{table.row_name(number)}: {error}; correct the row") from error
         if isinstance(example, str):
             dropped[example] += 1
         else:

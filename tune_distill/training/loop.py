@@ -21,15 +21,15 @@ from tune_distill.training.checkpoints import Position
 from tune_distill.training.losses import batch_losses, example_losses, loss_terms, mean_loss
 
 
-def learning_rate_at(step: int, total: int, settings: Train) -> float:
+def learning_rate_at(step: int, total: int, hyperparameters: Train) -> float:
     """Return the learning rate of optimizer step `step` (from 0): linear warm-up, then linear to 0.
 
     Source: transformers' get_linear_schedule_with_warmup.
     """
-    warmup = round(total * settings.warmup_fraction)
+    warmup = round(total * hyperparameters.warmup_fraction)
     if step < warmup:
-        return settings.learning_rate * step / warmup
-    return settings.learning_rate * max(0.0, (total - step) / max(1, total - warmup))
+        return hyperparameters.learning_rate * step / warmup
+    return hyperparameters.learning_rate * max(0.0, (total - step) / max(1, total - warmup))
 
 
 class Training:
@@ -40,19 +40,19 @@ class Training:
         model: Model,
         train: Pairs,
         validation: Pairs,
-        settings: Train,
+        hyperparameters: Train,
         seed: int,
     ) -> None:
         self.model = model
-        model.precision = settings.precision
-        self.optimizer = _optimizer(model, settings)
-        self.total_steps = num_steps(len(train.sources), settings)
+        model.precision = hyperparameters.precision
+        self.optimizer = _optimizer(model, hyperparameters)
+        self.total_steps = num_steps(len(train.sources), hyperparameters)
         self.position = Position(0, 0.0, ())
         # The losses of the latest evaluation.
         self.validation_losses: list[ExampleLoss] = []
         self._train, self._validation = train, validation
-        self._settings, self._seed = settings, seed
-        self._terms = loss_terms(settings)
+        self._hyperparameters, self._seed = hyperparameters, seed
+        self._terms = loss_terms(hyperparameters)
         # Losses since the last history row, kept on the device: reading one waits for the GPU.
         self._window: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._started = 0.0
@@ -70,7 +70,7 @@ class Training:
         self.model.train()
         for indices in self._remaining_batches():
             step = self.position.step
-            rate = learning_rate_at(step, self.total_steps, self._settings)
+            rate = learning_rate_at(step, self.total_steps, self._hyperparameters)
             self._step(indices, rate)
             self.position = replace(self.position, step=step + 1, elapsed_s=self._elapsed())
             row = self._history_row(rate)
@@ -84,11 +84,11 @@ class Training:
             len(source) + len(target)
             for source, target in zip(self._train.sources, self._train.targets, strict=True)
         ]
-        batch_size = self._settings.batch_size
+        batch_size = self._hyperparameters.batch_size
         done_epochs, done_batches = divmod(
             self.position.step, num_batches(len(lengths), batch_size)
         )
-        for epoch in range(done_epochs, self._settings.num_epochs):
+        for epoch in range(done_epochs, self._hyperparameters.num_epochs):
             batches = length_grouped(lengths, batch_size, self._seed, epoch)
             yield from batches[done_batches if epoch == done_epochs else 0 :]
 
@@ -96,7 +96,7 @@ class Training:
     def _step(self, indices: Sequence[int], rate: float) -> None:
         loss, unsmoothed = batch_losses(self.model, self._train, indices, self._terms)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._settings.max_grad_norm)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._hyperparameters.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
@@ -105,10 +105,10 @@ class Training:
 
     def _history_row(self, rate: float) -> HistoryRow | None:
         """Return this step's row after adding it to `position`, or None if no row is due."""
-        step, settings = self.position.step, self._settings
+        step, hyperparameters = self.position.step, self._hyperparameters
         last = step == self.total_steps
-        evaluates = last or step % settings.eval_steps == 0
-        if not evaluates and step % settings.logging_steps != 0:
+        evaluates = last or step % hyperparameters.eval_steps == 0
+        if not evaluates and step % hyperparameters.logging_steps != 0:
             return None
         losses = torch.tensor([float(loss) for loss, _ in self._window])
         self._require_finite(losses)
@@ -122,7 +122,7 @@ class Training:
             raise NonFiniteLossError(step, evaluation)
         row = HistoryRow(
             step=step,
-            epoch=step / num_batches(len(self._train.sources), settings.batch_size),
+            epoch=step / num_batches(len(self._train.sources), hyperparameters.batch_size),
             train_loss=float(losses.mean()),
             unsmoothed_train_loss=float(unsmoothed.mean()),
             eval_loss=evaluation,
@@ -144,7 +144,7 @@ class Training:
         return time.perf_counter() - self._started
 
 
-def _optimizer(model: torch.nn.Module, settings: Train) -> torch.optim.AdamW:
+def _optimizer(model: torch.nn.Module, hyperparameters: Train) -> torch.optim.AdamW:
     """Return a fused AdamW without weight decay of norms and biases, position biases included.
 
     Source: the parameter groups of transformers' Trainer.
@@ -155,10 +155,10 @@ def _optimizer(model: torch.nn.Module, settings: Train) -> torch.optim.AdamW:
         [
             {
                 "params": [value for name, value in named if name not in free],
-                "weight_decay": settings.weight_decay,
+                "weight_decay": hyperparameters.weight_decay,
             },
             {"params": [value for name, value in named if name in free], "weight_decay": 0.0},
         ],
-        lr=settings.learning_rate,
+        lr=hyperparameters.learning_rate,
         fused=True,
     )

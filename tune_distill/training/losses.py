@@ -53,9 +53,9 @@ class CrossEntropy:
         return smoothed * self.weight, plain
 
 
-def loss_terms(settings: Train) -> tuple[LossTerm, ...]:
-    """Return the terms that these settings ask for."""
-    return (CrossEntropy(settings.label_smoothing, settings.ce_weight),)
+def loss_terms(train: Train) -> tuple[LossTerm, ...]:
+    """Return the terms that this section of a profile asks for."""
+    return (CrossEntropy(train.label_smoothing, train.ce_weight),)
 
 
 def batch_losses(

@@ -38,7 +38,7 @@ _LINE_CHARACTERS = 2**20
 """The longest line of a job's log; longer ones are split."""
 
 
-class Bundle(Protocol):
+class JobFiles(Protocol):
     """The files that travel with a job."""
 
     def write(self, archive: Path) -> None:
@@ -99,7 +99,7 @@ class Jobs:
         self.url = url
         self._client = job_client(url, dashboard_headers(url))
 
-    def submit(self, command: Sequence[str], bundle: Bundle, purpose: Purpose) -> str:
+    def submit(self, command: Sequence[str], bundle: JobFiles, purpose: Purpose) -> str:
         """Submit a job that runs this command in a folder of the bundle's files; return its id."""
         name = purpose.studies[0] if len(purpose.studies) == 1 else "studies"
         prefix = "" if purpose.kind == STUDY else f"{purpose.kind}-"

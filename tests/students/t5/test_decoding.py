@@ -16,7 +16,7 @@ from tests.tiny import load_tokenizer, token_pairs
 from tune_distill.records.examples import Example
 from tune_distill.spec.profile import Decode, Student
 from tune_distill.students.t5 import decoding
-from tune_distill.students.t5.decoding import decode, samples_per_example
+from tune_distill.students.t5.decoding import samples_per_example
 from tune_distill.students.t5.incremental import Answers
 from tune_distill.students.t5.model import T5
 from tune_distill.students.tokens import Ints
@@ -51,7 +51,7 @@ def decoded(
     """Return the answers of our T5 with the model's weights, decoded by HF's tokenizer."""
     own = model if isinstance(model, T5) else ours(model)
     spell = partial(tokenizer.batch_decode, skip_special_tokens=True)
-    return decode(own, spell, sources, wanted)
+    return own.generate(spell, sources, wanted)
 
 
 def settings(strategy: str = "greedy", **fields: object) -> Decode:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from tune_distill.analysis.results import short_name, words
+from tune_distill.analysis.results import in_words, short_name
 from tune_distill.analysis.statistics.estimates import Estimate
 from tune_distill.analysis.statistics.shapes import numeric_column
 from tune_distill.analysis.verdict import Verdict
@@ -58,7 +58,7 @@ def column_label(verdict: Verdict) -> str:
     """Return the varied columns, in the order of the values in a short name."""
     columns = verdict.results.columns
     unit = _UNITS.get(columns[0]) if len(columns) == 1 else None
-    names = ", ".join(words(column) for column in columns)
+    names = ", ".join(in_words(column) for column in columns)
     return f"{names} ({unit})" if unit else names
 
 

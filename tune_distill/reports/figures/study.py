@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from tune_distill.analysis.results import short_name, words
+from tune_distill.analysis.results import in_words, short_name
 from tune_distill.analysis.scores import UNPARSED
 from tune_distill.analysis.statistics.comparison import Comparison
 from tune_distill.analysis.summary import setting_text
@@ -145,7 +145,7 @@ def parallel_figure(verdict: Verdict) -> Figure | None:
     if len(results.columns) < 2 or len(levels) < 2:
         return None
     name = METRICS[metric].label
-    axes = (*(words(column) for column in results.columns), name)
+    axes = (*(in_words(column) for column in results.columns), name)
     values = [level.value for level in levels.values()]
     low, high = min(values), max(values)
     heights = [_heights(verdict, column) for column in results.columns]

@@ -43,7 +43,7 @@ _Choose = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
 
 @exact_products()
 @torch.inference_mode()
-def decode(model: T5, spell: Spell, sources: Sequence[Ints], settings: Decode) -> list[list[str]]:
+def answer(model: T5, spell: Spell, sources: Sequence[Ints], decode: Decode) -> list[list[str]]:
     """Return `texts[i][k]`: sample k of the answer to source i; `spell` turns tokens into text.
 
     The same call gives the same texts, and a source's texts do not depend on other sources. They
@@ -54,46 +54,44 @@ def decode(model: T5, spell: Spell, sources: Sequence[Ints], settings: Decode) -
     lengths = [len(row) for row in sources]
     with products_in(model.precision, model.device):
         decoder = IncrementalDecoder(model)
-        for indices in length_sorted(lengths, _batch_size(model.config, settings, lengths)):
-            answers_BWL = _answers(decoder, [sources[index] for index in indices], settings)
+        for indices in length_sorted(lengths, _batch_size(model.config, decode, lengths)):
+            answers_BWL = _answers(decoder, [sources[index] for index in indices], decode)
             for index, answers_WL in zip(indices, answers_BWL, strict=True):
                 texts[index] = spell(answers_WL.tolist())
     return texts
 
 
-def _batch_size(config: Architecture, settings: Decode, lengths: Sequence[int]) -> int:
+def _batch_size(config: Architecture, decode: Decode, lengths: Sequence[int]) -> int:
     """Return the number of examples in a batch."""
-    width = _width(settings)
+    width = _width(decode)
     # Keys and values of a source and of its answers, whose caches have twice the memory.
-    numbers = 2 * max(lengths, default=0) + 2 * 2 * width * settings.max_new_tokens
+    numbers = 2 * max(lengths, default=0) + 2 * 2 * width * decode.max_new_tokens
     numbers *= config.num_decoder_layers * config.num_heads * config.d_kv
     # Logits and the tensors computed from them.
     numbers += 4 * width * config.vocab_size
     return max(1, min(_SEQUENCES // width, _BYTES // (4 * numbers)))
 
 
-def _width(settings: Decode) -> int:
+def _width(decode: Decode) -> int:
     """Return how many answers to one example are under way at a time."""
-    return settings.num_beams if settings.strategy == "beam" else samples_per_example(settings)
+    return decode.num_beams if decode.strategy == "beam" else samples_per_example(decode)
 
 
-def _answers(
-    decoder: IncrementalDecoder, sources: Sequence[Ints], settings: Decode
-) -> torch.Tensor:
+def _answers(decoder: IncrementalDecoder, sources: Sequence[Ints], decode: Decode) -> torch.Tensor:
     """Return the answers' padded tokens (B, W, L); of beams only the best (W = 1)."""
-    longest, samples = settings.max_new_tokens, samples_per_example(settings)
-    answers = decoder.start(sources, _width(settings), longest)
+    longest, samples = decode.max_new_tokens, samples_per_example(decode)
+    answers = decoder.start(sources, _width(decode), longest)
     written_BWL = decoder.padding(len(sources), samples, longest)
-    if settings.strategy == "beam":
+    if decode.strategy == "beam":
         beam_search(decoder, answers, written_BWL[:, 0])
-    elif settings.strategy == "greedy":
+    elif decode.strategy == "greedy":
         _one_way(decoder, answers, written_BWL, lambda logits_MV, *_: logits_MV.argmax(-1))
     else:
         numbers_BWL = torch.stack([uniforms(row, samples, longest) for row in sources])
         numbers_NL = numbers_BWL.to(written_BWL.device).flatten(0, 1)
 
         def choose(logits_MV: torch.Tensor, which_M: torch.Tensor, at: int) -> torch.Tensor:
-            return draw(logits_MV, numbers_NL[which_M, at], settings)
+            return draw(logits_MV, numbers_NL[which_M, at], decode)
 
         _one_way(decoder, answers, written_BWL, choose)
     return written_BWL

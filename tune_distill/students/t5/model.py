@@ -26,7 +26,7 @@ from tune_distill.students.model import Model, Spell
 from tune_distill.students.precision import products_in
 from tune_distill.students.t5.architecture import Architecture
 from tune_distill.students.t5.batch import collate
-from tune_distill.students.t5.decoding import decode
+from tune_distill.students.t5.decoding import answer
 from tune_distill.students.t5.kernels import product
 from tune_distill.students.t5.layers import Block, Matrix, Norm
 from tune_distill.students.t5.layout import Layout
@@ -98,8 +98,8 @@ class T5(Model):
             logits_NV = self.logits(hidden_ND)[: len(batch.targets.places_M)]
         return logits_NV.float()
 
-    def generate(self, spell: Spell, sources: Sequence[Ints], settings: Decode) -> list[list[str]]:
-        return decode(self, spell, sources, settings)
+    def generate(self, spell: Spell, sources: Sequence[Ints], decode: Decode) -> list[list[str]]:
+        return answer(self, spell, sources, decode)
 
     def encode(self, source_ids_N: torch.Tensor, sources: Layout) -> torch.Tensor:
         """Return the encoder's output for the sources, (N, D)."""

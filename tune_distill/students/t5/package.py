@@ -18,7 +18,7 @@ from tune_distill.students.built_in import BUILT_IN
 from tune_distill.students.folder import (
     GENERATION,
     read_config,
-    read_settings,
+    read_small_files,
     read_stored,
     student_errors,
 )
@@ -113,27 +113,27 @@ def _read(folder: Path) -> T5Package:
         raise PackageError(
             "config.json: is_encoder_decoder must be true, got false; set it to true"
         )
-    settings = read_settings(folder, raw)
-    tokenizer = load_package_tokenizer(settings, raw)
+    small_files = read_small_files(folder, raw)
+    tokenizer = load_package_tokenizer(small_files, raw)
     # Faulty settings of a tokenizer may show only when it is used.
-    with explained(settings.contents):
+    with explained(small_files.contents):
         require_tokens_fit(tokenizer, config.vocab_size)
-    rules = _rules(config, raw, settings, tokenizer)
+    rules = _rules(config, raw, small_files, tokenizer)
     stored = read_stored(folder, names)
     weights = read_weights(stored.contents, unruled)
     architecture = config.architecture(
         tied_head=HEAD not in weights, ends=rules.ends, pad=rules.pad, start=rules.start
     )
-    digest = PackageFiles({**settings.contents, **stored.contents}).digest
-    with explained(settings.contents):
+    digest = PackageFiles({**small_files.contents, **stored.contents}).digest
+    with explained(small_files.contents):
         files = saved_files(config.model_type, architecture, tokenizer)
     return T5Package({"files_digest": digest}, architecture, weights, tokenizer, files)
 
 
 def _rules(
-    config: StudentConfig, raw: Mapping[str, Any], settings: PackageFiles, tokenizer: Any
+    config: StudentConfig, raw: Mapping[str, Any], small_files: PackageFiles, tokenizer: Any
 ) -> GenerationRules:
-    content = settings.contents.get(GENERATION)
+    content = small_files.contents.get(GENERATION)
     generation = None if content is None else parse_json(GENERATION, content)
     return generation_rules(config, raw, generation, tokenizer.eos_token_id, tokenizer.pad_token_id)
 

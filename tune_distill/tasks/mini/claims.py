@@ -22,7 +22,7 @@ class Scene:
 
     subject: lexicon.Subject
     activity: lexicon.Activity
-    place: lexicon.Place
+    place: lexicon.Site
     color: str
     garment: tuple[str, str]  # singular, plural
 

@@ -31,8 +31,8 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a scene happens."""
+class Site:
+    """Where something happens."""
 
     phrase: str
     noun: str
@@ -48,7 +48,7 @@ class Activity:
     general: tuple[str, ...]  # predicates that follow from the activity
     posture: Posture
     maybe: tuple[str, ...]  # predicates that may or may not be true as well
-    places: tuple[Place, ...]
+    places: tuple[Site, ...]
 
 
 def _activity(places: Iterable[str], posture: str, **words: Any) -> Activity:
@@ -68,7 +68,7 @@ def _tuples(part: Any) -> Any:
 _WORDS: Mapping[str, Any] = _tuples(
     yaml.safe_load(Path(__file__).with_name("words.yaml").read_text(encoding="utf-8"))
 )
-_PLACES = {name: Place(**place) for name, place in _WORDS["places"].items()}
+_PLACES = {name: Site(**place) for name, place in _WORDS["places"].items()}
 
 SUBJECTS = tuple(Subject(**subject) for subject in _WORDS["subjects"])
 ACTIVITIES: Mapping[Kind, tuple[Activity, ...]] = {
