@@ -18,9 +18,9 @@ TORCH := $(shell grep '^torch==' constraints.txt)
 study: .venv/installed
 	$(BIN)/python -m tune_distill.study $(STUDY) $(ARGS)
 
-# All of the product's behaviour, real Ray included. Two files of tests at a time: the slow ones mostly
-# wait for processes to start.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# All of the product's behaviour, real Ray included. Four files of tests at a time: the slow ones
+# mostly wait for processes to start.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist loadfile
 
 test: .venv/installed-dev
 	$(PYTEST) -m "not proof"

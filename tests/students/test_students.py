@@ -163,7 +163,7 @@ class FakeHub:
 
 def fake_hub(monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> FakeHub:
     hub = FakeHub(folder)
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", hub)
+    monkeypatch.setattr("tune_distill.students.registry.snapshot_download", hub)
     return hub
 
 

@@ -6,7 +6,6 @@ import pickle
 import shutil
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 from transformers import AutoModel
 
@@ -50,7 +49,9 @@ def test_the_same_encoder_elsewhere_is_a_hit(
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / "README.md").write_text("What is not loaded does not count.")
     cached = Path(shutil.copytree(folder, tmp_path / "hub" / "0123"))
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(cached))
+    monkeypatch.setattr(
+        "tune_distill.training.encoders.snapshot_download", lambda *_, **__: str(cached)
+    )
     monkeypatch.chdir(tmp_path)
     names = (str(folder), "bert", "./bert", str(tmp_path / "copy"), "someone/bert")
     assert len({key_with(name) for name in names}) == 1
@@ -100,6 +101,6 @@ def test_a_hub_that_has_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> str:
         raise OSError("no route\nto the hub")
 
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    monkeypatch.setattr("tune_distill.training.encoders.snapshot_download", fail)
     with pytest.raises(MetricError, match=r"'someone/bert' \(OSError: no route to the hub\)"):
         read_encoder("someone/bert")

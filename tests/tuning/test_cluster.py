@@ -104,7 +104,12 @@ def test_a_worker_that_dies_is_recovered_by_tune_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("PYTHONWARNINGS", "error"), ("PYTHONOPTIMIZE", "2")]
+    ("variable", "value"),
+    [
+        ("PYTHONWARNINGS", "error"),
+        # Python first compiles all libraries anew.
+        pytest.param("PYTHONOPTIMIZE", "2", marks=pytest.mark.proof),
+    ],
 )
 def test_a_ray_that_cannot_start_is_one_message(variable: str, value: str, tmp_path: Path) -> None:
     ended = subprocess.run(

@@ -23,6 +23,7 @@ from tests.tiny import at, load_student, untrained
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import Student
 from tune_distill.students.mini import mini_student
+from tune_distill.students.spelling import PlainSpelling
 
 MINI = Student(source="mini")
 
@@ -140,7 +141,7 @@ def test_a_machine_that_fails_is_no_damaged_student(
         raise error
 
     fresh = untrained(at(folder))
-    monkeypatch.setattr("safetensors.torch.load_file", fail)
+    monkeypatch.setattr("tune_distill.students.t5.untrained.load_file", fail)
     with pytest.raises(type(error)):
         fresh.load(folder)
 
@@ -202,7 +203,7 @@ def test_answers_are_spelt_as_hf_spells_them(folder: Path, cleans: bool) -> None
     config = json.loads(path.read_text()) | {"clean_up_tokenization_spaces": cleans}
     path.write_text(json.dumps(config))
     fresh = untrained(at(folder))
-    assert fresh.spelling.decodes_plainly is not cleans
+    assert isinstance(fresh.spelling, PlainSpelling) is not cleans
     tokenizer = AutoTokenizer.from_pretrained(folder)
     text = "entailment explanation: a man , who sits , does n't stand ."
     rows = [[*tokenizer(text).input_ids, 1, 0, 0], [1], [0, 5, 6, 1]]
