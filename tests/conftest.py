@@ -1,11 +1,14 @@
-"""Shared fixtures, and the order of tests: quick ones first."""
+"""Shared fixtures, and the order of tests."""
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import random
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +16,7 @@ import numpy as np
 import pytest
 
 from tests.tiny import mini_examples, save_tiny_t5
+from tune_distill.training import inputs
 
 
 def pytest_configure() -> None:
@@ -39,9 +43,39 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
+QUICK_FILES = 3
+"""So many files of quick tests follow each file with slow ones."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run quick tests before slow ones and proofs, so that a broken change shows soon."""
-    items.sort(key=lambda item: any(map(item.get_closest_marker, ("slow", "proof"))))
+    """Mix files of quick tests and files with slow ones; within a file, quick tests come first.
+
+    A broken change then shows soon, and processes that slow tests wait for leave no core idle.
+    """
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    for tests in files.values():
+        tests.sort(key=_is_slow)
+    slow = [tests for tests in files.values() if _is_slow(tests[-1])]
+    quick = iter([tests for tests in files.values() if not _is_slow(tests[-1])])
+    mixed = [file for tests in slow for file in (tests, *itertools.islice(quick, QUICK_FILES))]
+    items[:] = itertools.chain.from_iterable([*mixed, *quick])
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return any(map(item.get_closest_marker, ("slow", "proof")))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_simulators() -> Iterator[None]:
+    """Fit each training pool's simulator once a session: a process for each takes two seconds."""
+    fit = functools.cache(inputs.fit_simulator_apart)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            inputs, "fit_simulator_apart", lambda texts, labels: fit(tuple(texts), tuple(labels))
+        )
+        yield
 
 
 @pytest.fixture(autouse=True)
