@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from tests.tasks.made_tasks import (
 from tune_distill.analysis.tables import load
 from tune_distill.spec.errors import StudyFileError
 from tune_distill.spec.yaml_files import load_study
+from tune_distill.study import main
 from tune_distill.tasks.task import Task
 
 STUDY = """\
@@ -55,7 +58,9 @@ def run(folder: Path, task: Task, metric: str = "label_accuracy", **fields: Any)
 
 
 @pytest.mark.parametrize("task", [TWO_LABELS, CHOICES, FREE], ids=["labels", "choices", "free"])
-def test_a_task_of_ones_own_is_one_file(tmp_path: Path, task: Task) -> None:
+def test_a_task_of_ones_own_is_one_file(
+    tmp_path: Path, task: Task, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     trials = run(tmp_path, task)
     assert list(trials["state"]) == ["complete"] * 2
     assert trials["label_accuracy"].between(0, 1).all()
@@ -71,6 +76,12 @@ def test_a_task_of_ones_own_is_one_file(tmp_path: Path, task: Task) -> None:
     assert ("confusion" in report) == (task is TWO_LABELS)
     summary = tune_distill.verdict("own", results=tmp_path)
     assert summary["study"] == "own"
+    command = re.search(r"python -m tune_distill\.study (.*)", report)
+    assert command
+    monkeypatch.chdir(tmp_path.parent)
+    capsys.readouterr()
+    assert main([*shlex.split(command[1]), "--dry-run"]) == 0
+    assert "0 trainings, 2 hits" in capsys.readouterr().out
 
 
 def test_a_change_of_the_task_makes_only_what_depends_on_it_again(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from tune_distill.analysis.results import in_words
 from tune_distill.analysis.verdict import Verdict
 from tune_distill.records.environment import ENVIRONMENT_FILE, read_environment
+from tune_distill.records.tables import TASK_FILE
 from tune_distill.reports.cells import numeric, real_cell, value_cell
 from tune_distill.reports.page import (
     Block,
@@ -19,6 +20,7 @@ from tune_distill.reports.page import (
     TableBlock,
 )
 from tune_distill.spec.metrics import JUDGED
+from tune_distill.tasks.registry import TASKS
 
 
 def cost_blocks(verdict: Verdict) -> Iterator[Block]:
@@ -55,8 +57,11 @@ def reproduction_blocks(verdict: Verdict) -> Iterator[Block]:
     path = shlex.quote(f"{parent}/{name}")
     yield Heading("How to reproduce each number")
     yield Paragraph("The trials, from the study as it was resolved; the report, from the tables:")
+    # The folder's own copy of a user's task, because the original may be gone.
+    is_shipped = results.profile.task.source in TASKS
+    task = "" if is_shipped else f" --set task.source={path}/{TASK_FILE}"
     yield CodeBlock(
-        f"python -m tune_distill.study {path}/study.yaml --results {shlex.quote(parent)}\n"
+        f"python -m tune_distill.study {path}/study.yaml{task} --results {shlex.quote(parent)}\n"
         f"python -m tune_distill.report {path}"
     )
     yield Paragraph(
