@@ -1,8 +1,8 @@
-"""What a study costs besides its training, ours and bare Ray Tune's.
+"""Times a study's work besides its training, for us and for bare Ray Tune.
 
-Measured are: the time per trial that only stores a run and an evaluation, beyond the first on each
-worker slot; the time from the start of a command to the end of its first training step; and the
-time of a command whose trials are all in the store.
+Three times are measured: a trial that only stores a run and an evaluation, beyond the first on each
+worker slot; from the start of a command to the end of its first training step; and a command whose
+trials are all in the store.
 """
 
 from __future__ import annotations

@@ -21,10 +21,8 @@ from tests.records.made import (
 from tune_distill.records.environment import environment
 from tune_distill.records.schema_page import written
 from tune_distill.records.schemas import (
-    EXAMPLES_AFTER_INPUTS,
-    EXAMPLES_BEFORE_INPUTS,
     HISTORY,
-    PREDICTIONS,
+    TABLES,
     TRIALS_AFTER_SETTING,
     TRIALS_BEFORE_SETTING,
 )
@@ -33,12 +31,6 @@ from tune_distill.records.trials import TrialRecord, complete_record, write_stud
 from tune_distill.spec.yaml_files import dump_study
 
 README = (Path(__file__).parents[2] / "results" / "README.md").read_text(encoding="utf-8")
-TABLES = {
-    "trials": (*TRIALS_BEFORE_SETTING, *TRIALS_AFTER_SETTING),
-    "history": HISTORY,
-    "predictions": PREDICTIONS,
-    "examples": (*EXAMPLES_BEFORE_INPUTS, *EXAMPLES_AFTER_INPUTS),
-}
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -48,7 +48,7 @@ _PROBE = """
 
 @dataclass(frozen=True)
 class Visit:
-    """What the script returned, and the lines that the page wrote to the console."""
+    """The script's result, and the lines that the page wrote to the console."""
 
     seen: Any
     console: list[str]

@@ -25,7 +25,11 @@ EXECUTORS = {
 STUDIES = (
     resolved(SMOOTHING),
     resolved(SEARCH.model_copy(update={"name": "search"}), num_seeds=2),
-    resolved(study_of({"decode.strategy": ["greedy", "beam", "sample"]}, name="decoding")),
+    # With a student of its own, which no other study trains.
+    resolved(
+        study_of({"decode.strategy": ["greedy", "beam", "sample"]}, name="decoding"),
+        fields=FIELDS | {"train.num_epochs": 1},
+    ),
     resolved(
         study_of({"train.learning_rate": [1e-3, 1e30]}, name="diverging"),
         fields=FIELDS | {"train.max_grad_norm": 1e30},
@@ -34,7 +38,7 @@ STUDIES = (
 
 
 def described(ran: Ran) -> dict[str, Any]:
-    """What was told of the studies' trials, and the records of each study."""
+    """Return the events of the studies' trials, and the records of each study."""
     return {
         "told": ran.events.told,
         "early": ran.early,

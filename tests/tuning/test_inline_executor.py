@@ -1,4 +1,4 @@
-"""What only this process does: faults put into the code, Ctrl-C, the state of the process."""
+"""The inline executor: trials in this process, exceptions, Ctrl-C and the state of torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a study says: whether there is a difference, how large it is, and what to do."""
+"""The verdict on a study: whether settings differ, by how much, and which one to use."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the statistics say about a study.
+    """The conclusions of the statistics about a study.
 
     `outcome`: some setting is detectably better than the baseline; none is, but some are worse;
     nothing differs detectably; or there was nothing to compare. `recommended` is a setting, None

@@ -1,4 +1,4 @@
-"""What a comparison could have detected, and the sizes that would settle an open one."""
+"""Power: the difference a comparison could detect, and the sizes that would settle it."""
 
 from __future__ import annotations
 
