@@ -29,8 +29,8 @@ class FrozenKind(HfKind):
     def read(self, folder):
         return _frozen(super().read(folder))
 
-    def built_in(self):
-        return _frozen(super().built_in())
+    def built_in(self, hf, tokenizer):
+        return _frozen(super().built_in(hf, tokenizer))
 
 
 def _frozen(package):

@@ -24,8 +24,6 @@ from tune_distill.students.folder import (
     student_errors,
 )
 from tune_distill.students.hf import ATTENTION, UntrainedHf, load_hf
-from tune_distill.students.mini import mini_student
-from tune_distill.students.mini_tokenizer import mini_tokenizer
 from tune_distill.students.package_files import PackageError, PackageFiles
 from tune_distill.students.quiet import quiet_transformers
 from tune_distill.students.saved_tokenizer import saved_tokenizer, spelling_of
@@ -83,11 +81,9 @@ class HfKind:
         with student_errors(folder):
             return _read(folder)
 
-    def built_in(self) -> HfPackage:
-        """Return the embedded student."""
-        tokenizer = mini_tokenizer()
+    def built_in(self, hf: Any, tokenizer: Any) -> HfPackage:
+        """Return the embedded student, given as a model of transformers and its tokenizer."""
         spelling = spelling_of(tokenizer, saved_tokenizer(tokenizer))
-        hf = mini_student()
         hf.set_attn_implementation(ATTENTION)
         return HfPackage(BUILT_IN | COMPUTED, tokenizer, UntrainedHf.of(hf, spelling))
 

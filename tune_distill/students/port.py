@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from tune_distill.students.tokens import TokenTable
 
@@ -74,6 +74,6 @@ class StudentKind(Protocol):
         """
         ...
 
-    def built_in(self) -> ReadStudent:
-        """Return the embedded student `mini`."""
+    def built_in(self, hf: Any, tokenizer: Any) -> ReadStudent:
+        """Return the embedded student, given as a model of transformers and its tokenizer."""
         ...

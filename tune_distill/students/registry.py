@@ -13,7 +13,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from tune_distill.spec.errors import StudentError
 from tune_distill.spec.profile import MINI_STUDENT, STUDENT_KINDS, Student
-from tune_distill.students.built_in import BUILT_IN, NUM_PARAMETERS
+from tune_distill.students.built_in import BUILT_IN, MODULE, NUM_PARAMETERS
 from tune_distill.students.folder import STUDENT_FILES, student_errors
 from tune_distill.students.port import ReadStudent, StudentKind
 from tune_distill.students.weight_files import num_parameters as count_parameters
@@ -45,7 +45,8 @@ def read_student(student: Student) -> ReadStudent:
     """
     kind: StudentKind = import_module(STUDENT_KINDS[student.kind]).KIND
     if student.source == MINI_STUDENT:
-        return kind.built_in()
+        mini = import_module(MODULE)
+        return kind.built_in(mini.mini_student(), mini.mini_tokenizer())
     return kind.read(_folder(student))
 
 

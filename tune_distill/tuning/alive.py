@@ -56,17 +56,22 @@ class OwnProcesses:
     def __init__(self, package: Path) -> None:
         self._package = str(package)
         self._before = set(_children())
-        self._seen: dict[int, str] = {}
+        self._essential: dict[int, str] = {}
 
     def ended(self) -> str | None:
-        children = _children()
-        for pid, child in children.items():
-            if child.name in _ESSENTIAL and pid not in self._before:
-                self._seen[pid] = child.name
-        for pid, name in self._seen.items():
-            if pid not in children or not children[pid].runs:
+        # Tune asks at each of its steps, and listing all processes of a busy machine takes long.
+        if len(self._essential) < len(_ESSENTIAL):
+            self._find_essential()
+        for pid, name in self._essential.items():
+            child = _child(pid)
+            if child is None or not child.runs:
                 return f"its process {name} (pid {pid}) has ended"
         return None
+
+    def _find_essential(self) -> None:
+        for pid, child in _children().items():
+            if child.name in _ESSENTIAL and pid not in self._before:
+                self._essential[pid] = child.name
 
     def kill(self) -> None:
         """Kill all of them: the remaining processes of a failed start would wait for ever."""
@@ -129,11 +134,18 @@ class _Child(NamedTuple):
 
 def _children() -> dict[int, _Child]:
     """Return this process's children by pid."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            head, _, tail = (folder / "stat").read_text(errors="replace").rpartition(")")
-            state, parent = tail.split()[:2]
-            if int(parent) == os.getpid():
-                found[int(folder.name)] = _Child(head.partition("(")[2], state not in "ZX")
-    return found
+    pids = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    return {pid: child for pid in pids if (child := _child(pid)) is not None}
+
+
+def _child(pid: int) -> _Child | None:
+    """Return the child with this pid; None if this process has no such child."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except OSError:
+        return None
+    head, _, tail = stat.rpartition(")")
+    state, parent = tail.split()[:2]
+    if int(parent) != os.getpid():
+        return None
+    return _Child(head.partition("(")[2], state not in "ZX")

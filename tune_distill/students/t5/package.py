@@ -22,8 +22,6 @@ from tune_distill.students.folder import (
     read_stored,
     student_errors,
 )
-from tune_distill.students.mini import mini_student
-from tune_distill.students.mini_tokenizer import mini_tokenizer
 from tune_distill.students.package_files import PackageError, PackageFiles, parse_json
 from tune_distill.students.quiet import quiet_transformers
 from tune_distill.students.saved_tokenizer import saved_tokenizer, spelling_of
@@ -80,14 +78,13 @@ class T5Kind:
         with student_errors(folder):
             return _read(folder)
 
-    def built_in(self) -> T5Package:
-        """Return the embedded student."""
-        model, tokenizer = mini_student(), mini_tokenizer()
-        architecture = Architecture.of(model.config, tied_head=True)
+    def built_in(self, hf: Any, tokenizer: Any) -> T5Package:
+        """Return the embedded student, given as a model of transformers and its tokenizer."""
+        architecture = Architecture.of(hf.config, tied_head=True)
         return T5Package(
             BUILT_IN,
             architecture,
-            {name: value.detach().numpy() for name, value in model.named_parameters()},
+            {name: value.detach().numpy() for name, value in hf.named_parameters()},
             tokenizer,
             saved_files("t5", architecture, tokenizer),
         )
