@@ -2,8 +2,8 @@
 
     python -m tests.guest WHAT
 
-prints as JSON which of them WHAT has changed: "imports", or, with a results folder, "study" or
-"reports", which starts no Ray.
+prints as JSON which of them all imports and WHAT have changed. WHAT is, with a results folder,
+"study", or "reports", which starts no Ray.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def run_study(results: str) -> None:
     """Run a study, the same study again from the store, and its report."""
     from tune_distill import study
 
-    arguments = ["smoothing", *SMALL, "--results", results]
+    arguments = ["smoothing", *SMALL, "--max-concurrent", "1", "--results", results]
     assert study.main(arguments) == 0
     assert study.main([*arguments, "--json"]) == 0
     run_reports(results)
@@ -159,13 +159,9 @@ def run_reports(results: str) -> None:
 
 def main(what: str, *arguments: str) -> None:
     import_what_it_needs()
-    if what == "imports":
-        before = settings()
-        import_all()
-    else:
-        import_all()
-        before = settings()
-        {"study": run_study, "reports": run_reports}[what](*arguments)
+    before = settings()
+    import_all()
+    {"study": run_study, "reports": run_reports}[what](*arguments)
     print("\n" + json.dumps(changed(before, settings())))
 
 

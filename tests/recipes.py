@@ -48,6 +48,6 @@ def python(folder: Path, *arguments: str) -> str:
     return ended.stdout
 
 
-def run_tests(folder: Path, module: str, which: str) -> None:
-    """Run the tests of a module that have these words in their names; all must pass."""
-    python(folder, "-m", "pytest", module, "-k", which, "-q", "-p", "no:cacheprovider")
+def run_tests(folder: Path, *modules: str, which: str) -> None:
+    """Run the modules' tests that pytest's `-k` selects by these words; all must pass."""
+    python(folder, "-m", "pytest", *modules, "-k", which, "-q", "-p", "no:cacheprovider")

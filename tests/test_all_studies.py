@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import optuna
@@ -153,6 +155,20 @@ class TestAll:
         for name, before in tables.items():
             after = tune_distill.load(name, results=folder)
             pd.testing.assert_frame_equal(results_of(after), results_of(before), check_exact=True)
+
+    def test_this_process_gives_the_tables_that_ray_gives(
+        self, tables: dict[str, pd.DataFrame], tmp_path: Path
+    ) -> None:
+        names = ["smoothing", "decoding", "sequence_length"]
+        program = (
+            "import sys; from tune_distill.study import main; code = main(); "
+            "assert 'ray' not in sys.modules; sys.exit(code)"
+        )
+        arguments = [*names, *INLINE, "--results", str(tmp_path), "--quiet"]
+        subprocess.run([sys.executable, "-c", program, *arguments], check=True, timeout=300)
+        for name in names:
+            ours = results_of(tune_distill.load(name, results=tmp_path))
+            pd.testing.assert_frame_equal(ours, results_of(tables[name]), check_exact=True)
 
     def test_a_widened_search_keeps_its_trials(
         self, folder: Path, tables: dict[str, pd.DataFrame], tmp_path: Path

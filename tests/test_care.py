@@ -43,6 +43,7 @@ def num_waiting(pipe: int) -> int:
     return found[0]
 
 
+@pytest.mark.proof
 def test_two_signals_end_a_study_that_blocks_on_its_output_and_its_ray(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -67,7 +68,7 @@ def test_two_signals_end_a_study_that_blocks_on_its_output_and_its_ray(tmp_path:
         os.close(writing)
 
 
-@pytest.mark.parametrize("flag", ["--json", ""])
+@pytest.mark.parametrize("flag", ["--json", pytest.param("", marks=pytest.mark.proof)])
 def test_a_study_whose_reader_leaves_goes_on_to_its_end(tmp_path: Path, flag: str) -> None:
     flags = [flag] if flag else []
     study = start("smoothing", *INLINE, *flags, "--results", str(tmp_path), stdout=subprocess.PIPE)

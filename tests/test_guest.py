@@ -28,12 +28,7 @@ def changes(*arguments: str) -> dict[str, list[object]]:
 
 
 @pytest.mark.slow
-def test_imports_change_nothing() -> None:
-    assert changes("imports") == {}
-
-
-@pytest.mark.slow
-def test_plans_and_reports_change_nothing(tmp_path: Path) -> None:
+def test_imports_plans_and_reports_change_nothing(tmp_path: Path) -> None:
     folder = Studies(tmp_path).folder("one seed")
     assert changes("reports", str(folder.parent)) == {}
 

@@ -40,7 +40,7 @@ ENTRY = """    Metric(
 """
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_metric_reaches_tables_verdict_and_report(tmp_path: Path) -> None:
     steps = recipe("Add a metric")
     package = repository_copy(tmp_path)
@@ -72,5 +72,9 @@ def test_a_metric_reaches_tables_verdict_and_report(tmp_path: Path) -> None:
         means.to_dict()
     )
     assert "explanation words" in (tmp_path / "results" / "longer" / "report.md").read_text()
-    run_tests(tmp_path, "tests/records/test_schemas.py", "meaning")
-    run_tests(tmp_path, "tests/tasks/metrics/test_metric_contract.py", "explanation_words")
+    run_tests(
+        tmp_path,
+        "tests/records/test_schemas.py",
+        "tests/tasks/metrics/test_metric_contract.py",
+        which="meaning or explanation_words",
+    )

@@ -77,13 +77,13 @@ class TestOwnData:
             "overrides: {decode.strategy: sample}\n"
             "search: {method: optuna, num_samples: 3}\n"
         )
-        arguments = [str(study), *SMALL, "--results", str(tmp_path), "--quiet"]
+        arguments = [str(study), *INLINE, "--results", str(tmp_path), "--quiet"]
         assert main(arguments) == 0
         frame = tune_distill.load("hot", results=tmp_path)
         assert frame["state"].tolist() == ["complete"] * 3
         # The profile's own temperature is among the three, because it is the baseline.
         assert 1.0 in frame["temperature"].tolist()
-        # Two workers need the run at once: one trains it, and all decode it.
+        # The first trial trains the run, and all decode it.
         assert frame["run_key"].nunique() == 1
         assert sorted(frame["reused"]) == [False, True, True]
 
@@ -131,9 +131,13 @@ class TestOwnData:
             assert key in told
         assert third in after["evaluation_key"].tolist()
 
+    @pytest.mark.parametrize("flags", [["--dry-run"], pytest.param([], marks=pytest.mark.proof)])
     def test_gpus_that_no_node_has_are_refused(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list[str]
     ) -> None:
-        arguments = ["smoothing", *SMALL, "--results", str(tmp_path), "--gpus-per-trial", "4096"]
-        assert main(arguments) == 2
-        assert "a trial must fit on one node" in capsys.readouterr().err
+        arguments = ["smoothing", *SMALL, *flags, "--results", str(tmp_path)]
+        assert main([*arguments, "--gpus-per-trial", "4096"]) == 2
+        refused = capsys.readouterr().err
+        assert refused.count("\n") == 1
+        assert "a trial must fit on one node" in refused
+        assert "got 1 CPU and 4096 GPUs where the cluster has nodes with " in refused

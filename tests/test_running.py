@@ -121,18 +121,8 @@ def test_a_callback_that_raises_is_not_called_again(
     assert "on_event is not called any more: ValueError: boom" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("executor", "which"),
-    [
-        ("inline", 1),
-        # All trials have ended, but a caller's loop over studies has to stop all the same.
-        ("inline", 3),
-        pytest.param("ray", 3, marks=pytest.mark.slow),
-    ],
-)
-def test_ctrl_c_is_raised_after_the_tables_are_written(
-    tmp_path: Path, executor: ExecutorName, which: int
-) -> None:
+def run_interrupted(results: Path, executor: ExecutorName, which: int) -> None:
+    """Run a study with Ctrl-C after so many trials have ended."""
     heard: list[str] = []
 
     def interrupting(event: Any) -> None:
@@ -142,11 +132,17 @@ def test_ctrl_c_is_raised_after_the_tables_are_written(
 
     with pytest.raises(KeyboardInterrupt):
         tune_distill.run(
-            "smoothing", set=SMALL, results=tmp_path, executor=executor, on_event=interrupting
+            "smoothing", set=SMALL, results=results, executor=executor, on_event=interrupting
         )
-    states = list(load("smoothing", results=tmp_path)["state"])
+    states = list(load("smoothing", results=results)["state"])
     assert states.count("complete") == which
-    assert (tmp_path / "report.html").is_file()
+    assert (results / "report.html").is_file()
+
+
+# With all three ended, a caller's loop over studies has to stop all the same.
+@pytest.mark.parametrize("which", [1, 3])
+def test_ctrl_c_is_raised_after_the_tables_are_written(tmp_path: Path, which: int) -> None:
+    run_interrupted(tmp_path, "inline", which)
 
 
 def test_a_callers_executor_stays_open_and_one_that_was_made_here_is_closed(
@@ -163,15 +159,12 @@ def test_a_callers_executor_stays_open_and_one_that_was_made_here_is_closed(
 
 
 @pytest.mark.slow
-def test_ray_runs_the_same_study_and_is_shut_down(tmp_path: Path) -> None:
+def test_ray_runs_the_same_study_and_is_shut_down_after_ctrl_c(tmp_path: Path) -> None:
     import ray
 
-    for executor in ("ray", "inline"):
-        found = tune_distill.run(
-            "smoothing", set=SMALL, results=tmp_path / executor, executor=executor
-        )
-        assert list(found["smoothing"].trials["state"]) == ["complete"] * 3
-        assert not ray.is_initialized()
+    run_interrupted(tmp_path / "ray", "ray", 3)
+    assert not ray.is_initialized()
+    tune_distill.run("smoothing", set=SMALL, results=tmp_path / "inline", executor="inline")
     one, other = (
         tune_distill.verdict("smoothing", results=tmp_path / e) for e in ("ray", "inline")
     )

@@ -49,18 +49,19 @@ def test_a_plan_says_that_a_small_space_will_be_exhausted(
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.slow
-def test_each_point_of_a_small_space_is_tried_once(small: list[str], tmp_path: Path) -> None:
-    first = run(*small)
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.splitlines().count(EXHAUSTED) == 1
-    assert "2 trials to run" in first.stdout
-    assert "2 trials: 2 complete, 0 pruned, 0 failed; 2 trainings" in first.stdout
-    assert "retried" not in first.stdout
+def test_each_point_of_a_small_space_is_tried_once(
+    small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(small) == 0
+    first = capsys.readouterr().out
+    assert first.splitlines().count(EXHAUSTED) == 1
+    assert "2 trials to run" in first
+    assert "2 trials: 2 complete, 0 pruned, 0 failed; 2 trainings" in first
+    assert "retried" not in first
     # Then the same points with another seed.
-    second = run(*small, "--seeds", "2")
-    assert second.returncode == 0, second.stderr
-    assert "4 trials: 4 complete, 0 pruned, 0 failed; 2 trainings" in second.stdout
+    assert main([*small, "--seeds", "2"]) == 0
+    second = capsys.readouterr().out
+    assert "4 trials: 4 complete, 0 pruned, 0 failed; 2 trainings" in second
     frame = tune_distill.load("small", results=tmp_path / "results")
     pairs = zip(frame["batch_size"], frame["seed"], strict=True)
     assert list(pairs) == [(8, 0), (8, 1), (16, 0), (16, 1)]

@@ -101,19 +101,6 @@ class TestOnACluster:
         assert not (here / ".store").exists()
         assert [job["id"] for job in laptop.jobs()] == [job_id]
 
-        # The same command from a machine that has another token too reuses the results.
-        again = laptop.run(
-            "smoothing",
-            *SMALL,
-            "--json",
-            RAY_AUTH_TOKEN=cluster.token_path.read_text(),
-            RAY_ADDRESS="10.0.0.1:6379",
-        )
-        events = [json.loads(line) for line in again.stdout.splitlines()]
-        assert again.returncode == 0
-        assert [event["event"] for event in events] == ["submitted", "verdict", "end"]
-        assert (events[-1]["trainings"], events[-1]["reused"]) == (0, 3)
-
     @pytest.mark.parametrize(
         "command", [["smoothing", "--detach"], ["status"], ["logs"], ["stop"], ["fetch"]]
     )
@@ -162,7 +149,7 @@ class TestOnACluster:
         assert "failed" in set(trials["state"])
 
     @pytest.mark.proof
-    def test_the_users_files_and_directories_are_sent(self, laptop, tiny_student):
+    def test_the_users_files_and_directories_are_sent(self, laptop, cluster, tiny_student):
         (laptop.folder / "flan").symlink_to(tiny_student)
         for split in ("train", "validation"):
             write_csv(laptop.folder / "esnli" / f"{split}.csv", mini_examples(split, 60))
@@ -179,6 +166,18 @@ class TestOnACluster:
         plan = laptop.run("own.yaml", *sources, *SMALL, "--explain", "--json", module="study")
         assert plan.returncode == 0
         assert list(trials["num_train"]) == [48, 48]
+
+        # The same command from a machine that has another token too reuses the results.
+        again = laptop.run(
+            "own.yaml",
+            *(*sources, *SMALL, "--results", "~/own", "--json"),
+            RAY_AUTH_TOKEN=cluster.token_path.read_text(),
+            RAY_ADDRESS="10.0.0.1:6379",
+        )
+        events = [json.loads(line) for line in again.stdout.splitlines()]
+        assert again.returncode == 0
+        assert [event["event"] for event in events] == ["submitted", "verdict", "end"]
+        assert (events[-1]["trainings"], events[-1]["reused"]) == (0, 2)
 
     @pytest.mark.proof
     def test_the_end_of_a_study_decides_the_exit_code(self, laptop):

@@ -41,7 +41,7 @@ KIND = FrozenKind()
 '''
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_kind_of_student_is_one_file_and_one_line(tmp_path: Path) -> None:
     for named in ("students/NAME.py", "spec/profile.py:STUDENT_KINDS", CONTRACT):
         assert f"`{named}`" in recipe("Add a kind of student")
@@ -49,4 +49,4 @@ def test_a_kind_of_student_is_one_file_and_one_line(tmp_path: Path) -> None:
     (package / "students" / "frozen.py").write_text(KIND)
     new = '    "frozen": "tune_distill.students.frozen",\n'
     register(package / "spec" / "profile.py", LINE, new)
-    run_tests(tmp_path, CONTRACT, "frozen")
+    run_tests(tmp_path, CONTRACT, which="frozen")

@@ -13,7 +13,7 @@ LINE = '    "esnli": _described("esnli"),\n'
 CONTRACT = "tests/tasks/test_task_contract.py"
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_shipped_task_is_one_file_and_one_line(tmp_path: Path) -> None:
     for named in ("search_spaces/tasks/NAME.yaml", "tasks/registry.py:TASKS", CONTRACT):
         assert f"`{named}`" in recipe("Add a task")
@@ -21,6 +21,6 @@ def test_a_shipped_task_is_one_file_and_one_line(tmp_path: Path) -> None:
     polar = made_task(name="polar", labels=["yes", "no"])
     write_task(tmp_path / "search_spaces" / "tasks", polar)
     register(package / "tasks" / "registry.py", LINE, LINE.replace("esnli", "polar"))
-    run_tests(tmp_path, CONTRACT, "polar or named")
+    run_tests(tmp_path, CONTRACT, which="polar or named")
     printed = "from tune_distill.tasks.registry import TASKS; print(*TASKS)"
     assert python(tmp_path, "-c", printed).split() == ["esnli", "polar", "mini-nli"]

@@ -103,14 +103,11 @@ def test_a_worker_that_dies_is_recovered_by_tune_alone(tmp_path: Path) -> None:
     }
 
 
+# With PYTHONOPTIMIZE Python first compiles all libraries anew.
 @pytest.mark.parametrize(
-    ("variable", "value"),
-    [
-        ("PYTHONWARNINGS", "error"),
-        # Python first compiles all libraries anew.
-        pytest.param("PYTHONOPTIMIZE", "2", marks=pytest.mark.proof),
-    ],
+    ("variable", "value"), [("PYTHONWARNINGS", "error"), ("PYTHONOPTIMIZE", "2")]
 )
+@pytest.mark.proof
 def test_a_ray_that_cannot_start_is_one_message(variable: str, value: str, tmp_path: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "tune_distill.study", "smoothing", *SMALL, "--json"],

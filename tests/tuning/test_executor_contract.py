@@ -71,9 +71,3 @@ def test_only_what_failed_is_run_again(outcomes: Outcomes) -> None:
         assert again[name]["metrics"] == first[name]["metrics"]
     [complete, failed] = again["diverging"]["of"]
     assert (complete, failed[0], failed[-1]) == (None, "started", "failed")
-
-
-def test_a_closed_executor_runs_more(outcomes: Outcomes) -> None:
-    own = outcomes["closed"]["studies"]["own"]
-    assert own["states"] == ["complete"] * 3
-    assert own["metrics"] == outcomes["first"]["studies"]["own"]["metrics"]

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from typing import Any
 
-import pytest
 import torch
 
-import tune_distill
-from tests.tuning.executed import FIELDS, SEARCH, SMOOTHING, Events, ran_inline
+from tests.tuning.executed import SEARCH, SMOOTHING, Events, ran_inline
 from tune_distill.planning.events import Report
 from tune_distill.records.trials import INTERRUPTED
 from tune_distill.spec.errors import StoreError
@@ -100,24 +96,3 @@ def test_torchs_state_is_restored(tmp_path):
     assert torch.equal(torch.get_rng_state(), before)
     assert not torch.are_deterministic_algorithms_enabled()
     assert dict(os.environ) == environment
-
-
-@pytest.mark.slow
-def test_the_command_gives_the_table_that_ray_gives_and_imports_no_ray(tmp_path):
-    tables = {}
-    sets = [f"--set={name}={value}" for name, value in FIELDS.items()]
-    for executor in ("inline", "ray"):
-        program = (
-            "import sys; from tune_distill.study import main; code = main(); "
-            f"assert ('ray' in sys.modules) == ({executor!r} == 'ray'); sys.exit(code)"
-        )
-        arguments = ["smoothing", "--results", str(tmp_path / executor), "--quiet", *sets]
-        subprocess.run(
-            [sys.executable, "-c", program, *arguments, "--executor", executor],
-            check=True,
-            timeout=300,
-        )
-        frame = tune_distill.load("smoothing", results=tmp_path / executor)
-        timed = [name for name in frame.columns if name.endswith("_s")]
-        tables[executor] = frame.drop(columns=timed)
-    assert tables["inline"].equals(tables["ray"])

@@ -331,15 +331,15 @@ class TestOnACluster:
         host, _, port = cluster.dashboard.removeprefix("http://").partition(":")
         proxy = Cut(host, int(port))
         through = Jobs(proxy.url)
-        job_id = submit(jobs, "for i in $(seq 1 80); do echo line $i; sleep 0.1; done")
+        job_id = submit(jobs, "for i in $(seq 1 40); do echo line $i; sleep 0.1; done")
         lines = []
         for line in through.follow(job_id):
             lines.append(line)
-            if line in ("line 5", "line 40"):
+            if line in ("line 5", "line 20"):
                 proxy.cut()
         proxy.close()
         assert [line for line in lines if line.startswith("line")] == [
-            f"line {number}" for number in range(1, 81)
+            f"line {number}" for number in range(1, 41)
         ]
 
     def test_a_failed_request_is_one_message(self, jobs):

@@ -126,7 +126,9 @@ print(json.dumps(told))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("order", ["imported", "not imported"])
+@pytest.mark.parametrize(
+    "order", ["imported", pytest.param("not imported", marks=pytest.mark.proof)]
+)
 def test_ray_listens_on_loopback_only_and_leaves_nothing(folder, tmp_path, order):
     """No other machine reaches a port, no other user a file, and no token is in the home folder."""
     done = subprocess.run(

@@ -315,6 +315,7 @@ def test_an_exception_fails_its_trial_and_leaves_the_worker(tmp_path: Path) -> N
     assert ran.pids(0.0) == ran.pids(0.1) == ran.pids(0.2)
 
 
+@pytest.mark.proof
 def test_a_journal_that_cannot_be_written_ends_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
