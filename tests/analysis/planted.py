@@ -51,7 +51,8 @@ class Plant:
     maps (setting, seed) to "failed" or "pruned". `answered` maps (setting, seed) to the number of
     examples that the trial answered, which are the last ones. `samples` maps a setting to its
     number of answers per example, if that is not `num_samples`. `groups` gives each setting a
-    number: in settings with the same number, a seed moves the accuracy by the same amount.
+    number: in settings with the same number, a seed moves the accuracy by the same amount. `noisy`
+    maps a setting to how many times as far its seeds move it.
     """
 
     study: str | Study = "smoothing"
@@ -70,6 +71,7 @@ class Plant:
     answered: Mapping[tuple[int, int], int] = field(default_factory=dict)
     samples: Mapping[int, int] = field(default_factory=dict)
     groups: Sequence[int] = ()
+    noisy: Mapping[int, float] = field(default_factory=dict)
     chosen: Mapping[str, Any] = field(default_factory=dict)
 
     def samples_of(self, number: int) -> int:
@@ -244,7 +246,8 @@ def _draw(
     move: float | None = None,
 ) -> _Draw:
     spread = np.sqrt(what.difficulty**2 + what.own**2 + what.noise**2)
-    move = rng.normal(0, what.seed_sd) if move is None else move
+    seed_sd = what.seed_sd * what.noisy.get(number, 1.0)
+    move = rng.normal(0, seed_sd) if move is None else move
     accuracy = np.clip(what.accuracy[number] + move, 0.001, 0.999)
     count, samples = what.num_examples, what.samples_of(number)
     ability = norm.ppf(accuracy) * spread - np.repeat(own_E, samples)
@@ -254,10 +257,10 @@ def _draw(
     given = np.where(correct, gold, wrong)
     given[~correct & (rng.random(len(gold)) < 0.05)] = -1
     quality = what.quality[number] if what.quality else 0.5
-    quality += rng.normal(0, what.seed_sd)
+    quality += rng.normal(0, seed_sd)
     rouge = np.clip(rng.normal(quality, _QUALITY_SD, len(gold)), 0, 1)
     loss = what.loss[number] if what.loss else 1.0
-    loss *= 1 + rng.normal(0, what.seed_sd)
+    loss *= 1 + rng.normal(0, seed_sd)
     losses = loss * np.exp(0.1 * own_E + rng.normal(0, 0.1, count) - 0.03)
     return _Draw(
         gold,

@@ -1,15 +1,12 @@
 """Error rates and coverage of the statistics, on studies with a known truth."""
 
-import os
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from itertools import repeat
-from multiprocessing import get_context
 
 import numpy as np
 import pytest
 
 from tests.analysis.planted import Plant, plant, planted_settings, simulated, true_means
+from tests.analysis.rates import Cell, rates, verdicts
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.verdict import judge
 from tune_distill.spec.metrics import JUDGED
@@ -34,18 +31,6 @@ LOOSE_BASELINE = Plant(
 
 KNOWN = ("label_accuracy", "rougeL", "eval_loss")
 """Metrics with a known truth."""
-
-
-def verdicts(what, seeds):
-    """Return the verdicts on the study drawn with each seed, computed on all CPUs."""
-    num_parts = 4 * (os.cpu_count() or 1)
-    parts = [seeds[start::num_parts] for start in range(num_parts)]
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        return [each for part in pool.map(_verdicts, repeat(what), parts) for each in part]
-
-
-def _verdicts(what, seeds):
-    return [judge(results) for results in simulated(what, seeds)]
 
 
 def coverage(what, found):
@@ -93,7 +78,8 @@ def test_intervals_hold_the_truth(alike, ten_points):
     for metric in KNOWN:
         held = among_alike[metric] + among_ten[metric]
         assert len(held) == 2400
-        assert 0.93 <= np.mean(held) <= 0.97, metric
+        # The seeds move settings by one point here, so little that three seeds hardly show it.
+        assert 0.93 <= np.mean(held) <= 0.99, metric
 
 
 @pytest.mark.proof
@@ -112,10 +98,38 @@ def test_claims_are_seldom_however_much_seeds_differ(num_seeds, seed_sd):
 
 @pytest.mark.proof
 def test_claims_are_seldom_where_the_baseline_moves_alone():
-    """Seed noise seems small if it is pooled over five settings that move together."""
+    """A seed moves five settings together, which share their students, and the baseline alone."""
     found = verdicts(LOOSE_BASELINE, range(600))
     claimed = [verdict.outcome in ("better", "worse") for verdict in found]
-    assert np.mean(claimed) <= 0.1
+    # The baseline's three seeds may agree by chance, so this is more than the 5 % of other studies.
+    assert np.mean(claimed) <= 0.08
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("noise", ["equal", "one setting", "baseline"])
+@pytest.mark.parametrize(
+    ("num_settings", "num_seeds", "metric"),
+    [
+        (3, 2, "label_accuracy"),
+        (3, 3, "label_accuracy"),
+        (3, 3, "rougeL"),
+        (3, 3, "eval_loss"),
+        (6, 3, "label_accuracy"),
+        (6, 5, "label_accuracy"),
+    ],
+)
+def test_claims_are_seldom_where_settings_differ_in_noise(num_settings, num_seeds, metric, noise):
+    """One setting, or the baseline, moves three times as far with the seed as the others."""
+    found = rates(Cell(num_settings, num_seeds, 500, noise, metric), 200)
+    # Of 200 studies, a rate of 5 % may appear as up to 8.1 % by chance.
+    assert found.claimed <= 0.081
+    assert 0.86 <= found.held
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize(("num_settings", "least"), [(3, 0.85), (6, 0.75)])
+def test_ten_points_are_found_whichever_setting_has_them(num_settings, least):
+    assert rates(Cell(num_settings, 3, 500, gain=0.1), 200).found >= least
 
 
 @pytest.mark.parametrize("groups", [(), (0, 1, 1)])

@@ -117,11 +117,13 @@ def test_missing_seeds_are_told_of(tmp_path):
 
 
 def test_missing_seeds_that_leave_no_measure_of_noise_are_told_of(tmp_path):
-    states = {(0, 1): "failed", (2, 0): "failed"}
+    # No setting has two seeds.
+    states = {(0, 1): "failed", (1, 1): "failed", (2, 0): "failed"}
     verdict = verdict_on(tmp_path, Plant(num_seeds=2, states=states))
-    for note, name in zip(notes(verdict), ("0", "0.2"), strict=True):
-        assert note.startswith(f"Compared on 1 seed of 2: label smoothing {name}; ")
-        assert note.endswith(", and seed noise is not measured.")
+    lacking, note = notes(verdict)
+    assert lacking == "Not compared: 0.2 (shares no seed with the baseline)."
+    assert note.startswith("Compared on 1 seed of 2: label smoothing 0; ")
+    assert note.endswith(", and seed noise is not measured.")
 
 
 def test_missing_examples_are_told_of(tmp_path):

@@ -79,9 +79,9 @@ def reproduction_blocks(verdict: Verdict) -> Iterator[Block]:
         f"means = complete.groupby({results.columns!r}, dropna=False)[{metrics!r}].mean()"
     )
     yield Paragraph(
-        "Intervals of differences and losses are Student's t, with the seeds' variance pooled over "
-        "the settings; those of shares are Wilson's. With one seed and one answer an example, p of "
-        "label accuracy is exact McNemar's; otherwise it is Student's."
+        "Intervals of differences and losses are Student's t; those of shares are Wilson's. How "
+        "much seeds vary is inferred for each setting from all of them. With one seed and one "
+        "answer an example, p of label accuracy is exact McNemar's; otherwise it is Student's."
     )
     environment = results.folder / ENVIRONMENT_FILE
     if environment.is_file():

@@ -5,7 +5,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from scipy import stats
-from statsmodels.formula.api import ols
 from statsmodels.stats.contingency_tables import mcnemar as oracle_mcnemar
 from statsmodels.stats.multitest import multipletests
 
@@ -14,7 +13,6 @@ from tests.records.made import study_of
 from tune_distill.analysis.results import read_results
 from tune_distill.analysis.statistics.comparison import improvement
 from tune_distill.analysis.statistics.comparisons import compare
-from tune_distill.analysis.statistics.seed_noise import pooled_seed_noise
 from tune_distill.analysis.statistics.significance import ALPHA
 from tune_distill.analysis.tables import load
 from tune_distill.spec.metrics import JUDGED
@@ -128,80 +126,6 @@ def test_several_seeds_have_an_exact_test_each_beside_students(tmp_path):
             table = pd.crosstab(correct(results, value, seed), correct(results, 0.1, seed))
             expected = oracle_mcnemar(table, exact=True).pvalue
             assert one.mcnemar[seed] == pytest.approx(expected, abs=1e-12)
-
-
-def means_by_seed(results, metric="label_accuracy"):
-    """Return the means (S, R) of the trials."""
-    return results.complete.pivot_table(metric, "setting", "seed").to_numpy()
-
-
-def test_seed_noise_is_pooled_over_the_settings(tmp_path):
-    results, found = compared(tmp_path, Plant(num_examples=80, seed_sd=0.1))
-    means_SR = means_by_seed(results)
-    rows = [(str(s), str(r), y) for (s, r), y in np.ndenumerate(means_SR)]
-    frame = pd.DataFrame(rows, columns=["setting", "seed", "y"])
-    fit = ols("y ~ C(setting) + C(seed)", frame).fit()
-    assert fit.df_resid == 4
-    values = results.scores.values["label_accuracy"]
-    for one in found.of("label_accuracy"):
-        first = 3 * one.setting
-        differences_RE = values[first : first + 3] - values[3:6]
-        means_E = differences_RE.mean(axis=0)
-        rest = (
-            differences_RE - means_E - differences_RE.mean(axis=1, keepdims=True) + means_E.mean()
-        )
-        residual = (rest**2).sum() / (2 * 79)
-        of_examples = max(means_E.var(ddof=1), residual / 3) / 80
-        of_seeds = (2 * fit.mse_resid - residual / 80) / 3
-        assert of_seeds > of_examples
-        assert one.estimate.parts.seed == pytest.approx(3 * of_seeds)
-        assert one.estimate.standard_error**2 == pytest.approx(of_examples + of_seeds)
-        # Satterthwaite's degrees of freedom: 79 from the examples, 4 from all the study's seeds.
-        spread = of_examples**2 / 79 + (2 * fit.mse_resid / 3) ** 2 / 4
-        assert one.estimate.df == pytest.approx((of_examples + of_seeds) ** 2 / spread)
-
-
-def of_seeds(one):
-    """Return the variance of a seed's mean difference that a comparison used."""
-    return one.estimate.parts.seed + one.estimate.parts.noise / one.estimate.num_examples
-
-
-def test_settings_that_share_their_runs_have_their_own_noise_where_it_is_larger(tmp_path):
-    what = Plant(
-        study="decoding",
-        accuracy=(0.7,) * 6,
-        groups=(0, 1, 1, 1, 1, 1),
-        seed_sd=0.1,
-        num_examples=300,
-    )
-    results, found = compared(tmp_path, what, seed=6)
-    means_SR = means_by_seed(results)
-    pooled = pooled_seed_noise(means_SR, True)
-    assert pooled is not None
-    apart = together = 0
-    for one in [*found.of("label_accuracy"), *found.with_best]:
-        own = np.var(means_SR[one.setting] - means_SR[one.reference], ddof=1)
-        seed = max(0.0, max(own, pooled.variance) - one.estimate.parts.noise / 300)
-        assert one.estimate.parts.seed == pytest.approx(seed)
-        apart += own > 2 * pooled.variance
-        together += own < pooled.variance
-    # The baseline moves alone, so differences from it vary more between seeds than pooled, and the
-    # best's differences from settings that move with it vary less.
-    assert found.best == 3
-    assert (apart, together) == (6, 4)
-
-
-def test_settings_with_runs_of_their_own_share_their_noise(tmp_path):
-    for seed in range(10):
-        results, found = compared(tmp_path, Plant(seed_sd=0.1, num_examples=300), seed)
-        means_SR = means_by_seed(results)
-        pooled = pooled_seed_noise(means_SR, True)
-        for one in found.of("label_accuracy"):
-            own = np.var(means_SR[one.setting] - means_SR[one.reference], ddof=1)
-            if pooled is not None and own > 1.3 * pooled.variance:
-                assert of_seeds(one) == pytest.approx(pooled.variance)
-                return
-    pytest.fail("no pair's seeds differed by more than the pool's")
 
 
 def test_pairs_of_single_answers_have_an_exact_test_where_others_have_samples(tmp_path):

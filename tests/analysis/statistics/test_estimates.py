@@ -8,10 +8,19 @@ from statsmodels.stats.proportion import proportion_confint
 from tune_distill.analysis.statistics.estimates import (
     DIFFERENCE_OF_SHARES,
     SHARE,
-    _parts,
     estimate,
 )
-from tune_distill.analysis.statistics.seed_noise import SeedNoise, own_seed_noise
+from tune_distill.analysis.statistics.seed_noise import SeedNoise, SeedVariance, observed_noise
+
+
+def own(values_RE):
+    """Return what the values alone say about the variance between seeds."""
+    observed = observed_noise(values_RE)
+    return None if observed is None else SeedNoise({0: observed}).of(0)
+
+
+def known(variance):
+    return SeedVariance(np.array([variance]), np.ones(1))
 
 
 def two_way(rng, num_seeds, num_examples, seed_sd, example_sd, noise_sd, mean=0.3):
@@ -53,7 +62,7 @@ def test_a_difference_is_significant_where_its_interval_excludes_zero(num_seeds,
         rng = np.random.default_rng(seed)
         mean = 4 * rng.random() * np.sqrt(0.05**2 / num_seeds + 0.18 / num_examples)
         values = two_way(rng, num_seeds, num_examples, 0.05, 0.3, 0.3, mean=mean)
-        found = estimate(values, own_seed_noise(values))
+        found = estimate(values, own(values))
         excluded = not found.low <= 0 <= found.high
         decided[excluded] += 1
         assert (found.p_value < 0.05) == excluded
@@ -116,7 +125,7 @@ def test_intervals_of_shares_near_one_hold_the_truth(num_examples, least):
 def test_seeds_widen_the_interval_of_a_share_on_both_sides():
     values = (np.arange(200) < 190)[None].astype(float)
     alone = estimate(values, None, SHARE)
-    found = estimate(values, SeedNoise(0.02**2 + alone.standard_error**2, 10**6), SHARE)
+    found = estimate(values, known(0.02**2), SHARE)
     seeds = stats.norm.isf(0.025) * 0.02
     reach = np.hypot(alone.value - alone.low, seeds)
     assert found.value - found.low == pytest.approx(reach, rel=0.01)
@@ -128,7 +137,7 @@ def test_seeds_widen_the_interval_of_a_share_on_both_sides():
     st.floats(0, 0.2),
 )
 def test_the_interval_of_a_share_is_in_its_range(values_ER, variance):
-    found = estimate(np.array(values_ER).T, SeedNoise(variance, 4), SHARE)
+    found = estimate(np.array(values_ER).T, known(variance), SHARE)
     assert 0 <= found.low <= found.value <= found.high <= 1
 
 
@@ -136,54 +145,55 @@ def test_parts_recover_planted_variances():
     rng = np.random.default_rng(5)
     found = []
     for _ in range(150):
-        values = two_way(rng, 6, 60, 0.1, 0.3, 0.5)
-        noise = own_seed_noise(values)
-        parts = estimated_parts(values, noise)
-        found.append([parts.seed, parts.example, parts.noise])
-    # The variance of one seed's mean has 5 degrees of freedom; the mean of 150 is near the truth.
-    assert np.mean(found, axis=0) == pytest.approx([0.01, 0.09, 0.25], rel=0.12)
-
-
-def estimated_parts(values_RE, noise):
-    return _parts(values_RE, noise)[0]
+        parts = estimate(two_way(rng, 6, 60, 0.1, 0.3, 0.5), None).parts
+        found.append([parts.example, parts.noise])
+    assert np.mean(found, axis=0) == pytest.approx([0.09, 0.25], rel=0.12)
 
 
 def test_the_parts_add_up_to_the_standard_error():
     values = two_way(np.random.default_rng(6), 5, 80, 0.2, 0.3, 0.5)
-    found = estimate(values, own_seed_noise(values))
+    found = estimate(values, known(0.04))
     assert found.parts.variance(5, 80) == pytest.approx(found.standard_error**2, rel=1e-9)
-    # The variance of a mean of crossed values, from the mean squares (Searle et al. 1992).
-    between_seeds = 80 * np.var(values.mean(axis=1), ddof=1)
+    # The variance of a mean of crossed values, from the mean squares (Searle et al. 1992), with the
+    # seeds' variance given.
     between_examples = 5 * np.var(values.mean(axis=0), ddof=1)
-    rest = values - values.mean(0) - values.mean(1, keepdims=True) + values.mean()
-    residual = (rest**2).sum() / (4 * 79)
-    expected = (between_seeds + between_examples - residual) / (5 * 80)
-    assert found.standard_error**2 == pytest.approx(expected, rel=1e-9)
+    expected = 0.04 / 5 + between_examples / (5 * 80)
+    assert found.standard_error**2 == pytest.approx(expected, rel=1e-6)
+    assert found.df == pytest.approx(79, rel=0.02)
     # More seeds and more examples each reduce the variance.
     assert found.parts.variance(10, 80) < found.parts.variance(5, 80)
     assert found.parts.variance(5, 160) < found.parts.variance(5, 80)
 
 
-def test_where_seeds_are_all_the_noise_it_is_their_t_test():
-    seeds = np.array([0.1, 0.25, 0.05, 0.3])
-    values = np.repeat(seeds[:, None], 50, axis=1)
-    found = estimate(values, own_seed_noise(values))
-    assert found.p_value == pytest.approx(stats.ttest_1samp(seeds, 0).pvalue, rel=1e-9)
-    assert found.df == pytest.approx(3)
+@pytest.mark.parametrize("df", [2, 4, 30])
+def test_a_scaled_inverse_chi_squared_variance_is_students_t(df):
+    """Then error and degrees of freedom are those of the t-test."""
+    chances = (np.arange(4000) + 0.5) / 4000
+    seeds = SeedVariance(df / stats.chi2.ppf(chances, df), np.full(4000, 1 / 4000))
+    found = estimate(np.repeat([[0.1], [0.3], [0.2]], 10, axis=1), seeds)
+    expected = stats.t.interval(0.95, df, 0.2, np.sqrt(1 / 3))
+    # The values do not depend on the examples, so the error is that of few of them too.
+    assert (found.low, found.high) == pytest.approx(expected, rel=0.2)
+    assert found.standard_error == pytest.approx(np.sqrt(1 / 3), rel=0.12)
 
 
-def test_few_seeds_have_students_interval():
-    seeds = np.random.default_rng(1).normal(0.1, 0.1, 6)
-    values = np.repeat(seeds[:, None], 50, axis=1)
-    found = estimate(values, own_seed_noise(values))
-    expected = stats.ttest_1samp(seeds, 0).confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-9)
+@pytest.mark.parametrize("num_seeds", [2, 3, 6])
+def test_where_seeds_are_all_the_noise_it_is_their_t_test(num_seeds):
+    seeds = np.random.default_rng(1).normal(0.1, 0.1, num_seeds)
+    values = np.repeat(seeds[:, None], 500, axis=1)
+    found = estimate(values, own(values))
+    expected = stats.ttest_1samp(seeds, 0)
+    interval = expected.confidence_interval(0.95)
+    # The grid of variances is finite, which two seeds show.
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high), rel=0.03)
+    assert found.p_value == pytest.approx(expected.pvalue, rel=0.05)
+    assert found.df == pytest.approx(num_seeds - 1, rel=0.1)
 
 
 def test_answers_that_balance_each_other_are_not_surer_than_noise():
     # Each example is 1 for one seed and 0 for the other, so means over seeds do not vary.
     values = np.array([[1.0, 0.0] * 20, [0.0, 1.0] * 20])
-    found = estimate(values, own_seed_noise(values))
+    found = estimate(values, own(values))
     residual = 2 * 40 * 0.25 / 39
     assert found.standard_error == pytest.approx(np.sqrt(residual / 80))
     assert found.parts.example == 0
@@ -194,10 +204,9 @@ def test_one_seed_uses_the_noise_that_other_settings_show():
     values = two_way(rng, 1, 200, 0, 0, 0.3)
     alone = estimate(values, None)
     # Means of the other seeds vary by far more than the examples explain.
-    noise = own_seed_noise(two_way(rng, 9, 200, 0.1, 0, 0.3))
-    found = estimate(values, noise)
-    assert found.standard_error == pytest.approx(np.sqrt(noise.variance), rel=1e-9)
-    assert found.df == pytest.approx(8, rel=0.1)
+    found = estimate(values, own(two_way(rng, 9, 200, 0.1, 0, 0.3)))
+    assert found.standard_error == pytest.approx(0.1, rel=0.4)
+    assert found.df < 20
     assert found.high - found.low > 3 * (alone.high - alone.low)
     assert alone.parts.seed is None
 
@@ -206,21 +215,20 @@ def test_few_seeds_cannot_rule_seed_noise_out():
     # Both seeds have the same mean, which the noise of the examples shows to be chance.
     rng = np.random.default_rng(8)
     values = two_way(rng, 2, 100, 0, 0.1, 0.5)
-    values -= values.mean(axis=1, keepdims=True) - 0.05
-    noise = own_seed_noise(values)
-    assert noise.variance == pytest.approx(0, abs=1e-20)
-    found = estimate(values, noise)
-    assert found.parts.seed == 0
+    values += 0.05 - values.mean(axis=1, keepdims=True) + [[-0.01], [0.01]]
+    found, sure = estimate(values, own(values)), estimate(values, known(0.0))
     assert found.df < 5
+    assert found.high - found.low > 1.2 * (sure.high - sure.low)
     alike = two_way(rng, 12, 100, 0, 0.1, 0.5)
-    alike -= alike.mean(axis=1, keepdims=True) - 0.05
-    assert estimate(alike, own_seed_noise(alike)).df > 50
+    alike += 0.05 - alike.mean(axis=1, keepdims=True) + 0.03 * rng.normal(size=(12, 1))
+    found, sure = estimate(alike, own(alike)), estimate(alike, known(0.0))
+    assert found.high - found.low < 1.2 * (sure.high - sure.low)
 
 
 @pytest.mark.parametrize(("num_seeds", "num_examples"), [(1, 20), (3, 200), (5, 1000)])
 def test_no_variance_has_the_interval_of_no_event(num_seeds, num_examples):
     values = np.zeros((num_seeds, num_examples))
-    found = estimate(values, own_seed_noise(values), DIFFERENCE_OF_SHARES)
+    found = estimate(values, own(values), DIFFERENCE_OF_SHARES)
     margin = stats.binomtest(0, num_examples).proportion_ci(0.95).high
     assert (found.low, found.high) == (pytest.approx(-margin), pytest.approx(margin))
     assert found.p_value == 1
@@ -234,7 +242,7 @@ def test_no_variance_has_the_interval_of_no_event(num_seeds, num_examples):
 def test_other_settings_seed_noise_only_widens_the_interval_of_no_event(variance, bounds, value):
     values = np.full((3, 50), value)
     alone = estimate(values, None, bounds)
-    found = estimate(values, SeedNoise(variance, 6), bounds)
+    found = estimate(values, known(variance), bounds)
     assert found.high - found.low >= alone.high - alone.low > 0.05
 
 
@@ -253,7 +261,7 @@ def test_intervals_cover_planted_means(num_seeds, seed_sd):
     covered = []
     for _ in range(500):
         values = two_way(rng, num_seeds, 120, seed_sd, 0.2, 0.4)
-        found = estimate(values, own_seed_noise(values))
+        found = estimate(values, own(values))
         covered.append(found.low <= 0.3 <= found.high)
     # Intervals of few seeds are wide; 0.93 is 95 % less two standard errors of 500 studies.
     assert np.mean(covered) >= 0.93

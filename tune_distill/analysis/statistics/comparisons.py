@@ -9,10 +9,7 @@ comparisons with the baseline in the other metrics.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
-
-import numpy as np
+from collections.abc import Iterable, Sequence
 
 from tune_distill.analysis.results import StudyResults
 from tune_distill.analysis.statistics.comparison import (
@@ -29,16 +26,9 @@ from tune_distill.analysis.statistics.estimates import (
     estimate,
 )
 from tune_distill.analysis.statistics.pairs import Shared, same_runs, shared
-from tune_distill.analysis.statistics.seed_noise import (
-    SeedNoise,
-    own_seed_noise,
-    pooled_seed_noise,
-)
 from tune_distill.analysis.statistics.significance import mcnemar
+from tune_distill.analysis.statistics.study_noise import StudyNoise
 from tune_distill.spec.metrics import METRICS
-
-Pooled = Mapping[str, SeedNoise | None]
-"""The seed noise of each metric, pooled over the settings."""
 
 
 def compare(results: StudyResults) -> Comparisons:
@@ -47,13 +37,13 @@ def compare(results: StudyResults) -> Comparisons:
     if not measured:
         return Comparisons({}, None, [], [], {})
     assert results.baseline is not None
-    noise = {metric: _noise(results, metric, paired=True) for metric in metrics}
+    noise = StudyNoise(results)
     differences = _against(results, noise, results.baseline, metrics)
     best = _best(results, differences)
     rivals = [] if best == results.baseline else _against(results, noise, best, [_judged(results)])
     adjusted = corrected([*differences, *rivals])
     return Comparisons(
-        _levels(results, metrics),
+        _levels(results, noise, metrics),
         best,
         [one for one in adjusted if one.family != "best"],
         [one for one in adjusted if one.family == "best"],
@@ -65,26 +55,26 @@ def _judged(results: StudyResults) -> str:
     return results.study.metric.name
 
 
-def _levels(results: StudyResults, metrics: Iterable[str]) -> dict[str, dict[int, Estimate]]:
+def _levels(
+    results: StudyResults, noise: StudyNoise, metrics: Iterable[str]
+) -> dict[str, dict[int, Estimate]]:
     """Return each setting's means; a metric that no setting has is left out."""
     levels: dict[str, dict[int, Estimate]] = {}
     for metric in metrics:
-        noise = _noise(results, metric, paired=False)
         bounds = SHARE if METRICS[metric].is_share else UNBOUNDED
         for setting in results.measured():
             if own := shared(results, metric, setting):
-                seeds = noise or own_seed_noise(own.values_RE)
-                level = estimate(own.values_RE, seeds, bounds)
+                level = estimate(own.values_RE, noise.of(metric, setting), bounds)
                 levels.setdefault(metric, {})[setting] = level
     return levels
 
 
 def _against(
-    results: StudyResults, noise: Pooled, reference: int, metrics: Sequence[str]
+    results: StudyResults, noise: StudyNoise, reference: int, metrics: Sequence[str]
 ) -> list[Comparison]:
     """Return each other setting's comparisons with the reference."""
     found = [
-        _comparison(results, noise[metric], metric, setting, reference)
+        _comparison(results, noise, metric, setting, reference)
         for setting in results.measured()
         if setting != reference
         for metric in metrics
@@ -93,17 +83,15 @@ def _against(
 
 
 def _comparison(
-    results: StudyResults, pooled: SeedNoise | None, metric: str, setting: int, reference: int
+    results: StudyResults, noise: StudyNoise, metric: str, setting: int, reference: int
 ) -> Comparison | None:
     """Return the comparison of two settings, None if they share nothing or cannot differ."""
-    same_students = same_runs(results, setting, reference)
-    if metric == "eval_loss" and same_students:
+    if metric == "eval_loss" and same_runs(results, setting, reference):
         return None
     both = shared(results, metric, setting, reference)
     if both is None:
         return None
-    own = own_seed_noise(both.values_RE)
-    seeds = _larger(pooled, own) if same_students else pooled or own
+    seeds = noise.of_difference(metric, setting, reference)
     bounds = DIFFERENCE_OF_SHARES if METRICS[metric].is_share else UNBOUNDED
     difference = estimate(both.values_RE, seeds, bounds)
     exact = _exact(results, both) if metric == "label_accuracy" else ()
@@ -160,27 +148,3 @@ def _best(results: StudyResults, differences: Sequence[Comparison]) -> int:
     gains = {one.setting: one.gain for one in differences if one.metric == _judged(results)}
     best = max(gains, key=lambda setting: gains[setting], default=results.baseline)
     return best if gains.get(best, 0.0) > 0 else results.baseline
-
-
-def _larger(pooled: SeedNoise | None, own: SeedNoise | None) -> SeedNoise | None:
-    """Return the pooled noise, with the pair's own variance if that is larger.
-
-    Settings that decode the same students vary together from seed to seed, some more closely than
-    others. For a pair that varies less closely, the pooled average is too small.
-    """
-    if pooled is None or own is None or own.variance <= pooled.variance:
-        return pooled or own
-    return replace(pooled, variance=own.variance)
-
-
-def _noise(results: StudyResults, metric: str, paired: bool) -> SeedNoise | None:
-    """Return the pooled seed noise of a metric, from the complete trials of all settings."""
-    complete, values_TE = results.complete, results.scores.values[metric]
-    seeds = sorted(set(complete["seed"]))
-    means_SR = np.full((len(results.settings), len(seeds)), np.nan)
-    rows = (complete["setting"].to_numpy(), complete["seed"].map(seeds.index).to_numpy())
-    present = ~np.isnan(values_TE).all(axis=1)
-    means_T = np.full(len(values_TE), np.nan)
-    means_T[present] = np.nanmean(values_TE[present], axis=1)
-    means_SR[rows] = means_T
-    return pooled_seed_noise(means_SR[~np.isnan(means_SR).all(axis=1)], paired)

@@ -2,29 +2,40 @@
 
 A study's scores are crossed: every seed answers the same examples. So three things make a mean
 uncertain: which examples were drawn, which seeds, and the noise of one seed on one example. The
-variance of the mean is what the examples show, plus what seeds add to it. The interval is Student's
-with the degrees of freedom that seeds and examples leave; the interval of a share is Wilson's.
-docs/statistics.md compares both with a bootstrap.
+variance of the mean is what the examples show, plus what seeds add to it, which is known less well.
+The interval is Student's; the interval of a share is Wilson's. docs/statistics.md compares both
+with a bootstrap.
 
 Shape suffixes: R seeds, E examples.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.special import stdtr, stdtrit
 
-from tune_distill.analysis.statistics.seed_noise import SeedNoise
+from tune_distill.analysis.statistics.seed_noise import (
+    ROUNDING,
+    SeedVariance,
+    residual_variance,
+)
 
 Real = NDArray[np.float64]
 
 CONFIDENCE = 0.95
+_TAIL = (1 - CONFIDENCE) / 2
 
-# A variance below this is a rounding error of sums of equal numbers.
-_ROUNDING = 1e-24
+# The degrees of freedom of Student's distributions, and how many times as far a tail of a tenth of
+# the probability begins.
+_DEGREES = np.concatenate([np.geomspace(1, 1000, 400), [1e6]])
+_RATIOS = stdtrit(_DEGREES, _TAIL / 10) / stdtrit(_DEGREES, _TAIL)
+
+Student = tuple[float, float]
+"""A standard error and its degrees of freedom."""
 
 Bounds = tuple[float, float]
 SHARE: Bounds = (0.0, 1.0)
@@ -77,24 +88,27 @@ class Estimate:
         return float(2 * stdtr(self.df, -abs(self.value) / self.standard_error))
 
 
-def estimate(values_RE: Real, noise: SeedNoise | None, bounds: Bounds = UNBOUNDED) -> Estimate:
+def estimate(values_RE: Real, seeds: SeedVariance | None, bounds: Bounds = UNBOUNDED) -> Estimate:
     """Return the mean of R seeds on E examples, with its interval.
 
-    `bounds` are the limits of the mean. If the examples show no variance, their part of a bounded
-    mean's interval is that of no event in E trials (Clopper and Pearson 1934), not a point.
+    `seeds` is what is known of the variance between seeds, None if nothing is. `bounds` are the
+    limits of the mean. If the examples show no variance, their part of a bounded mean's interval is
+    that of no event in E trials (Clopper and Pearson 1934), not a point.
     """
     num_seeds, num_examples = values_RE.shape
     value = float(values_RE.mean())
-    parts, from_examples, from_seeds = _parts(values_RE, noise)
-    variance, df, t = from_examples + from_seeds, np.inf, 0.0
-    if variance < _ROUNDING:
-        variance = 0.0
-    else:
-        df = _degrees(from_examples, from_seeds, values_RE.shape, noise, parts)
-        t = -float(stdtrit(df, (1 - CONFIDENCE) / 2))
-    below = above = t * float(np.sqrt(variance))
+    parts, from_examples = _parts(values_RE)
+    known = SeedVariance(np.zeros(1), np.ones(1)) if seeds is None else seeds
+    error, df = _student(
+        from_examples, known.values_M / num_seeds, known.weights_M, max(1, num_examples - 1)
+    )
+    from_seeds = max(0.0, error**2 - from_examples)
+    if seeds is not None:
+        parts = replace(parts, seed=from_seeds * num_seeds)
+    t = -float(stdtrit(df, _TAIL)) if error else 0.0
+    below = above = t * error
     if np.ptp(values_RE.mean(0)) == 0 and np.isfinite(bounds).all():
-        no_event = 1 - ((1 - CONFIDENCE) / 2) ** (1 / num_examples)
+        no_event = 1 - _TAIL ** (1 / num_examples)
         below = above = float(np.hypot(no_event, t * np.sqrt(from_seeds)))
     elif bounds == SHARE and 0 < value < 1:
         below, above = _reach_of_share(value, t**2 * from_examples, t**2 * from_seeds)
@@ -102,7 +116,7 @@ def estimate(values_RE: Real, noise: SeedNoise | None, bounds: Bounds = UNBOUNDE
         value,
         max(bounds[0], value - below),
         min(bounds[1], value + above),
-        float(np.sqrt(variance)),
+        error,
         df,
         num_seeds,
         num_examples,
@@ -124,42 +138,45 @@ def _reach_of_share(value: float, examples: float, seeds: float) -> tuple[float,
     return float(reach[0]), float(reach[1])
 
 
-def _parts(values_RE: Real, noise: SeedNoise | None) -> tuple[Parts, float, float]:
-    """Return the variances behind the values, and what examples and seeds add to the mean's.
+def _parts(values_RE: Real) -> tuple[Parts, float]:
+    """Return the parts of the variance but the seeds', and what they add to the mean's.
 
     Source: the two-way analysis of variance with one value per cell (Searle et al. 1992, ch. 4).
     """
     num_seeds, num_examples = values_RE.shape
     means_E = values_RE.mean(axis=0)
     between = num_seeds * float(means_E.var(ddof=1)) if num_examples > 1 else 0.0
-    from_examples = between / (num_seeds * num_examples)
-    if noise is None:
-        return Parts(None, between / num_seeds, 0.0), from_examples, 0.0
     if num_seeds == 1 or num_examples == 1:
-        # Other settings show the seeds' noise; the parts `example` and `noise` cannot be separated.
-        seed = max(0.0, noise.variance - from_examples)
-        return Parts(seed, between / num_seeds, 0.0), from_examples, seed / num_seeds
-    rest = values_RE - means_E - values_RE.mean(axis=1, keepdims=True) + values_RE.mean()
-    residual = float((rest**2).sum()) / ((num_seeds - 1) * (num_examples - 1))
-    seed = max(0.0, noise.variance - residual / num_examples)
-    parts = Parts(seed, max(0.0, between - residual) / num_seeds, residual)
-    return parts, max(between, residual) / (num_seeds * num_examples), seed / num_seeds
+        # The parts `example` and `noise` cannot be separated.
+        return Parts(None, between / num_seeds, 0.0), between / (num_seeds * num_examples)
+    residual = residual_variance(values_RE)
+    parts = Parts(None, max(0.0, between - residual) / num_seeds, residual)
+    return parts, max(between, residual) / (num_seeds * num_examples)
 
 
-def _degrees(
-    from_examples: float,
-    from_seeds: float,
-    shape: tuple[int, ...],
-    noise: SeedNoise | None,
-    parts: Parts,
-) -> float:
-    """Return the degrees of freedom of the sum of both variances (Satterthwaite 1946)."""
-    num_seeds, num_examples = shape
-    spread = from_examples**2 / max(1, num_examples - 1)
-    if noise is not None:
-        # The seeds' sum of squares includes the noise of examples. If it is smaller than that noise
-        # alone, no variance is left for the seeds. Few seeds cannot rule one out, so at least the
-        # standard error of such a sum of squares counts.
-        chance = parts.noise / num_examples * min(1.0, np.sqrt(2 / noise.df))
-        spread += (max(noise.variance, chance) / num_seeds) ** 2 / noise.df
-    return max(1.0, float((from_examples + from_seeds) ** 2 / spread))
+def _student(from_examples: float, from_seeds_M: Real, weights_M: Real, df: float) -> Student:
+    """Return the Student's distribution nearest to that of the mean's error.
+
+    The error is normal, and its variance is `from_examples`, with `df` degrees of freedom, plus one
+    of the values of `from_seeds_M`. Both distributions have the same quantiles in the tails of a
+    95 % interval and of a test at a tenth of its level.
+    """
+    deviations_M = np.sqrt(from_examples + from_seeds_M)
+    if deviations_M.max() ** 2 < ROUNDING:
+        return 0.0, np.inf
+    if len(deviations_M) == 1:
+        return float(deviations_M[0]), df
+    near, far = (_quantile(deviations_M, weights_M, df, tail) for tail in (_TAIL, _TAIL / 10))
+    found = float(np.interp(-far / near, -_RATIOS, _DEGREES))
+    return near / -float(stdtrit(found, _TAIL)), found
+
+
+def _quantile(deviations_M: Real, weights_M: Real, df: float, tail: float) -> float:
+    """Return what the error exceeds with the probability `tail`."""
+    reach = -float(stdtrit(df, tail))
+    low, high = reach * float(deviations_M.min()), reach * float(deviations_M.max())
+
+    def excess(limit: float) -> float:
+        return float(weights_M @ stdtr(df, -limit / np.maximum(deviations_M, 1e-300))) - tail
+
+    return float(brentq(excess, low, high, rtol=1e-6))
