@@ -40,6 +40,20 @@ def test_a_difference_that_cannot_be_told_keeps_the_baseline(tmp_path):
         assert open_question.gain == max(one.gain for one in verdict.primary)
 
 
+def test_a_change_that_no_share_can_make_is_not_called_detectable(tmp_path):
+    """Accuracy 0.7 can fall by 0.7 at most; a loss may rise without limit."""
+    few = verdict_on(tmp_path, Plant(num_examples=8, seed_sd=0.3))
+    assert min(one.smallest_detectable for one in few.primary) > 0.8
+    assert few.smallest_detectable is None
+    many = verdict_on(tmp_path, Plant(num_examples=200))
+    assert many.smallest_detectable == max(one.smallest_detectable for one in many.primary)
+    study = study_of(
+        {"train.label_smoothing": [0.0, 0.1, 0.2]}, metric={"name": "eval_loss", "mode": "min"}
+    )
+    loss = verdict_on(tmp_path, Plant(study, num_examples=8, loss=(9.0,) * 3, seed_sd=0.3))
+    assert loss.smallest_detectable > 1
+
+
 def test_the_best_by_chance_is_not_recommended(tmp_path):
     verdicts = [verdict_on(tmp_path, Plant(num_examples=100), seed) for seed in range(6)]
     chosen = [verdict for verdict in verdicts if verdict.best != 1]

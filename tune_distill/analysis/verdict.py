@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -90,8 +91,22 @@ class Verdict:
 
     @property
     def smallest_detectable(self) -> float | None:
-        """The difference that each of the comparisons would have detected."""
-        return max((one.smallest_detectable for one in self.primary), default=None)
+        """The difference that each of the comparisons would have detected.
+
+        A share cannot rise above 1 or fall below 0. Comparisons that would have detected only a
+        larger change of the baseline are left out; None if none is left.
+        """
+        found = (one.smallest_detectable for one in self.primary)
+        return max((size for size in found if size <= self._largest_change), default=None)
+
+    @property
+    def _largest_change(self) -> float:
+        """The largest possible change of the baseline's mean."""
+        baseline = self.results.baseline
+        level = None if baseline is None else self.found.level(self.metric, baseline)
+        if level is None or not METRICS[self.metric].is_share:
+            return math.inf
+        return max(level.value, 1 - level.value)
 
     @property
     def open_question(self) -> Comparison | None:

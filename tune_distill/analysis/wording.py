@@ -174,14 +174,11 @@ def _scaling_lead(verdict: Verdict) -> str:
 
 def _could_find(verdict: Verdict) -> str:
     """Return what difference the study would have detected."""
-    found = [one.smallest_detectable for one in verdict.primary]
-    if not METRICS[verdict.metric].lower_is_better:
-        found = [difference for difference in found if difference < 1]
-    if not found:
+    if verdict.smallest_detectable is None:
         return "with so few seeds and examples, no difference could have been detected"
     return (
-        f"a true difference of {number_text(max(found))} would have been detected with "
-        f"{POWER:.0%} probability"
+        f"a true difference of {number_text(verdict.smallest_detectable)} would have been detected "
+        f"with {POWER:.0%} probability"
     )
 
 
