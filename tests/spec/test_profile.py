@@ -167,3 +167,9 @@ def test_built_ins_and_hub_ids_are_not_changed(tmp_path, monkeypatch):
 
 def test_the_home_of_an_unknown_user_is_not_a_directory():
     assert absolute_source("~nobody-has-this-name/student") == "~nobody-has-this-name/student"
+
+
+def test_a_source_too_long_for_a_file_name_is_a_name_like_others():
+    """The file system refuses such a name with an error of its own."""
+    for source in ("-" * 300 + "google/flan-t5-small", "/" + "x" * 300, "~" + "x" * 300):
+        assert absolute_source(source) == source

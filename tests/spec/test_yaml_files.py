@@ -303,3 +303,10 @@ def test_any_text_and_number_survives_the_dump(tmp_path_factory, source, revisio
     path: Path = tmp_path_factory.mktemp("dump") / "study.yaml"
     path.write_text(dump_study(resolved(make_study(), profile)), encoding="utf-8")
     assert resolved(read_model(path, Study), ELSEWHERE).profile == profile
+
+
+def test_a_name_too_long_for_a_file_is_no_study_and_no_profile():
+    for load in (load_study, load_profile):
+        for name in ("x" * 300, "x" * 300 + ".yaml"):
+            with pytest.raises(StudyFileError, match="no such"):
+                load(name)

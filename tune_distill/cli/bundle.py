@@ -6,6 +6,7 @@ on every node. The same files give the same archive, so Ray gets it only once.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -132,7 +133,7 @@ def _add_source(
 def _add_task(bundle: Bundle, options: Options, studies: Sequence[ResolvedStudy]) -> Options:
     """The options with the place of the task's file, if it is the user's own."""
     named = sorted({study.profile.task.source for study in studies})
-    if not any(Path(source).is_file() for source in named):
+    if not any(os.path.isfile(source) for source in named):
         return options
     if len(named) > 1:
         raise _differ("task.source", named)
@@ -162,7 +163,7 @@ def _is_here(source: str, name: str) -> bool:
             f"{name}: no such directory here, got {source}; one of the cluster's head is named by "
             "its absolute path"
         )
-    return Path(source).is_absolute() and Path(source).exists()
+    return os.path.isabs(source) and os.path.exists(source)
 
 
 def _source_files(section: str, folder: Path) -> dict[str, Path | bytes]:
@@ -206,7 +207,11 @@ def _require_no_other_directory(resolved: ResolvedStudy) -> None:
         if not isinstance(value, str) or not name.endswith((".source", ".bertscore_model")):
             continue
         path = Path(value)
-        if not path.is_absolute() and path.is_dir() and value not in (MINI_STUDENT, MINI_CORPUS):
+        if (
+            not path.is_absolute()
+            and os.path.isdir(path)
+            and value not in (MINI_STUDENT, MINI_CORPUS)
+        ):
             raise StudyFileError(
                 f"study {study.name}: {name}: this directory does not travel, got {value}; {REMEDY}"
             )

@@ -36,10 +36,10 @@ def absolute_source(source: str) -> str:
 
     Workers run in other directories, where a relative path would not be found.
     """
-    # Path.expanduser raises an error for an unknown user.
-    path = Path(os.path.expanduser(source))
+    # Unlike Path, os.path has no errors for an unknown user and for a name that is too long.
+    path = os.path.expanduser(source)
     built_in = source in (MINI_STUDENT, MINI_CORPUS)
-    return source if built_in or not path.exists() else str(path.absolute())
+    return source if built_in or not os.path.exists(path) else str(Path(path).absolute())
 
 
 def absolute_file(source: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -150,7 +151,8 @@ def _find(name_or_path: str, folder: Path, kind: str, shipped: list[str]) -> Pat
     if name_or_path in shipped:
         return folder / f"{name_or_path}.yaml"
     path = Path(name_or_path).expanduser()
-    if path.is_file():
+    # Path.is_file raises an error for a name that is too long.
+    if os.path.isfile(path):
         return path
     if path.suffix in {".yaml", ".yml"} or path.name != name_or_path:
         raise StudyFileError(
