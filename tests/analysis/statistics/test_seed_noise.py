@@ -11,6 +11,7 @@ from scipy import stats
 from scipy.integrate import quad
 from statsmodels.formula.api import ols
 
+from tests.analysis.statistics.variances import median
 from tune_distill.analysis.statistics.seed_noise import (
     Observed,
     SeedNoise,
@@ -23,12 +24,6 @@ from tune_distill.analysis.statistics.seed_noise import (
 def exceeded(found: SeedVariance, value: float) -> float:
     """Return the probability that the variance exceeds a value."""
     return float(found.weights_M[found.values_M > value].sum())
-
-
-def median(found: SeedVariance) -> float:
-    order = np.argsort(found.values_M)
-    place = np.searchsorted(np.cumsum(found.weights_M[order]), 0.5)
-    return float(found.values_M[order][place])
 
 
 @pytest.mark.parametrize("df", [2, 4, 9])

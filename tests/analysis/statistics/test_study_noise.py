@@ -12,6 +12,7 @@ import pytest
 from statsmodels.formula.api import ols
 
 from tests.analysis.planted import Plant, plant, simulated
+from tests.analysis.statistics.variances import median
 from tune_distill.analysis.results import StudyResults, read_results
 from tune_distill.analysis.statistics.seed_noise import Observed, SeedNoise, SeedVariance
 from tune_distill.analysis.statistics.study_noise import StudyNoise
@@ -41,12 +42,6 @@ def values_of(results: StudyResults, setting: int) -> Any:
 def mean(found: SeedVariance | None) -> float:
     assert found is not None
     return float(found.values_M @ found.weights_M)
-
-
-def median(found: SeedVariance | None) -> float:
-    assert found is not None
-    order = np.argsort(found.values_M)
-    return float(found.values_M[order][np.searchsorted(np.cumsum(found.weights_M[order]), 0.5)])
 
 
 def residual(values_RE: Any) -> float:

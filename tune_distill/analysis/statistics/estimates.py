@@ -34,9 +34,6 @@ _TAIL = (1 - CONFIDENCE) / 2
 _DEGREES = np.concatenate([np.geomspace(1, 1000, 400), [1e6]])
 _RATIOS = stdtrit(_DEGREES, _TAIL / 10) / stdtrit(_DEGREES, _TAIL)
 
-Student = tuple[float, float]
-"""A standard error and its degrees of freedom."""
-
 Bounds = tuple[float, float]
 SHARE: Bounds = (0.0, 1.0)
 DIFFERENCE_OF_SHARES: Bounds = (-1.0, 1.0)
@@ -99,7 +96,7 @@ def estimate(values_RE: Real, seeds: SeedVariance | None, bounds: Bounds = UNBOU
     value = float(values_RE.mean())
     parts, from_examples = _parts(values_RE)
     known = SeedVariance(np.zeros(1), np.ones(1)) if seeds is None else seeds
-    error, df = _student(
+    error, df = _nearest_t(
         from_examples, known.values_M / num_seeds, known.weights_M, max(1, num_examples - 1)
     )
     from_seeds = max(0.0, error**2 - from_examples)
@@ -154,8 +151,10 @@ def _parts(values_RE: Real) -> tuple[Parts, float]:
     return parts, max(between, residual) / (num_seeds * num_examples)
 
 
-def _student(from_examples: float, from_seeds_M: Real, weights_M: Real, df: float) -> Student:
-    """Return the Student's distribution nearest to that of the mean's error.
+def _nearest_t(
+    from_examples: float, from_seeds_M: Real, weights_M: Real, df: float
+) -> tuple[float, float]:
+    """Return the standard error and degrees of freedom of the Student's t nearest to the error.
 
     The error is normal, and its variance is `from_examples`, with `df` degrees of freedom, plus one
     of the values of `from_seeds_M`. Both distributions have the same quantiles in the tails of a
@@ -175,8 +174,9 @@ def _quantile(deviations_M: Real, weights_M: Real, df: float, tail: float) -> fl
     """Return what the error exceeds with the probability `tail`."""
     reach = -float(stdtrit(df, tail))
     low, high = reach * float(deviations_M.min()), reach * float(deviations_M.max())
+    divisors_M = np.maximum(deviations_M, 1e-300)
 
     def excess(limit: float) -> float:
-        return float(weights_M @ stdtr(df, -limit / np.maximum(deviations_M, 1e-300))) - tail
+        return float(weights_M @ stdtr(df, -limit / divisors_M)) - tail
 
     return float(brentq(excess, low, high, rtol=1e-6))

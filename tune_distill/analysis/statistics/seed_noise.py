@@ -49,14 +49,14 @@ class Observed:
 
 @dataclass(frozen=True)
 class SeedVariance:
-    """What is known of a variance between seeds: its possible values (M), and their weights."""
+    """The possible values (M) of a variance between seeds, and the probability of each."""
 
     values_M: Real
     weights_M: Real
 
 
 class SeedNoise:
-    """What the observed variances of all settings say about each setting's own."""
+    """Infers each setting's variance between seeds from those observed in all settings."""
 
     def __init__(self, observed: Mapping[int, Observed]) -> None:
         self._row = {setting: row for row, setting in enumerate(observed)}
